@@ -1,0 +1,170 @@
+//! Multi-head attention without the score matrix: `softmax(Q·Kᵀ/√d)·V` (arXiv 1706.03762), one head and a few query
+//! rows at a time.
+//!
+//! ```text
+//! for each head of the thread's share     K is transposed and V copied into panels of 16, once per head
+//!   for each tile of query rows
+//!     S = Q·Kᵀ                            a few rows × tokens: stays in L1
+//!     P = exp((S − max)·scale), Σ         causal: entries after the query's own are zero
+//!     O = P·V / Σ
+//! ```
+//!
+//! An *item* is one tile of one head; a thread takes a run of items. The result is head-major, `[head][query][d]`, so
+//! that a run of items is one slice.
+
+use crate::layout::{NR, padded_n};
+use crate::table::{Kernels, MAX_TILE_ROWS};
+use core::ops::Range;
+
+/// The shape of one attention, for one image or one text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attention {
+    /// Tokens that are attended to.
+    pub tokens: usize,
+    /// Tokens that attend: the first `queries` ones.
+    pub queries: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Channels of a head.
+    pub head_dim: usize,
+    /// Token i sees tokens 0..=i only (CLIP's text tower).
+    pub causal: bool,
+}
+
+impl Attention {
+    /// f32 elements of working memory that one thread needs.
+    pub const fn scratch_len(&self) -> usize {
+        let keys = padded_n(self.tokens);
+        let values = padded_n(self.head_dim);
+        keys * self.head_dim + values * keys + MAX_TILE_ROWS * (keys + values)
+    }
+
+    /// Multiply-accumulates of all items.
+    pub const fn macs(&self) -> u64 {
+        2 * self.heads as u64 * self.queries as u64 * self.tokens as u64 * self.head_dim as u64
+    }
+}
+
+impl Kernels {
+    /// The query rows of `items` among the `heads × queries` rows of the result.
+    pub fn attention_rows(&self, shape: &Attention, items: Range<usize>) -> Range<usize> {
+        let tiles = shape.queries.div_ceil(self.tile_f32.tile_rows);
+        let row = |item: usize| {
+            item / tiles * shape.queries + (item % tiles * self.tile_f32.tile_rows).min(shape.queries)
+        };
+        row(items.start)..row(items.end)
+    }
+
+    /// How many items `shape` has.
+    pub fn attention_items(&self, shape: &Attention) -> usize {
+        shape.heads * shape.queries.div_ceil(self.tile_f32.tile_rows)
+    }
+
+    /// Computes the rows of `items` into `out`.
+    ///
+    /// `qkv`: `tokens` rows of `3·heads·head_dim`, queries, then keys, then values. `out`: the rows that
+    /// [`attention_rows`](Self::attention_rows) names, `head_dim` each.
+    ///
+    /// # Panics
+    /// If a length does not fit `shape`.
+    pub fn attention(
+        &self,
+        shape: &Attention,
+        qkv: &[f32],
+        items: Range<usize>,
+        out: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let Attention { tokens, queries, heads, head_dim, causal } = *shape;
+        let width = heads * head_dim;
+        assert!(queries <= tokens && head_dim > 0, "{queries} queries, {tokens} tokens, {head_dim} channels");
+        assert_eq!(qkv.len(), tokens * 3 * width, "qkv");
+        assert!(items.end <= self.attention_items(shape), "items");
+        let rows = self.attention_rows(shape, items.clone());
+        assert_eq!(out.len(), rows.len() * head_dim, "attention output");
+        let step = self.tile_f32.tile_rows;
+        let (keys, values) = (padded_n(tokens), padded_n(head_dim));
+        let (k_panels, rest) = scratch.split_at_mut(keys * head_dim);
+        let (v_panels, rest) = rest.split_at_mut(values * keys);
+        let (scores, rest) = rest.split_at_mut(step * keys);
+        let sums = &mut rest[..step * values];
+        let scale = 1.0 / libm::sqrtf(head_dim as f32);
+        let tiles = queries.div_ceil(step);
+        let mut packed = None;
+        for item in items.clone() {
+            let (head, first) = (item / tiles, item % tiles * step);
+            if packed != Some(head) {
+                pack_keys(qkv, shape, head, k_panels);
+                pack_values(qkv, shape, head, v_panels);
+                packed = Some(head);
+            }
+            let count = step.min(queries - first);
+            let q = &qkv[first * 3 * width + head * head_dim..][..(count - 1) * 3 * width + head_dim];
+            scores.fill(0.0);
+            for (panel, k_panel) in k_panels.chunks_exact(head_dim * NR).enumerate() {
+                // SAFETY: the table holds only kernels whose features `isa` proves; `q` holds `count` rows of
+                // `head_dim`, the panel `head_dim` rows of NR, the scores `step` rows, `keys` apart, and
+                // `panel·NR + NR <= keys`.
+                unsafe {
+                    let c = scores.as_mut_ptr().add(panel * NR);
+                    (self.tile_f32.run)(head_dim, q.as_ptr(), 3 * width, count, k_panel.as_ptr(), c, keys);
+                }
+            }
+            let mut inverses = [0.0; MAX_TILE_ROWS];
+            for (i, row) in scores.chunks_exact_mut(keys).take(count).enumerate() {
+                let seen = if causal { first + i + 1 } else { tokens };
+                inverses[i] = 1.0 / self.softmax(&mut row[..seen], scale);
+                row[seen..].fill(0.0);
+            }
+            sums.fill(0.0);
+            for (panel, v_panel) in v_panels.chunks_exact(keys * NR).enumerate() {
+                // SAFETY: as above; `scores` holds `count` rows of `tokens`, the panel `tokens` rows of NR, the sums
+                // `step` rows, `values` apart.
+                unsafe {
+                    let c = sums.as_mut_ptr().add(panel * NR);
+                    (self.tile_f32.run)(tokens, scores.as_ptr(), keys, count, v_panel.as_ptr(), c, values);
+                }
+            }
+            let start = (head * queries + first - rows.start) * head_dim;
+            let out = &mut out[start..][..count * head_dim];
+            for ((out, sums), inverse) in
+                out.chunks_exact_mut(head_dim).zip(sums.chunks_exact(values)).zip(inverses)
+            {
+                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum * inverse);
+            }
+        }
+    }
+}
+
+/// Kᵀ of one head as panels `[tokens/16][head_dim][16]`; tokens past the end are zero.
+fn pack_keys(qkv: &[f32], shape: &Attention, head: usize, panels: &mut [f32]) {
+    let Attention { tokens, heads, head_dim, .. } = *shape;
+    let width = heads * head_dim;
+    for (p, panel) in panels.chunks_exact_mut(head_dim * NR).enumerate() {
+        let lanes = NR.min(tokens - p * NR);
+        if lanes < NR {
+            panel.fill(0.0);
+        }
+        for lane in 0..lanes {
+            let key = &qkv[(p * NR + lane) * 3 * width + width + head * head_dim..][..head_dim];
+            for (value, row) in key.iter().zip(panel.as_chunks_mut::<NR>().0) {
+                row[lane] = *value;
+            }
+        }
+    }
+}
+
+/// V of one head as panels `[head_dim/16][tokens][16]`; channels past the end are zero.
+fn pack_values(qkv: &[f32], shape: &Attention, head: usize, panels: &mut [f32]) {
+    let Attention { tokens, heads, head_dim, .. } = *shape;
+    let width = heads * head_dim;
+    let keys = padded_n(tokens);
+    for (p, panel) in panels.chunks_exact_mut(keys * NR).enumerate() {
+        let lanes = NR.min(head_dim - p * NR);
+        for (token, row) in panel.as_chunks_mut::<NR>().0.iter_mut().take(tokens).enumerate() {
+            let value = &qkv[token * 3 * width + 2 * width + head * head_dim + p * NR..][..lanes];
+            row[..lanes].copy_from_slice(value);
+            row[lanes..].fill(0.0);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! How weight matrices lie in memory: the single truth that the packer and the kernels share.
+//!
+//! A linear layer `y = x·Wᵀ + b` has `W` of `n` output channels × `k` inputs. Its channels are cut into panels of
+//! [`NR`] = 16; a panel holds, for each step along `k`, the 16 channels next to each other, so that a kernel reads
+//! memory strictly forward. `k` is padded with zeros to a multiple of [`K_ALIGN`] = 16, `n` to a multiple of 16:
+//!
+//! ```text
+//! int8:   [n/16] [k/4] [16 channels] [4 consecutive k]   64 bytes, one cache line, per group of four
+//! floats: [n/16] [k]   [16 channels]
+//! ```
+//!
+//! Groups of [`K_GROUP`] = 4 along `k` are what SDOT, `vpdpbusd`, `vpmaddubsw` and NEON's widening multiplies read as
+//! they are; SMMLA, which wants eight, reads two adjacent groups through one `zip`.
+
+/// Output channels in a panel.
+pub const NR: usize = 16;
+/// Consecutive `k` of one channel that lie together in an int8 panel.
+pub const K_GROUP: usize = 4;
+/// `k` is padded with zeros to a multiple of this, so that no kernel has a tail.
+pub const K_ALIGN: usize = 16;
+/// Largest weight magnitude of a "w7" tensor: `vpmaddubsw` on u8 × s8 is exact up to here (2·255·64 < 2¹⁵).
+pub const W7_MAX: i8 = 64;
+/// Largest weight magnitude of a "w8" tensor. −128 is never used: two products must fit i16 on ARMv8.0.
+pub const W8_MAX: i8 = 127;
+
+/// `k` with its padding.
+pub const fn padded_k(k: usize) -> usize {
+    k.next_multiple_of(K_ALIGN)
+}
+
+/// `n` with its padding.
+pub const fn padded_n(n: usize) -> usize {
+    n.next_multiple_of(NR)
+}
+
+/// Panels of a matrix with `n` output channels.
+pub const fn panels(n: usize) -> usize {
+    n.div_ceil(NR)
+}
+
+/// Elements of the packed `n` × `k` matrix, padding included; the same for every element type.
+pub const fn packed_len(n: usize, k: usize) -> usize {
+    padded_n(n) * padded_k(k)
+}
+
+/// Where element (`n`, `k`) of an int8 matrix with `k_total` inputs lies.
+pub const fn index_i8(n: usize, k: usize, k_total: usize) -> usize {
+    (n / NR) * NR * padded_k(k_total) + (k / K_GROUP) * NR * K_GROUP + (n % NR) * K_GROUP + k % K_GROUP
+}
+
+/// Where element (`n`, `k`) of a float matrix with `k_total` inputs lies.
+pub const fn index_float(n: usize, k: usize, k_total: usize) -> usize {
+    (n / NR) * NR * padded_k(k_total) + k * NR + n % NR
+}
+
+/// Packs rows `first_n..` of an int8 matrix, row-major in `rows` (`k` elements each), into `packed`.
+///
+/// # Panics
+/// If `rows` is no whole number of rows, or `packed` is shorter than the panels that they reach.
+pub fn pack_i8(rows: &[i8], first_n: usize, k: usize, packed: &mut [i8]) {
+    assert_eq!(rows.len() % k, 0, "whole rows");
+    for (row, values) in rows.chunks_exact(k).enumerate() {
+        for (i, &value) in values.iter().enumerate() {
+            packed[index_i8(first_n + row, i, k)] = value;
+        }
+    }
+}
+
+/// Packs rows `first_n..` of a float matrix, row-major in `rows` (`k` elements each), into `packed`.
+///
+/// # Panics
+/// If `rows` is no whole number of rows, or `packed` is shorter than the panels that they reach.
+pub fn pack_float<T: Copy>(rows: &[T], first_n: usize, k: usize, packed: &mut [T]) {
+    assert_eq!(rows.len() % k, 0, "whole rows");
+    for (row, values) in rows.chunks_exact(k).enumerate() {
+        for (i, &value) in values.iter().enumerate() {
+            packed[index_float(first_n + row, i, k)] = value;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_is_a_bijection_onto_the_unpadded_elements() {
+        let (n, k) = (37, 21);
+        let rows: [i8; 37 * 21] = core::array::from_fn(|i| (i % 251) as u8 as i8);
+        let mut packed = [0i8; packed_len(37, 21)];
+        let (head, tail) = rows.split_at(5 * k);
+        pack_i8(head, 0, k, &mut packed);
+        pack_i8(tail, 5, k, &mut packed);
+        let mut floats = [0i8; packed_len(37, 21)];
+        pack_float(&rows, 0, k, &mut floats);
+        for i in 0..n {
+            for j in 0..k {
+                assert_eq!(packed[index_i8(i, j, k)], rows[i * k + j]);
+                assert_eq!(floats[index_float(i, j, k)], rows[i * k + j]);
+            }
+        }
+        let total = |values: &[i8]| values.iter().map(|&v| i64::from(v)).sum::<i64>();
+        assert_eq!((total(&packed), total(&floats)), (total(&rows), total(&rows)));
+    }
+}

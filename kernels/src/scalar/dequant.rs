@@ -1,0 +1,36 @@
+//! Between int8 codes and f32.
+
+use crate::activations::{I8Format, TILE_ROWS};
+use crate::layout::NR;
+use crate::table::{AccI8, Dequant, TileOut};
+
+/// `out[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`
+pub(crate) fn dequant(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut) {
+    for r in 0..TILE_ROWS {
+        for c in 0..NR {
+            let sum = acc[r * NR + c].wrapping_sub(by.offset.wrapping_mul(by.sums[c]));
+            out[r * NR + c] = sum as f32 * (by.row_scales[r] * by.col_scales[c]) + by.bias[c];
+        }
+    }
+}
+
+/// `round_half_even(value · inverse)` for |result| ≤ 127; NaN becomes some code.
+pub(crate) fn code(value: f32, inverse: f32) -> i8 {
+    // Adding 1.5·2²³ leaves no fraction bits: the addition itself rounds, ties to even.
+    const ROUND: f32 = 12_582_912.0;
+    (((value * inverse) + ROUND) - ROUND).clamp(-127.0, 127.0) as i8
+}
+
+pub(crate) fn quantize_row(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
+    let group = format.group() * format.bytes();
+    for (values, out) in values.chunks_exact(format.group()).zip(out.chunks_mut(TILE_ROWS * group)) {
+        for (i, &value) in values.iter().enumerate() {
+            let code = code(value, inverse);
+            match format {
+                I8Format::S8K4 | I8Format::S8K8 => out[i] = code as u8,
+                I8Format::U8K4 => out[i] = code as u8 ^ 0x80,
+                I8Format::S16K4 => out[2 * i..][..2].copy_from_slice(&i16::from(code).to_ne_bytes()),
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Element-wise f32 operations.
+
+use crate::table::Activation;
+use half::f16;
+
+pub(crate) fn abs_max(x: &[f32]) -> f32 {
+    x.iter().fold(0.0, |max, x| max.max(x.abs()))
+}
+
+pub(crate) fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) {
+    let n = x.len() as f32;
+    let mean = x.iter().sum::<f32>() / n;
+    let variance = x.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / n;
+    let inverse = 1.0 / libm::sqrtf(variance + eps);
+    for (((out, x), gamma), beta) in out.iter_mut().zip(x).zip(gamma).zip(beta) {
+        *out = (x - mean) * inverse * gamma + beta;
+    }
+}
+
+pub(crate) fn softmax(x: &mut [f32], scale: f32) -> f32 {
+    let max = x.iter().fold(f32::NEG_INFINITY, |max, &x| max.max(x));
+    let mut sum = 0.0;
+    for x in x {
+        *x = libm::expf((*x - max) * scale);
+        sum += *x;
+    }
+    sum
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + libm::expf(-x))
+}
+
+pub(crate) fn activate(act: Activation, x: &mut [f32]) {
+    for x in x {
+        let v = *x;
+        *x = match act {
+            Activation::QuickGelu => v * sigmoid(1.702 * v),
+            Activation::Gelu => 0.5 * v * (1.0 + libm::erff(v * core::f32::consts::FRAC_1_SQRT_2)),
+            // tanh(u) = 2·sigmoid(2u) − 1, with u = √(2/π)·(x + 0.044715·x³)
+            Activation::GeluTanh => v * sigmoid(2.0 * 0.797_884_6 * (v + 0.044715 * v * v * v)),
+            Activation::Silu => v * sigmoid(v),
+        };
+    }
+}
+
+pub(crate) fn widen_f16(from: &[f16], to: &mut [f32]) {
+    from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32());
+}
+
+pub(crate) fn narrow_f16(from: &[f32], to: &mut [f16]) {
+    from.iter().zip(to).for_each(|(from, to)| *to = f16::from_f32(*from));
+}

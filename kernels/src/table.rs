@@ -1,0 +1,215 @@
+//! The table of micro-kernels, filled once for an [`Isa`], and their safe faces.
+
+use crate::activations::{I8Format, RowFormat, TILE_ROWS};
+use crate::isa::Isa;
+use crate::layout::{K_ALIGN, NR, W7_MAX};
+use crate::scalar;
+use crate::weights::{Weights, WeightsI8};
+use half::f16;
+
+/// An activation function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x · sigmoid(1.702 x)` (Hendrycks & Gimpel, arXiv 1606.08415; OpenAI's CLIP).
+    QuickGelu,
+    /// `x/2 · (1 + erf(x/√2))` (arXiv 1606.08415).
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))` (arXiv 1606.08415; SigLIP).
+    GeluTanh,
+    /// `x · sigmoid(x)` (arXiv 1702.03118; the gate of SwiGLU).
+    Silu,
+}
+
+/// Sums of one int8 tile, `TILE_ROWS` × `NR`, row-major.
+pub(crate) type AccI8 = [i32; TILE_ROWS * NR];
+/// One dequantized tile, `TILE_ROWS` × `NR`, row-major.
+pub(crate) type TileOut = [f32; TILE_ROWS * NR];
+
+/// An int8 micro-kernel: `acc[r][c] = Σₖ a[r][k] · b[c][k]`, exact.
+#[derive(Clone, Copy)]
+pub(crate) struct TileI8 {
+    pub(crate) name: &'static str,
+    /// What it reads on the left.
+    pub(crate) format: I8Format,
+    /// (`k`, tile of activations, panel of weights, sums). `k` is a multiple of `K_ALIGN`; the tile and the panel hold
+    /// `k` steps; the pointers need no alignment beyond their element's.
+    pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
+}
+
+/// A float micro-kernel: `c[r][j] += Σₖ a[r][k] · b[k][j]` for `r < rows`, `j < NR`.
+#[derive(Clone, Copy)]
+pub(crate) struct TileFloat<T> {
+    pub(crate) name: &'static str,
+    /// Rows that it computes at once; at most `MAX_TILE_ROWS`.
+    pub(crate) tile_rows: usize,
+    /// (`k`, `a`, `lda`, `rows`, `b`, `c`, `ldc`). `1 <= rows <= tile_rows`, `a` has `rows` rows of `k` elements,
+    /// `lda` apart; `b` has `k` rows of `NR`; `c` has `tile_rows` rows of `NR`, `ldc` apart, all of which may be
+    /// written: those past `rows` with anything.
+    pub(crate) run: unsafe fn(
+        k: usize,
+        a: *const T,
+        lda: usize,
+        rows: usize,
+        b: *const T,
+        c: *mut f32,
+        ldc: usize,
+    ),
+}
+
+/// The most rows that a float micro-kernel computes at once.
+pub(crate) const MAX_TILE_ROWS: usize = 8;
+
+/// What dequantization multiplies and adds: `out[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`.
+pub(crate) struct Dequant<'a> {
+    pub(crate) offset: i32,
+    pub(crate) sums: &'a [i32; NR],
+    pub(crate) row_scales: &'a [f32; TILE_ROWS],
+    pub(crate) col_scales: &'a [f32; NR],
+    pub(crate) bias: &'a [f32; NR],
+}
+
+/// The kernels chosen for one instruction set. Cheap to copy; make it once per session.
+#[derive(Clone, Copy)]
+pub struct Kernels {
+    pub(crate) isa: Isa,
+    pub(crate) tile_w8: TileI8,
+    pub(crate) tile_w7: TileI8,
+    pub(crate) tile_f32: TileFloat<f32>,
+    /// Native half-precision arithmetic, where the CPU has it; otherwise f16 panels are widened once.
+    pub(crate) tile_f16: Option<TileFloat<f16>>,
+    pub(crate) dequant: unsafe fn(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut),
+    /// (format, values, 1/scale, first byte of the row's first group). Groups are `TILE_ROWS` groups apart.
+    pub(crate) quantize_row: unsafe fn(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]),
+    pub(crate) abs_max: unsafe fn(x: &[f32]) -> f32,
+    pub(crate) layer_norm: unsafe fn(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]),
+    /// `x[i] = exp((x[i] − max x) · scale)`; the sum of these.
+    pub(crate) softmax: unsafe fn(x: &mut [f32], scale: f32) -> f32,
+    pub(crate) activate: unsafe fn(act: Activation, x: &mut [f32]),
+    pub(crate) widen_f16: unsafe fn(from: &[f16], to: &mut [f32]),
+    pub(crate) narrow_f16: unsafe fn(from: &[f32], to: &mut [f16]),
+}
+
+impl Kernels {
+    /// The best kernels for `isa`.
+    pub fn new(isa: Isa) -> Kernels {
+        let kernels = Kernels {
+            isa,
+            tile_w8: scalar::TILE_I8,
+            tile_w7: scalar::TILE_I8,
+            tile_f32: scalar::TILE_F32,
+            tile_f16: None,
+            dequant: scalar::dequant,
+            quantize_row: scalar::quantize_row,
+            abs_max: scalar::abs_max,
+            layer_norm: scalar::layer_norm,
+            softmax: scalar::softmax,
+            activate: scalar::activate,
+            widen_f16: scalar::widen_f16,
+            narrow_f16: scalar::narrow_f16,
+        };
+        // Each ISA replaces what it does better, and only for features that `isa` proves.
+        #[cfg(target_arch = "x86_64")]
+        let kernels = crate::x86_64::select(isa, kernels);
+        #[cfg(target_arch = "aarch64")]
+        let kernels = crate::aarch64::select(isa, kernels);
+        kernels
+    }
+
+    /// The instruction set that these kernels use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The int8 micro-kernel for `weights`.
+    pub(crate) fn tile_i8(&self, weights: &WeightsI8<'_>) -> &TileI8 {
+        if weights.magnitude <= W7_MAX { &self.tile_w7 } else { &self.tile_w8 }
+    }
+
+    /// The name of the micro-kernel that multiplies by `weights`.
+    pub fn gemm_name(&self, weights: &Weights<'_>) -> &'static str {
+        match (weights, &self.tile_f16) {
+            (Weights::I8(w), _) => self.tile_i8(w).name,
+            (Weights::F16(_), Some(tile)) => tile.name,
+            (Weights::F16(_) | Weights::F32(_), _) => self.tile_f32.name,
+        }
+    }
+
+    /// The format in which the GEMM by `weights` reads its left operand.
+    pub fn row_format(&self, weights: &Weights<'_>) -> RowFormat {
+        match weights {
+            Weights::I8(w) => RowFormat::I8(self.tile_i8(w).format),
+            Weights::F16(_) if self.tile_f16.is_some() => RowFormat::F16,
+            Weights::F16(_) | Weights::F32(_) => RowFormat::F32,
+        }
+    }
+
+    /// LayerNorm of one row (arXiv 1607.06450): `(x − mean) / √(var + eps) · gamma + beta`, biased variance.
+    ///
+    /// # Panics
+    /// If the lengths differ or are zero.
+    pub fn layer_norm(&self, x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) {
+        let n = x.len();
+        assert!(n > 0 && gamma.len() == n && beta.len() == n && out.len() == n, "LayerNorm over {n}");
+        // SAFETY: the table holds only kernels whose features `isa` proves; the lengths agree.
+        unsafe { (self.layer_norm)(x, gamma, beta, eps, out) }
+    }
+
+    /// `x[i] = exp((x[i] − max x) · scale)`, `scale` ≥ 0; returns the sum, by which the caller divides.
+    pub fn softmax(&self, x: &mut [f32], scale: f32) -> f32 {
+        // SAFETY: as in `layer_norm`; any length will do.
+        unsafe { (self.softmax)(x, scale) }
+    }
+
+    /// Applies an activation function in place.
+    pub fn activate(&self, act: Activation, x: &mut [f32]) {
+        // SAFETY: as in `softmax`.
+        unsafe { (self.activate)(act, x) }
+    }
+
+    /// The largest magnitude, 0 for an empty slice.
+    pub fn abs_max(&self, x: &[f32]) -> f32 {
+        // SAFETY: as in `softmax`.
+        unsafe { (self.abs_max)(x) }
+    }
+
+    /// Converts to f32, exactly.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn widen_f16(&self, from: &[f16], to: &mut [f32]) {
+        assert_eq!(from.len(), to.len());
+        // SAFETY: as in `layer_norm`.
+        unsafe { (self.widen_f16)(from, to) }
+    }
+
+    /// Converts to f16, ties to even.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn narrow_f16(&self, from: &[f32], to: &mut [f16]) {
+        assert_eq!(from.len(), to.len());
+        // SAFETY: as in `layer_norm`.
+        unsafe { (self.narrow_f16)(from, to) }
+    }
+
+    /// Writes `code = round_half_even(value · inverse)` in groups, `TILE_ROWS` groups apart, from `out[0]` on.
+    pub(crate) fn quantize_row(&self, format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
+        let group = format.group() * format.bytes();
+        let groups = values.len() / format.group();
+        assert!(values.len().is_multiple_of(K_ALIGN) && out.len() >= (groups.max(1) - 1) * TILE_ROWS * group + group);
+        // SAFETY: as in `layer_norm`; `out` reaches the end of the last group.
+        unsafe { (self.quantize_row)(format, values, inverse, out) }
+    }
+}
+
+impl core::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Kernels")
+            .field("isa", &self.isa)
+            .field("w8", &self.tile_w8.name)
+            .field("w7", &self.tile_w7.name)
+            .field("f16", &self.tile_f16.as_ref().map_or("widened", |tile| tile.name))
+            .field("f32", &self.tile_f32.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,89 @@
+//! Views of packed weights, checked once where they are made.
+
+use crate::layout::{NR, packed_len, padded_n};
+use half::f16;
+
+/// A packed int8 matrix with one scale per output channel: `w ≈ code · scale`.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightsI8<'a> {
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) codes: &'a [i8],
+    pub(crate) scales: &'a [f32],
+    pub(crate) sums: &'a [i32],
+    pub(crate) magnitude: i8,
+}
+
+/// A packed f16 or f32 matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct WeightsFloat<'a, T> {
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    pub(crate) values: &'a [T],
+}
+
+/// The packed weights of one linear layer, `n` output channels × `k` inputs (see [`layout`](crate::layout)).
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// int8 codes with a scale per channel.
+    I8(WeightsI8<'a>),
+    /// IEEE half precision.
+    F16(WeightsFloat<'a, f16>),
+    /// Single precision.
+    F32(WeightsFloat<'a, f32>),
+}
+
+impl<'a> WeightsI8<'a> {
+    /// `codes`: the packed matrix; `scales` and `sums`: one per channel, padded to a multiple of 16; `sums` holds the
+    /// sum of each channel's codes; `magnitude`: the largest |code|, which decides whether the w7 kernels may run.
+    /// `None` if a length does not fit.
+    pub fn new(
+        n: usize,
+        k: usize,
+        codes: &'a [i8],
+        scales: &'a [f32],
+        sums: &'a [i32],
+        magnitude: i8,
+    ) -> Option<Self> {
+        let fits =
+            codes.len() == packed_len(n, k) && scales.len() == padded_n(n) && sums.len() == padded_n(n);
+        fits.then_some(WeightsI8 { n, k, codes, scales, sums, magnitude })
+    }
+
+    /// The scales of panel `panel`.
+    pub(crate) fn panel_scales(&self, panel: usize) -> &'a [f32; NR] {
+        self.scales[panel * NR..].first_chunk().expect("padded to whole panels")
+    }
+
+    /// The code sums of panel `panel`.
+    pub(crate) fn panel_sums(&self, panel: usize) -> &'a [i32; NR] {
+        self.sums[panel * NR..].first_chunk().expect("padded to whole panels")
+    }
+}
+
+impl<'a, T> WeightsFloat<'a, T> {
+    /// `values`: the packed matrix. `None` if its length does not fit.
+    pub fn new(n: usize, k: usize, values: &'a [T]) -> Option<Self> {
+        (values.len() == packed_len(n, k)).then_some(WeightsFloat { n, k, values })
+    }
+}
+
+impl Weights<'_> {
+    /// Output channels.
+    pub fn n(&self) -> usize {
+        match self {
+            Weights::I8(w) => w.n,
+            Weights::F16(w) => w.n,
+            Weights::F32(w) => w.n,
+        }
+    }
+
+    /// Inputs.
+    pub fn k(&self) -> usize {
+        match self {
+            Weights::I8(w) => w.k,
+            Weights::F16(w) => w.k,
+            Weights::F32(w) => w.k,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The facts about a model that inference needs, as they lie in the file: plain little-endian structs, every field
+//! four bytes, every enum a `u32` whose value 0 means "absent".
+//!
+//! Nothing here has a default that the runtime would guess: the converter writes every field from the checkpoint, and
+//! [`validate`](super::File::parse) refuses values that it does not know.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Declares an enum that is stored as a `u32`, with its names for people.
+macro_rules! stored_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum $name { $($(#[$vdoc])* $variant = $value),+ }
+
+        impl $name {
+            /// The variant stored as `value`, if there is one.
+            pub const fn from_stored(value: u32) -> Option<Self> {
+                match value { $($value => Some($name::$variant),)+ _ => None }
+            }
+
+            /// Its name in reports.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+stored_enum! {
+    /// The activation function of an MLP.
+    Act {
+        /// `x · sigmoid(1.702 x)`
+        QuickGelu = 1 "quick_gelu",
+        /// `x/2 · (1 + erf(x/√2))`
+        Gelu = 2 "gelu",
+        /// GELU by tanh.
+        GeluTanh = 3 "gelu_tanh",
+        /// `x · sigmoid(x)`
+        Silu = 4 "silu",
+    }
+}
+
+stored_enum! {
+    /// Where patch positions come from.
+    Position {
+        /// A learned table, `position`, [prefix tokens that have one + grid, width].
+        Learned = 1 "learned",
+        /// No table at all (rotary models without learned positions).
+        None = 2 "none",
+    }
+}
+
+stored_enum! {
+    /// How a learned table is resampled to another grid.
+    Interpolation {
+        /// Bicubic, a = −0.75, no antialias (Hugging Face).
+        Bicubic = 1 "bicubic",
+        /// Bicubic, a = −0.5, antialias (timm, open_clip).
+        BicubicAntialias = 2 "bicubic antialias",
+        /// Bilinear, antialias (SigLIP 2 NaFlex).
+        BilinearAntialias = 3 "bilinear antialias",
+        /// The model cannot run at another size.
+        Fixed = 4 "fixed",
+    }
+}
+
+stored_enum! {
+    /// How the tokens of the last block become one vector.
+    Pooling {
+        /// Token 0, after the final norm.
+        Class = 1 "class token",
+        /// Mean of the patch tokens.
+        MeanPatches = 2 "mean of patches",
+        /// Mean of all tokens.
+        MeanAll = 3 "mean of all tokens",
+        /// Attention with a learned query (SigLIP).
+        AttentionHead = 4 "attention head",
+        /// Text: the first token with the id `eos`.
+        FirstEos = 5 "first end token",
+        /// Text: the first token with the largest id.
+        ArgMax = 6 "largest token id",
+        /// Text: the last position.
+        Last = 7 "last token",
+    }
+}
+
+stored_enum! {
+    /// How an image becomes the square (or grid) that the model sees.
+    ResizeMode {
+        /// Shortest side to `size`, then the centre `height` × `width`.
+        ShortestCrop = 1 "shortest side, centre crop",
+        /// Straight to `height` × `width`.
+        Squash = 2 "squash",
+    }
+}
+
+stored_enum! {
+    /// The resampling filter.
+    Filter {
+        /// Triangle.
+        Bilinear = 1 "bilinear",
+        /// Cubic, a = −0.5.
+        Bicubic = 2 "bicubic",
+    }
+}
+
+stored_enum! {
+    /// Whose 8-bit arithmetic the resize follows.
+    Resampler {
+        /// Pillow: 22-bit coefficients.
+        Pillow = 1 "Pillow",
+        /// torchvision: 16-bit coefficients, horizontal pass first.
+        Torchvision = 2 "torchvision",
+    }
+}
+
+stored_enum! {
+    /// How half a pixel of crop margin is rounded.
+    CropRounding {
+        /// Down (transformers).
+        Down = 1 "down",
+        /// To even (torchvision, open_clip, timm).
+        HalfEven = 2 "half to even",
+    }
+}
+
+stored_enum! {
+    /// What becomes of transparency.
+    Alpha {
+        /// Composited on white (transformers 5).
+        White = 1 "on white",
+        /// Dropped (Pillow's `convert("RGB")`).
+        Drop = 2 "dropped",
+    }
+}
+
+stored_enum! {
+    /// How similarities become scores.
+    Scoring {
+        /// Softmax over `logit_scale · cosine` (CLIP).
+        Softmax = 1 "softmax",
+        /// `sigmoid(logit_scale · cosine + logit_bias)` (SigLIP).
+        Sigmoid = 2 "sigmoid",
+        /// Embeddings only.
+        Embedding = 3 "embedding only",
+    }
+}
+
+/// What a transformer tower has in common, image or text.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct TowerConfig {
+    /// Channels of a token.
+    pub width: u32,
+    /// Transformer blocks.
+    pub depth: u32,
+    /// Attention heads.
+    pub heads: u32,
+    /// Channels of a head; `heads · head_dim` may differ from `width`.
+    pub head_dim: u32,
+    /// Channels inside the MLP.
+    pub mlp_width: u32,
+    /// An [`Act`].
+    pub act: u32,
+    /// LayerNorm's epsilon.
+    pub norm_eps: f32,
+    /// A [`Pooling`].
+    pub pooling: u32,
+    /// Zero, for later versions.
+    pub reserved: [u32; 8],
+}
+
+/// The image tower and what feeds it.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct VisionConfig {
+    /// The transformer.
+    pub tower: TowerConfig,
+    /// Side of a square patch in pixels.
+    pub patch: u32,
+    /// Image height in pixels.
+    pub height: u32,
+    /// Image width in pixels.
+    pub width: u32,
+    /// Tokens before the patches: class token and registers.
+    pub prefix_tokens: u32,
+    /// A [`Position`].
+    pub position: u32,
+    /// Rows of the stored position grid.
+    pub grid_rows: u32,
+    /// Columns of the stored position grid.
+    pub grid_cols: u32,
+    /// An [`Interpolation`].
+    pub interpolation: u32,
+    /// Zero, for later versions.
+    pub reserved: [u32; 16],
+}
+
+/// The text tower. All zero in a vision-only file.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct TextConfig {
+    /// The transformer.
+    pub tower: TowerConfig,
+    /// Rows of the token table.
+    pub vocab: u32,
+    /// Most tokens of a text.
+    pub context: u32,
+    /// 1 if token i sees tokens 0..=i only.
+    pub causal: u32,
+    /// The end token's id.
+    pub eos: u32,
+    /// The padding token's id.
+    pub pad: u32,
+    /// 1 if a text is always padded to `context` (SigLIP); 0 if it may run at its own length (CLIP).
+    pub padded: u32,
+    /// Zero, for later versions.
+    pub reserved: [u32; 10],
+}
+
+/// How an image becomes pixel values.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct PreprocessConfig {
+    /// A [`ResizeMode`].
+    pub mode: u32,
+    /// A [`Filter`].
+    pub filter: u32,
+    /// A [`Resampler`].
+    pub resampler: u32,
+    /// A [`CropRounding`].
+    pub crop_rounding: u32,
+    /// An [`Alpha`].
+    pub alpha: u32,
+    /// Length of the shortest side before the crop, in pixels ([`ResizeMode::ShortestCrop`]).
+    pub shortest: u32,
+    /// Mean per channel, red first, of values in 0..=1.
+    pub mean: [f32; 3],
+    /// Standard deviation per channel.
+    pub std: [f32; 3],
+    /// Zero, for later versions.
+    pub reserved: [u32; 8],
+}
+
+/// How embeddings are compared.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct ScoreConfig {
+    /// A [`Scoring`].
+    pub kind: u32,
+    /// Length of an embedding.
+    pub embed_dim: u32,
+    /// What cosines are multiplied by: `exp` of the checkpoint's parameter.
+    pub logit_scale: f32,
+    /// What is added after that.
+    pub logit_bias: f32,
+    /// Zero, for later versions.
+    pub reserved: [u32; 4],
+}
+
+/// Everything about the architecture.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Config {
+    /// The image tower. All zero if the file has none.
+    pub vision: VisionConfig,
+    /// The text tower. All zero if the file has none.
+    pub text: TextConfig,
+    /// Preprocessing.
+    pub preprocess: PreprocessConfig,
+    /// Scoring.
+    pub score: ScoreConfig,
+    /// First 16 bytes of the SHA-256 over the checkpoint's files: the same for every precision and for vision-only
+    /// files of one checkpoint, so that a label bank fits all of them.
+    pub checkpoint_id: [u8; 16],
+}
