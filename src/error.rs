@@ -1,0 +1,123 @@
+//! Everything that can go wrong, in one enum. Messages name the tensor, the offset, what was expected and what was
+//! found; the file is named by [`Error::InFile`] around them.
+
+use core::fmt;
+
+/// What `Result`s of this crate carry.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// A short name kept in place (a tensor's, mostly), so that errors need no allocation. Longer names are cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    len: u8,
+    bytes: [u8; Name::MAX],
+}
+
+impl Name {
+    /// Longest name that is kept whole, in bytes.
+    pub const MAX: usize = 63;
+
+    /// `name`, cut at a character boundary if it is longer than [`Name::MAX`] bytes.
+    pub fn new(name: &str) -> Name {
+        let mut len = name.len().min(Name::MAX);
+        while !name.is_char_boundary(len) {
+            len -= 1;
+        }
+        let mut bytes = [0; Name::MAX];
+        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Name { len: len as u8, bytes }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+/// Names are formatted in place: `write!(name, "block.{i}")`. What does not fit is an error.
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let (start, end) = (usize::from(self.len), usize::from(self.len) + text.len());
+        self.bytes.get_mut(start..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end as u8;
+        Ok(())
+    }
+}
+
+impl Default for Name {
+    fn default() -> Name {
+        Name { len: 0, bytes: [0; Name::MAX] }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str())
+    }
+}
+
+/// What went wrong.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A picture or a view of pixels that cannot be used: what is wrong with it.
+    Pixels {
+        /// What is wrong, and what would be right.
+        problem: &'static str,
+        /// The limit or the right value.
+        expected: u64,
+        /// The value found.
+        found: u64,
+    },
+    /// An error inside a named file.
+    #[cfg(feature = "std")]
+    InFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong in it.
+        source: std::boxed::Box<Error>,
+    },
+    /// The operating system refused something.
+    #[cfg(feature = "std")]
+    Io {
+        /// What was being done, as in "cannot {action}".
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A message from a library (image decoder, tokenizer) or a check with nothing more to name.
+    #[cfg(feature = "std")]
+    Message(std::string::String),
+}
+
+impl Error {
+    /// This error as one inside `path`.
+    #[cfg(feature = "std")]
+    pub fn in_file(self, path: impl Into<std::path::PathBuf>) -> Error {
+        Error::InFile { path: path.into(), source: std::boxed::Box::new(self) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Pixels { problem, expected, found } => {
+                write!(f, "{problem} (expected {expected}, found {found})")
+            }
+            #[cfg(feature = "std")]
+            Error::InFile { path, source } => write!(f, "{}: {source}", path.display()),
+            #[cfg(feature = "std")]
+            Error::Io { action, source } => write!(f, "cannot {action}: {source}"),
+            #[cfg(feature = "std")]
+            Error::Message(message) => f.write_str(message),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,5 @@
+//! The packed file, `.ocelli`.
+
+mod config;
+
+pub use config::*;
