@@ -8,6 +8,7 @@
 //! ```
 
 #![no_std]
+#![deny(unsafe_code)]
 
 #[cfg(feature = "std")]
 extern crate std;
@@ -15,4 +16,27 @@ extern crate std;
 pub mod error;
 pub mod format;
 
+#[cfg(feature = "std")]
+pub mod knobs;
+#[cfg(feature = "std")]
+pub mod model;
+#[cfg(feature = "std")]
+pub mod plan;
+#[cfg(feature = "std")]
+pub mod preprocess;
+#[cfg(feature = "std")]
+pub mod profile;
+#[cfg(feature = "std")]
+pub mod score;
+#[cfg(feature = "std")]
+mod session;
+#[cfg(feature = "std")]
+pub mod text;
+#[cfg(feature = "std")]
+pub mod vit;
+
 pub use error::{Error, Name, Result};
+#[cfg(feature = "std")]
+pub use model::Model;
+#[cfg(feature = "std")]
+pub use session::{Options, Session};

@@ -16,7 +16,7 @@ use crate::layout::{NR, padded_k, panels};
 use crate::matrix::MatMut;
 use crate::table::{AccI8, Activation, Dequant, Kernels, MAX_TILE_ROWS, TileFloat, TileOut};
 use crate::weights::{Weights, WeightsI8};
-use bytemuck::Zeroable;
+use bytemuck::{Pod, Zeroable};
 use core::ops::Range;
 
 /// Steps along `k` of a float panel that are used at once: 256 × 16 f32 are 16 KB, half of the smallest L1.
@@ -49,7 +49,7 @@ pub struct Gemm<'a> {
 }
 
 /// Working memory of one thread.
-#[derive(Clone, Copy, Zeroable)]
+#[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct GemmScratch {
     widened: [f32; KC * NR],
@@ -75,9 +75,10 @@ impl Kernels {
         assert!(panels.end <= crate::layout::panels(n), "panel {} of {n} channels", panels.end);
         assert!(bias.is_empty() || bias.len() == n.next_multiple_of(NR), "bias of {}", bias.len());
         assert_eq!(out.rows(), rows.rows, "output rows");
-        assert_eq!(out.cols(), (panels.end * NR).min(n) - (panels.start * NR).min(n), "output columns");
+        assert_eq!(out.cols(), channels(n, panels.clone()).len(), "output columns");
         for panel in panels.clone() {
-            let cols = (panel - panels.start) * NR..((panel + 1) * NR).min(n) - panels.start * NR;
+            let cols = channels(n, panel..panel + 1);
+            let cols = cols.start - panels.start * NR..cols.end - panels.start * NR;
             let bias: &[f32; NR] =
                 if bias.is_empty() { &[0.0; NR] } else { bias[panel * NR..].first_chunk().expect("padded") };
             let span = panel * NR * padded_k(k)..(panel + 1) * NR * padded_k(k);
@@ -254,3 +255,10 @@ pub const fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
     count * part / parts..count * (part + 1) / parts
 }
 
+
+/// The output channels of `panels` in a matrix of `n`: those that exist.
+pub const fn channels(n: usize, panels: Range<usize>) -> Range<usize> {
+    let first = if panels.start * NR < n { panels.start * NR } else { n };
+    let end = if panels.end * NR < n { panels.end * NR } else { n };
+    first..end
+}

@@ -1,0 +1,87 @@
+//! Every environment variable that ocelli reads, in one place.
+
+use crate::error::{Error, Result};
+use ocelli_kernels::Isa;
+use std::string::String;
+
+/// An environment variable: name and meaning.
+#[derive(Clone, Copy, Debug)]
+pub struct Knob {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+/// Instruction sets to use.
+pub const ISA: Knob = Knob {
+    name: "OCELLI_ISA",
+    meaning: "instruction sets to use, joined by +: scalar, avx2, avxvnni, avx512vnni, neon, dotprod, i8mm, fp16 \
+              (default: all that the CPU has)",
+};
+
+/// Threads to use.
+pub const THREADS: Knob =
+    Knob { name: "OCELLI_THREADS", meaning: "threads to use (default: the CPUs that this process may run on)" };
+
+/// Whether weights are verified at start.
+pub const VERIFY: Knob = Knob {
+    name: "OCELLI_VERIFY",
+    meaning: "0 skips the check of the weights' checksums when the command opens a model (default: 1)",
+};
+
+/// All of them.
+pub const ALL: [Knob; 3] = [ISA, THREADS, VERIFY];
+
+impl Knob {
+    /// The variable's value, if it is set and not empty.
+    ///
+    /// # Errors
+    /// It is not UTF-8.
+    pub fn get(&self) -> Result<Option<String>> {
+        match std::env::var(self.name) {
+            Ok(value) if value.is_empty() => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                Err(Error::Message(std::format!("{} is not UTF-8", self.name)))
+            }
+        }
+    }
+}
+
+/// The instruction set that [`ISA`] asks for, or all that the CPU has.
+///
+/// # Errors
+/// An unknown name, or one that this CPU lacks.
+pub fn isa() -> Result<Isa> {
+    let Some(names) = ISA.get()? else { return Ok(Isa::detect()) };
+    Isa::select(&names).map_err(|error| Error::Message(std::format!("{}={names}: {error}", ISA.name)))
+}
+
+/// The number of threads that [`THREADS`] asks for, or the number of CPUs that this process may use.
+///
+/// # Errors
+/// Not a number of at least 1.
+pub fn threads() -> Result<usize> {
+    match THREADS.get()? {
+        Some(value) => value.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
+            Error::Message(std::format!("{}={value}: not a number of threads", THREADS.name))
+        }),
+        None => Ok(std::thread::available_parallelism()
+            .map_or(1, |n| n.get())
+            .min(crate::plan::MAX_THREADS)),
+    }
+}
+
+/// Whether [`VERIFY`] asks for verified weights.
+///
+/// # Errors
+/// Neither 0 nor 1.
+pub fn verify() -> Result<bool> {
+    match VERIFY.get()?.as_deref() {
+        None | Some("1") => Ok(true),
+        Some("0") => Ok(false),
+        Some(value) => Err(Error::Message(std::format!("{}={value}: 0 or 1", VERIFY.name))),
+    }
+}

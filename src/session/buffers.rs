@@ -1,0 +1,109 @@
+//! The session's buffers, sized from the model's dimensions and carved from the arena.
+
+use crate::plan::{Carver, Plan};
+use crate::preprocess::{FrameSpec, ResizePlan, Tables};
+use crate::vit::{RowBuffer, Shape, ThreadScratch};
+use ocelli_kernels::layout::padded_k;
+use ocelli_kernels::{GemmScratch, RowFormat};
+use std::vec::Vec;
+
+/// Everything that sizes depend on.
+#[derive(Clone, Debug)]
+pub(crate) struct Dimensions {
+    /// The image tower's shape at the full batch, if there is one.
+    pub(crate) vision: Option<VisionDimensions>,
+    /// The text tower's shape at its longest text, if there is one.
+    pub(crate) text: Option<Shape>,
+    /// Length of an embedding.
+    pub(crate) embed_dim: usize,
+    /// (rows, format, k) of every left operand of a GEMM.
+    pub(crate) operands: Vec<(usize, RowFormat, usize)>,
+    /// Threads.
+    pub(crate) threads: usize,
+}
+
+/// What the image tower adds.
+#[derive(Clone, Debug)]
+pub(crate) struct VisionDimensions {
+    pub(crate) shape: Shape,
+    pub(crate) frame: FrameSpec,
+    pub(crate) resize: ResizePlan,
+}
+
+/// The buffers of one call.
+pub(crate) struct Buffers<'a> {
+    /// Preprocessed frames, [images, height, width, 3].
+    pub(crate) frames: &'a mut [u8],
+    /// Windows and weights of the resize.
+    pub(crate) tables: Tables<'a>,
+    /// Source rows on their way, one part per thread.
+    pub(crate) rings: &'a mut [u8],
+    /// Positions, [tokens, width].
+    pub(crate) positions: &'a mut [f32],
+    /// The residual stream, [images, tokens, width].
+    pub(crate) x: &'a mut [f32],
+    /// qkv and attended values, or the hidden layer.
+    pub(crate) work: &'a mut [f32],
+    /// One pooled vector per image.
+    pub(crate) pooled: &'a mut [f32],
+    /// One embedding per image.
+    pub(crate) embeddings: &'a mut [f32],
+    /// The left operand of the next GEMM.
+    pub(crate) rows: RowBuffer<'a>,
+    /// Working memory of each thread.
+    pub(crate) scratch: ThreadScratch<'a>,
+}
+
+impl Dimensions {
+    fn shapes(&self) -> impl Iterator<Item = &Shape> {
+        self.vision.iter().map(|vision| &vision.shape).chain(&self.text)
+    }
+
+    fn largest(&self, size: impl Fn(&Shape) -> usize) -> usize {
+        self.shapes().map(size).max().unwrap_or(0)
+    }
+
+    /// Every buffer in the order in which [`carve`](Self::carve) takes them.
+    pub(crate) fn plan(&self) -> Plan {
+        const F32: usize = size_of::<f32>();
+        let mut plan = Plan::default();
+        let images = self.largest(|shape| shape.images);
+        let vision = self.vision.as_ref();
+        plan.add("frames: preprocessed pixels", vision.map_or(0, |v| v.shape.images * v.frame.frame_len()));
+        plan.add("resize windows", vision.map_or(0, |v| v.resize.windows_bytes()));
+        plan.add("resize weights", vision.map_or(0, |v| v.resize.weights_bytes()));
+        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.resize.ring_len()));
+        plan.add("positions", vision.map_or(0, |v| v.shape.tokens * v.shape.width * F32));
+        plan.add("x: residual stream", self.largest(|s| s.images * s.tokens * s.width) * F32);
+        plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
+        plan.add("pooled", self.largest(|s| s.images * s.width) * F32);
+        plan.add("embeddings", images * self.embed_dim * F32);
+        let rows = self.operands.iter().map(|(rows, format, k)| format.bytes(*rows, *k)).max();
+        plan.add("rows: left operand of a GEMM", rows.unwrap_or(0));
+        let scales = self.operands.iter().map(|(rows, ..)| *rows).max();
+        plan.add("row scales", scales.unwrap_or(0) * F32);
+        plan.add("GEMM scratch, per thread", self.threads * size_of::<GemmScratch>());
+        let attention = self.largest(|s| s.attention(s.tokens).scratch_len()).next_multiple_of(16);
+        plan.add("attention scratch, per thread", self.threads * attention * F32);
+        let row = self.operands.iter().map(|(.., k)| padded_k(*k)).max();
+        plan.add("row scratch, per thread", self.threads * row.unwrap_or(0) * F32);
+        plan
+    }
+
+    /// The buffers of `plan` in `arena`.
+    pub(crate) fn carve<'a>(plan: &Plan, arena: &'a mut [u8]) -> Buffers<'a> {
+        let mut next = Carver::new(plan, arena);
+        Buffers {
+            frames: next.next(),
+            tables: Tables { windows: next.next(), weights: next.next() },
+            rings: next.next(),
+            positions: next.next(),
+            x: next.next(),
+            work: next.next(),
+            pooled: next.next(),
+            embeddings: next.next(),
+            rows: RowBuffer::new(next.next(), next.next()),
+            scratch: ThreadScratch::new(next.next(), next.next(), next.next()),
+        }
+    }
+}

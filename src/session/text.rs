@@ -1,0 +1,47 @@
+//! Texts through a session.
+
+use super::{Session, forward};
+use crate::error::{Error, Result};
+use crate::format::Pooling;
+use crate::score::normalize;
+use crate::text::{TextBuffers, encode, pooled_token};
+use crate::vit::{Forward, Shape};
+
+impl Session<'_> {
+    /// Embeds the text with the token ids `ids` into `out`, normalised to length 1.
+    ///
+    /// # Errors
+    /// No text tower; no ids, too many, or one out of range; `out` has another length than an embedding.
+    pub fn embed_text_into(&mut self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        self.embed_text_raw_into(ids, out)?;
+        normalize(out);
+        Ok(())
+    }
+
+    /// The same, not normalised.
+    ///
+    /// # Errors
+    /// As [`embed_text_into`](Self::embed_text_into).
+    pub fn embed_text_raw_into(&mut self, ids: &[u32], out: &mut [f32]) -> Result<()> {
+        self.check_out(1, out)?;
+        let parts = self.parts();
+        let (Some(weights), Some(longest)) = (parts.text, &parts.dimensions.text) else {
+            return Err(Error::Message("this session has no text tower".into()));
+        };
+        if ids.is_empty() || ids.len() > longest.tokens {
+            return Err(Error::Message(std::format!("{} tokens; 1 to {} are possible", ids.len(), longest.tokens)));
+        }
+        let vocab = parts.config.text.vocab;
+        if let Some(id) = ids.iter().find(|&&id| id >= vocab) {
+            return Err(Error::Message(std::format!("token id {id}; the model has {vocab}")));
+        }
+        let pooling = Pooling::from_stored(parts.config.text.tower.pooling).unwrap_or(Pooling::Last);
+        let shape = Shape { tokens: ids.len(), ..*longest };
+        let pooled_at = pooled_token(&parts.config.text, pooling, ids);
+        let mut forward = forward!(parts);
+        let buffers =
+            TextBuffers { x: parts.buffers.x, work: parts.buffers.work, pooled: parts.buffers.pooled };
+        encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out);
+        Ok(())
+    }
+}

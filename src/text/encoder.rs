@@ -1,0 +1,59 @@
+//! The text tower, top to bottom.
+
+use crate::format::{Pooling, TextConfig};
+use crate::model::TextWeights;
+use crate::profile::Op;
+use crate::vit::{Forward, Shape, block, project};
+
+/// The text tower's buffers: residual stream, working memory, pooled vector.
+pub(crate) struct TextBuffers<'a> {
+    pub(crate) x: &'a mut [f32],
+    pub(crate) work: &'a mut [f32],
+    pub(crate) pooled: &'a mut [f32],
+}
+
+/// The position whose vector stands for the text.
+pub(crate) fn pooled_token(config: &TextConfig, pooling: Pooling, ids: &[u32]) -> usize {
+    let last = ids.len().saturating_sub(1);
+    match pooling {
+        Pooling::FirstEos => ids.iter().position(|&id| id == config.eos).unwrap_or(last),
+        // The first of equal maxima: CLIP pads with its end token, which has the largest id.
+        Pooling::ArgMax => {
+            let max = ids.iter().copied().max().unwrap_or(0);
+            ids.iter().position(|&id| id == max).unwrap_or(last)
+        }
+        _ => last,
+    }
+}
+
+/// Encodes the text `ids` into `out`, [embed_dim], not normalised. `pooled_at` is the position to read.
+///
+/// `ids` are in range and `shape.tokens` is their number: causal attention makes padding after the end irrelevant, so
+/// CLIP's texts run at their own length.
+pub(crate) fn encode(
+    forward: &mut Forward<'_>,
+    weights: &TextWeights<'_>,
+    shape: &Shape,
+    ids: &[u32],
+    pooled_at: usize,
+    buffers: TextBuffers<'_>,
+    out: &mut [f32],
+) {
+    let TextBuffers { x, work, pooled } = buffers;
+    let Shape { tokens, width, eps, .. } = *shape;
+    let (profile, x) = (&mut *forward.profile, &mut x[..tokens * width]);
+    profile.time(Op::TokenEmbed, 0, || {
+        for (i, (&id, x)) in ids.iter().zip(x.chunks_exact_mut(width)).enumerate() {
+            weights.token_embed.row_into(id as usize, x);
+            // The working memory is free here; one row of it holds the position.
+            let position = &mut work[..width];
+            weights.position.row_into(i, position);
+            x.iter_mut().zip(position).for_each(|(x, position)| *x += *position);
+        }
+    });
+    for of_block in &weights.blocks {
+        block(forward, of_block, shape, tokens, x, work);
+    }
+    let pooled = &mut pooled[..width];
+    project(forward, &weights.final_norm, eps, weights.project.as_ref(), x, |_| pooled_at, pooled, out);
+}

@@ -1,0 +1,47 @@
+//! Prompt templates: `a photo of a {}`.
+
+use crate::error::{Error, Result};
+use std::string::String;
+use std::vec::Vec;
+
+/// The template that is used where none is given.
+pub const DEFAULT_TEMPLATE: &str = "a photo of a {}";
+
+/// `template` with `label` in place of its `{}`.
+pub fn fill(template: &str, label: &str) -> String {
+    template.replacen("{}", label, 1)
+}
+
+/// The templates to use: `given`, or the default where there are none.
+///
+/// # Errors
+/// One of them lacks the `{}` that stands for the label, or has several.
+pub fn templates(given: &[String]) -> Result<Vec<&str>> {
+    if given.is_empty() {
+        return Ok(std::vec![DEFAULT_TEMPLATE]);
+    }
+    given
+        .iter()
+        .map(|template| match template.matches("{}").count() {
+            1 => Ok(template.as_str()),
+            count => Err(Error::Message(std::format!(
+                "template {template:?} has {count} times {{}}, which stands for the label; it must have one"
+            ))),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_need_exactly_one_place() {
+        assert_eq!(fill("a {} of {x}", "cat {}"), "a cat {} of {x}");
+        assert_eq!(templates(&[]).unwrap(), [DEFAULT_TEMPLATE]);
+        assert!(templates(&["no place".into()]).unwrap_err().to_string().contains("no place"));
+        assert!(templates(&["{} and {}".into()]).is_err());
+    }
+
+    use std::string::ToString;
+}

@@ -1,0 +1,77 @@
+//! Text to token ids, with the tokenizer that came with the checkpoint.
+
+use crate::error::{Error, Result};
+use crate::format::{File, TextConfig};
+use std::vec::Vec;
+
+/// A text as token ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The ids, with the tokens that begin and end a text, padded only if the model demands it.
+    pub ids: Vec<u32>,
+    /// The text was longer than the model takes, and was cut before its end token.
+    pub truncated: bool,
+}
+
+/// The tokenizer of a packed file.
+pub struct TextTokenizer {
+    inner: tokenizers::Tokenizer,
+    config: TextConfig,
+}
+
+impl TextTokenizer {
+    /// The tokenizer in `file`.
+    ///
+    /// # Errors
+    /// The file has no text tower or no tokenizer, or the tokenizer is damaged.
+    pub fn new(file: File<'_>) -> Result<TextTokenizer> {
+        let json = file.tokenizer().filter(|_| file.has_text()).ok_or_else(|| {
+            Error::Message(
+                "this model has no text tower; use a label bank made from the full model (ocelli labels), or convert \
+                 the checkpoint without --vision-only"
+                    .into(),
+            )
+        })?;
+        let mut inner: tokenizers::Tokenizer =
+            json.parse().map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
+        // Whatever the checkpoint's tokenizer.json says about lengths, the model's own rule is applied below.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
+        Ok(TextTokenizer { inner, config: file.config().text })
+    }
+
+    /// Token ids of `text`.
+    ///
+    /// # Errors
+    /// The tokenizer fails, or gives an id that the model has no row for.
+    pub fn encode(&self, text: &str) -> Result<Tokens> {
+        let encoding = self
+            .inner
+            .encode_fast(text, true)
+            .map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
+        let mut ids = encoding.get_ids().to_vec();
+        let context = self.config.context as usize;
+        let truncated = ids.len() > context;
+        if truncated {
+            let end = ids[ids.len() - 1];
+            ids.truncate(context);
+            ids[context - 1] = end;
+        }
+        if self.config.padded != 0 {
+            ids.resize(context, self.config.pad);
+        }
+        match ids.iter().find(|&&id| id >= self.config.vocab) {
+            Some(id) => Err(Error::Message(std::format!(
+                "tokenizer gives id {id} for {text:?}, but the model has {} tokens",
+                self.config.vocab
+            ))),
+            None => Ok(Tokens { ids, truncated }),
+        }
+    }
+}
+
+impl core::fmt::Debug for TextTokenizer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TextTokenizer").finish_non_exhaustive()
+    }
+}

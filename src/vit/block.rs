@@ -1,0 +1,106 @@
+//! A pre-norm transformer block (arXiv 2010.11929), shared by the image and the text tower.
+
+use super::forward::Forward;
+use crate::format::Act;
+use crate::model::Block;
+use crate::profile::Op;
+use ocelli_kernels::{Activation, Attention, Epilogue};
+
+/// The shape of one pass through the blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// Images, or texts, of the same number of tokens.
+    pub(crate) images: usize,
+    /// Tokens of each.
+    pub(crate) tokens: usize,
+    /// Channels of a token.
+    pub(crate) width: usize,
+    /// Attention heads.
+    pub(crate) heads: usize,
+    /// Channels of a head.
+    pub(crate) head_dim: usize,
+    /// Channels inside the MLP.
+    pub(crate) mlp_width: usize,
+    /// Activation inside the MLP.
+    pub(crate) act: Activation,
+    /// LayerNorm's epsilon.
+    pub(crate) eps: f32,
+    /// Token i sees tokens 0..=i only.
+    pub(crate) causal: bool,
+}
+
+impl Shape {
+    /// f32 elements that a block needs besides the residual stream: qkv and the attended values, then the hidden layer.
+    pub(crate) const fn work_len(&self) -> usize {
+        let attention = 4 * self.heads * self.head_dim;
+        let widest = if attention > self.mlp_width { attention } else { self.mlp_width };
+        self.images * self.tokens * widest
+    }
+
+    /// The attention in which the first `queries` tokens of each image attend.
+    pub(crate) const fn attention(&self, queries: usize) -> Attention {
+        let Shape { tokens, heads, head_dim, causal, .. } = *self;
+        Attention { tokens, queries, heads, head_dim, causal }
+    }
+}
+
+/// The kernels' activation for a stored one.
+pub(crate) const fn activation(act: Act) -> Activation {
+    match act {
+        Act::QuickGelu => Activation::QuickGelu,
+        Act::Gelu => Activation::Gelu,
+        Act::GeluTanh => Activation::GeluTanh,
+        Act::Silu => Activation::Silu,
+    }
+}
+
+/// Runs one block on the residual stream `x`: [images, tokens, width].
+///
+/// Only the first `queries` tokens of each image go through attention's output and the MLP. If that is not all of them
+/// (the last block, when only the class token is read), `x` becomes [images, queries, width].
+pub(crate) fn block(
+    forward: &mut Forward<'_>,
+    weights: &Block<'_>,
+    shape: &Shape,
+    queries: usize,
+    x: &mut [f32],
+    work: &mut [f32],
+) {
+    let Shape { images, tokens, width, heads, head_dim, mlp_width, act, eps, .. } = *shape;
+    let kernels = forward.kernels;
+    let inner = heads * head_dim;
+    let x = &mut x[..images * tokens * width];
+
+    // x += out(attention(qkv(norm1 x)))
+    let (qkv, rest) = work.split_at_mut(images * tokens * 3 * inner);
+    let attended = &mut rest[..images * queries * inner];
+    forward.produce(Op::Norm, &weights.qkv, images * tokens, |i, row| {
+        kernels.layer_norm(&x[i * width..][..width], weights.norm1.gamma, weights.norm1.beta, eps, row);
+    });
+    forward.multiply(Op::Qkv, &weights.qkv, Epilogue::Store, qkv);
+    forward.attend(&shape.attention(queries), images, qkv, attended);
+    if queries < tokens {
+        for image in 1..images {
+            x.copy_within(image * tokens * width..(image * tokens + queries) * width, image * queries * width);
+        }
+    }
+    let x = &mut x[..images * queries * width];
+    forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
+        let (image, query) = (i / queries, i % queries);
+        for (head, row) in row.chunks_exact_mut(head_dim).enumerate() {
+            row.copy_from_slice(&attended[((image * heads + head) * queries + query) * head_dim..][..head_dim]);
+        }
+    });
+    forward.multiply(Op::Out, &weights.out, Epilogue::Add, x);
+
+    // x += fc2(act(fc1(norm2 x)))
+    let hidden = &mut work[..images * queries * mlp_width];
+    forward.produce(Op::Norm, &weights.fc1, images * queries, |i, row| {
+        kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
+    });
+    forward.multiply(Op::Fc1, &weights.fc1, Epilogue::Activate(act), hidden);
+    forward.produce(Op::HiddenRows, &weights.fc2, images * queries, |i, row| {
+        row.copy_from_slice(&hidden[i * mlp_width..][..mlp_width]);
+    });
+    forward.multiply(Op::Fc2, &weights.fc2, Epilogue::Add, x);
+}

@@ -1,0 +1,172 @@
+//! What every step of a forward pass is made of: *produce* rows for the next GEMM, *multiply* them by its weights,
+//! *attend*. Each divides its work among the team statically, so one thread and many give the same bits.
+
+use crate::model::Linear;
+use crate::plan::Team;
+use crate::profile::{Op, Profile};
+use core::ops::Range;
+use ocelli_kernels::activations::TILE_ROWS;
+use ocelli_kernels::layout::padded_k;
+use ocelli_kernels::{Attention, Epilogue, Gemm, GemmScratch, Kernels, MatMut, RowFormat, RowsMut, gemm};
+
+/// Working memory of one thread.
+pub(crate) struct Scratch<'a> {
+    gemm: &'a mut GemmScratch,
+    attention: &'a mut [f32],
+    row: &'a mut [f32],
+}
+
+/// Working memory of all threads: one region, cut into equal parts.
+pub(crate) struct ThreadScratch<'a> {
+    gemm: &'a mut [GemmScratch],
+    attention: &'a mut [f32],
+    rows: &'a mut [f32],
+}
+
+impl<'a> ThreadScratch<'a> {
+    /// `gemm` has one element per thread; the others divide evenly.
+    pub(crate) fn new(gemm: &'a mut [GemmScratch], attention: &'a mut [f32], rows: &'a mut [f32]) -> Self {
+        ThreadScratch { gemm, attention, rows }
+    }
+
+    fn parts(&mut self) -> impl Iterator<Item = Scratch<'_>> {
+        let threads = self.gemm.len();
+        let attention = self.attention.len() / threads;
+        let row = self.rows.len() / threads;
+        self.gemm
+            .iter_mut()
+            .zip(self.attention.chunks_exact_mut(attention))
+            .zip(self.rows.chunks_exact_mut(row))
+            .map(|((gemm, attention), row)| Scratch { gemm, attention, row })
+    }
+}
+
+/// The rows that the next GEMM reads.
+pub(crate) struct RowBuffer<'a> {
+    bytes: &'a mut [u8],
+    scales: &'a mut [f32],
+    /// Format, rows and k of what `produce` wrote last.
+    shape: (RowFormat, usize, usize),
+}
+
+impl<'a> RowBuffer<'a> {
+    pub(crate) fn new(bytes: &'a mut [u8], scales: &'a mut [f32]) -> Self {
+        RowBuffer { bytes, scales, shape: (RowFormat::F32, 0, 0) }
+    }
+
+    fn rows_mut(&mut self) -> RowsMut<'_> {
+        let (format, rows, k) = self.shape;
+        RowsMut::new(format, rows, k, self.bytes, self.scales)
+    }
+}
+
+/// The tools of a forward pass, for one call.
+pub(crate) struct Forward<'s> {
+    pub(crate) kernels: &'s Kernels,
+    pub(crate) team: &'s Team,
+    pub(crate) profile: &'s mut Profile,
+    pub(crate) scratch: ThreadScratch<'s>,
+    pub(crate) rows: RowBuffer<'s>,
+}
+
+impl Forward<'_> {
+    /// Writes `rows` rows for the GEMM by `next`: `fill(i, row)` computes row i, `k` f32, which is then converted to
+    /// what the GEMM reads.
+    pub(crate) fn produce(
+        &mut self,
+        op: Op,
+        next: &Linear<'_>,
+        rows: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let Forward { kernels, team, profile, scratch, rows: buffer } = self;
+        let k = next.weights.k();
+        buffer.shape = (kernels.row_format(&next.weights), rows, k);
+        let threads = team.threads();
+        let mut rest = Some(buffer.rows_mut());
+        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
+            let range = tiles(rows, thread, threads);
+            let (part, others) = rest.take().expect("put back below").split_at_row(range.len());
+            rest = Some(others);
+            (range.start, part, scratch.row)
+        });
+        profile.time(op, 0, || {
+            team.run_parts(parts, |(first, mut part, row)| {
+                let row = &mut row[..padded_k(k)];
+                row[k..].fill(0.0);
+                for i in 0..part.rows() {
+                    fill(first + i, &mut row[..k]);
+                    part.write_row(kernels, i, row);
+                }
+            });
+        });
+    }
+
+    /// `out = epilogue(rows · Wᵀ + b)` with the rows of the last `produce`. `out`: [rows, n].
+    pub(crate) fn multiply(&mut self, op: Op, linear: &Linear<'_>, epilogue: Epilogue, out: &mut [f32]) {
+        let Forward { kernels, team, profile, scratch, rows: buffer } = self;
+        let rows = buffer.rows_mut();
+        let rows = rows.as_rows();
+        let Linear { weights, bias } = *linear;
+        let n = weights.n();
+        let threads = team.threads();
+        let mut rest = Some(MatMut::new(out, rows.rows(), n));
+        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
+            let panels = gemm::share(n, thread, threads);
+            let cols = gemm::channels(n, panels.clone()).len();
+            let (window, others) = rest.take().expect("put back below").split_at_col(cols);
+            rest = Some(others);
+            (panels, window, scratch.gemm)
+        });
+        let gemm = Gemm { rows, weights, bias, epilogue };
+        profile.time(op, gemm::macs(rows.rows(), n, weights.k()), || {
+            team.run_parts(parts, |(panels, mut window, scratch)| {
+                kernels.gemm(&gemm, panels, &mut window, scratch);
+            });
+        });
+    }
+
+    /// Attention of `images` images (or texts) of the same shape. `qkv`: [images, tokens, 3·heads·head_dim];
+    /// `out`: [images, heads, queries, head_dim].
+    pub(crate) fn attend(&mut self, shape: &Attention, images: usize, qkv: &[f32], out: &mut [f32]) {
+        let Forward { kernels, team, profile, scratch, .. } = self;
+        let items = kernels.attention_items(shape);
+        let image_rows = shape.heads * shape.queries;
+        let image_qkv = qkv.len() / images;
+        // A run of items over all images, and where its rows start.
+        let row = |item: usize| {
+            item / items * image_rows + kernels.attention_rows(shape, item % items..item % items).start
+        };
+        let threads = team.threads();
+        let mut rest = out;
+        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
+            let total = images * items;
+            let share = total * thread / threads..total * (thread + 1) / threads;
+            let len = (row(share.end) - row(share.start)) * shape.head_dim;
+            let (part, others) = core::mem::take(&mut rest).split_at_mut(len);
+            rest = others;
+            (share, part, scratch.attention)
+        });
+        profile.time(Op::Attention, images as u64 * shape.macs(), || {
+            team.run_parts(parts, |(share, mut part, scratch)| {
+                let mut item = share.start;
+                while item < share.end {
+                    let image = item / items;
+                    let end = share.end.min((image + 1) * items);
+                    let len = (row(end) - row(item)) * shape.head_dim;
+                    let (out, others) = part.split_at_mut(len);
+                    let qkv = &qkv[image * image_qkv..][..image_qkv];
+                    kernels.attention(shape, qkv, item - image * items..end - image * items, out, scratch);
+                    (part, item) = (others, end);
+                }
+            });
+        });
+    }
+}
+
+/// The rows of thread `thread`: whole tiles.
+fn tiles(rows: usize, thread: usize, threads: usize) -> Range<usize> {
+    let count = rows.div_ceil(TILE_ROWS);
+    let row = |part: usize| (count * part / threads * TILE_ROWS).min(rows);
+    row(thread)..row(thread + 1)
+}

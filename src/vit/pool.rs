@@ -1,0 +1,33 @@
+//! From the last block's tokens to the embedding.
+
+use super::forward::Forward;
+use crate::model::{Linear, Norm};
+use crate::profile::Op;
+use ocelli_kernels::Epilogue;
+
+/// `pooled[i] = norm(x[token(i)])`, then `out = pooled · Wᵀ`, or `pooled` itself where there is no projection.
+#[expect(clippy::too_many_arguments, reason = "two buffers in, two out")]
+pub(crate) fn project(
+    forward: &mut Forward<'_>,
+    norm: &Norm<'_>,
+    eps: f32,
+    projection: Option<&Linear<'_>>,
+    x: &[f32],
+    token: impl Fn(usize) -> usize,
+    pooled: &mut [f32],
+    out: &mut [f32],
+) {
+    let width = norm.gamma.len();
+    for (i, pooled) in pooled.chunks_exact_mut(width).enumerate() {
+        forward.kernels.layer_norm(&x[token(i) * width..][..width], norm.gamma, norm.beta, eps, pooled);
+    }
+    match projection {
+        Some(linear) => {
+            forward.produce(Op::Project, linear, pooled.len() / width, |i, row| {
+                row.copy_from_slice(&pooled[i * width..][..width]);
+            });
+            forward.multiply(Op::Project, linear, Epilogue::Store, out);
+        }
+        None => out.copy_from_slice(pooled),
+    }
+}
