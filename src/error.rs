@@ -75,6 +75,65 @@ pub enum Error {
         /// The value found.
         found: u64,
     },
+    /// A packed file or a label bank whose structure is wrong.
+    Format {
+        /// What is wrong.
+        problem: &'static str,
+        /// Where, in bytes from the start.
+        offset: u64,
+        /// The right value, or the limit.
+        expected: u64,
+        /// The value found.
+        found: u64,
+    },
+    /// Bytes that do not have the checksum that was stored for them: the file is damaged.
+    Checksum {
+        /// The part of the file.
+        part: Name,
+        /// Where it starts, in bytes.
+        offset: u64,
+        /// The stored checksum.
+        expected: u64,
+        /// The checksum of the bytes.
+        found: u64,
+    },
+    /// A configuration field with a value that this reader does not know or that makes no sense.
+    Config {
+        /// The field, as in `vision.tower.width`.
+        field: &'static str,
+        /// What would be right.
+        expected: &'static str,
+        /// The value found.
+        found: f64,
+    },
+    /// A tensor whose description or contents are wrong.
+    Tensor {
+        /// The tensor.
+        name: Name,
+        /// What is wrong.
+        problem: &'static str,
+        /// The right value, or the limit.
+        expected: u64,
+        /// The value found, or the index of the wrong element.
+        found: u64,
+    },
+    /// A tensor that the configuration demands is absent.
+    TensorMissing {
+        /// The tensor.
+        name: Name,
+    },
+    /// A tensor that the configuration does not know.
+    TensorUnknown {
+        /// The tensor.
+        name: Name,
+    },
+    /// A label bank made with another checkpoint: its embeddings mean nothing to this model.
+    BankOfAnotherModel {
+        /// The model's checkpoint id, first eight bytes.
+        expected: u64,
+        /// The bank's.
+        found: u64,
+    },
     /// An error inside a named file.
     #[cfg(feature = "std")]
     InFile {
@@ -110,6 +169,28 @@ impl fmt::Display for Error {
             Error::Pixels { problem, expected, found } => {
                 write!(f, "{problem} (expected {expected}, found {found})")
             }
+            Error::Format { problem, offset, expected, found } => {
+                write!(f, "{problem} (at byte {offset}: expected {expected}, found {found})")
+            }
+            Error::Checksum { part, offset, expected, found } => write!(
+                f,
+                "{part} (at byte {offset}) is damaged: expected checksum {expected:016x}, found {found:016x}"
+            ),
+            Error::Config { field, expected, found } => {
+                write!(f, "config field {field} is {found}, expected {expected}")
+            }
+            Error::Tensor { name, problem, expected, found } => {
+                write!(f, "tensor {name}: {problem} (expected {expected}, found {found})")
+            }
+            Error::TensorMissing { name } => write!(f, "tensor {name} is missing"),
+            Error::TensorUnknown { name } => {
+                write!(f, "tensor {name} is not one that the configuration demands")
+            }
+            Error::BankOfAnotherModel { expected, found } => write!(
+                f,
+                "the label bank was made with another model: expected checkpoint {expected:016x}, found \
+                 {found:016x}; make it again with this one"
+            ),
             #[cfg(feature = "std")]
             Error::InFile { path, source } => write!(f, "{}: {source}", path.display()),
             #[cfg(feature = "std")]

@@ -148,6 +148,31 @@ stored_enum! {
     }
 }
 
+/// Optional parts of a tower, one bit each in [`TowerConfig::features`]. A set bit demands the tensors that the
+/// [schema](super::schema) names for it, a clear one forbids them, and a bit that a reader does not know is an error:
+/// so a later family (registers, SwiGLU, rotary positions, an attention-pooling head, a classifier) takes a new bit
+/// and, for its numbers, reserved words, and needs no new version of the format.
+pub mod feature {
+    /// `qkv.bias`
+    pub const QKV_BIAS: u32 = 1 << 0;
+    /// `out.bias`
+    pub const OUT_BIAS: u32 = 1 << 1;
+    /// `fc1.bias` and `fc2.bias`
+    pub const MLP_BIAS: u32 = 1 << 2;
+    /// `final_norm.*`
+    pub const FINAL_NORM: u32 = 1 << 3;
+    /// `project.weight`
+    pub const PROJECT: u32 = 1 << 4;
+    /// `project.bias`
+    pub const PROJECT_BIAS: u32 = 1 << 5;
+    /// `patch_embed.bias` (image tower)
+    pub const PATCH_BIAS: u32 = 1 << 6;
+    /// `pre_norm.*` (image tower)
+    pub const PRE_NORM: u32 = 1 << 7;
+    /// `class_token` (image tower)
+    pub const CLASS_TOKEN: u32 = 1 << 8;
+}
+
 /// What a transformer tower has in common, image or text.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -168,8 +193,10 @@ pub struct TowerConfig {
     pub norm_eps: f32,
     /// A [`Pooling`].
     pub pooling: u32,
+    /// Which optional parts the tower has: bits of [`feature`].
+    pub features: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 8],
+    pub reserved: [u32; 7],
 }
 
 /// The image tower and what feeds it.
@@ -194,8 +221,10 @@ pub struct VisionConfig {
     pub grid_cols: u32,
     /// An [`Interpolation`].
     pub interpolation: u32,
+    /// Rows of the position table before the grid: the prefix tokens that have a position, 0 or 1.
+    pub position_prefix: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 16],
+    pub reserved: [u32; 15],
 }
 
 /// The text tower. All zero in a vision-only file.
@@ -258,6 +287,25 @@ pub struct ScoreConfig {
     pub logit_bias: f32,
     /// Zero, for later versions.
     pub reserved: [u32; 4],
+}
+
+impl TowerConfig {
+    /// Whether all `bits` of [`feature`] are set.
+    pub const fn has(&self, bits: u32) -> bool {
+        self.features & bits == bits
+    }
+
+    /// Channels that attention works on, all heads together.
+    pub const fn attention_width(&self) -> usize {
+        self.heads as usize * self.head_dim as usize
+    }
+}
+
+impl VisionConfig {
+    /// Inputs of the patch embedding: values of one RGB patch.
+    pub const fn patch_values(&self) -> usize {
+        self.patch as usize * self.patch as usize * 3
+    }
 }
 
 /// Everything about the architecture.

@@ -1,0 +1,60 @@
+//! Buffers that start where a packed file must.
+
+use super::header::ALIGN;
+
+/// Puts a file that is compiled in where [`File::parse`](super::File::parse) wants it:
+///
+/// ```ignore
+/// static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("model.ocelli"));
+/// let file = File::parse(&MODEL.0)?;
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Aligned<T: ?Sized>(pub T);
+
+const _: () = assert!(align_of::<Aligned<[u8; 1]>>() == ALIGN);
+
+#[cfg(feature = "std")]
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Block([u8; ALIGN]);
+
+/// A copy of some bytes on the heap that starts at a multiple of 64.
+#[cfg(feature = "std")]
+#[derive(Clone, Debug)]
+pub struct AlignedBytes {
+    blocks: std::vec::Vec<Block>,
+    len: usize,
+}
+
+#[cfg(feature = "std")]
+impl AlignedBytes {
+    /// A copy of `bytes`.
+    pub fn new(bytes: &[u8]) -> AlignedBytes {
+        let blocks = bytes
+            .chunks(ALIGN)
+            .map(|chunk| {
+                let mut block = [0; ALIGN];
+                block[..chunk.len()].copy_from_slice(chunk);
+                Block(block)
+            })
+            .collect();
+        AlignedBytes { blocks, len: bytes.len() }
+    }
+}
+
+#[cfg(feature = "std")]
+impl core::ops::Deref for AlignedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.blocks)[..self.len]
+    }
+}
+
+#[cfg(feature = "std")]
+impl core::ops::DerefMut for AlignedBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.blocks)[..self.len]
+    }
+}

@@ -1,0 +1,248 @@
+//! What a [`Config`] may say. A value that this reader does not know, or that makes no sense, is an error that names
+//! the field: nothing is guessed, and whatever passes cannot overflow the arithmetic of shapes.
+
+use super::config::*;
+use crate::{Error, Result};
+use core::ops::RangeInclusive;
+
+/// Longest side of an image in pixels.
+const MAX_SIDE: u32 = 8192;
+/// Most tokens of an image or a text.
+const MAX_TOKENS: u32 = 65536;
+
+const VISION_FEATURES: u32 = feature::QKV_BIAS
+    | feature::OUT_BIAS
+    | feature::MLP_BIAS
+    | feature::FINAL_NORM
+    | feature::PROJECT
+    | feature::PROJECT_BIAS
+    | feature::PATCH_BIAS
+    | feature::PRE_NORM
+    | feature::CLASS_TOKEN;
+const TEXT_FEATURES: u32 = feature::QKV_BIAS
+    | feature::OUT_BIAS
+    | feature::MLP_BIAS
+    | feature::FINAL_NORM
+    | feature::PROJECT
+    | feature::PROJECT_BIAS;
+
+/// Names the fields of one struct: `fields!(tower, "vision.tower.", width)`.
+macro_rules! named {
+    ($prefix:literal, $owner:expr, $field:ident) => {
+        Field { name: concat!($prefix, stringify!($field)), value: $owner.$field }
+    };
+}
+
+/// Checks a tower; the prefix must be a literal, so that errors can name fields without allocating.
+macro_rules! check_tower {
+    ($prefix:literal, $tower:expr, $features:expr) => {{
+        let tower: &TowerConfig = $tower;
+        named!($prefix, tower, width).within(1..=16384, "1..=16384")?;
+        named!($prefix, tower, depth).within(1..=256, "1..=256")?;
+        named!($prefix, tower, heads).within(1..=16384, "1..=16384")?;
+        named!($prefix, tower, head_dim).within(1..=16384 / tower.heads, "heads · head_dim in 1..=16384")?;
+        named!($prefix, tower, mlp_width).within(1..=65536, "1..=65536")?;
+        named!($prefix, tower, act).known(Act::from_stored(tower.act).is_some(), "a known activation")?;
+        let eps = tower.norm_eps;
+        float(concat!($prefix, "norm_eps"), eps, eps > 0.0 && eps <= 1.0, "above 0, at most 1")?;
+        let known = tower.features & !$features == 0;
+        named!($prefix, tower, features).known(known, "only bits that this version knows")?;
+        let paired = tower.has(feature::PROJECT) || !tower.has(feature::PROJECT_BIAS);
+        named!($prefix, tower, features).known(paired, "no projection bias without a projection")?;
+        zero(concat!($prefix, "reserved"), &tower.reserved)
+    }};
+}
+
+#[derive(Clone, Copy)]
+struct Field {
+    name: &'static str,
+    value: u32,
+}
+
+impl Field {
+    fn known(self, ok: bool, expected: &'static str) -> Result<()> {
+        if ok {
+            return Ok(());
+        }
+        Err(Error::Config { field: self.name, expected, found: self.value.into() })
+    }
+
+    fn within(self, range: RangeInclusive<u32>, expected: &'static str) -> Result<()> {
+        self.known(range.contains(&self.value), expected)
+    }
+}
+
+fn float(field: &'static str, value: f32, ok: bool, expected: &'static str) -> Result<()> {
+    if ok && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Config { field, expected, found: value.into() })
+}
+
+fn zero(name: &'static str, reserved: &[u32]) -> Result<()> {
+    let value = reserved.iter().copied().find(|&value| value != 0).unwrap_or(0);
+    Field { name, value }.known(value == 0, "zero: a later version of the format wrote this file")
+}
+
+impl Config {
+    /// Whether there is an image tower.
+    pub fn has_vision(&self) -> bool {
+        self.vision.tower.depth != 0
+    }
+
+    /// Whether there is a text tower.
+    pub fn has_text(&self) -> bool {
+        self.text.tower.depth != 0
+    }
+
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the first wrong field.
+    pub fn validate(&self) -> Result<()> {
+        self.score.validate()?;
+        let embed_dim = self.score.embed_dim;
+        if self.has_vision() {
+            self.vision.validate()?;
+            self.preprocess.validate(&self.vision)?;
+            let fits = self.vision.tower.has(feature::PROJECT) || self.vision.tower.width == embed_dim;
+            named!("score.", self.score, embed_dim).known(fits, "vision.tower.width, as nothing projects")?;
+        } else {
+            let (vision, preprocess) =
+                (bytemuck::bytes_of(&self.vision), bytemuck::bytes_of(&self.preprocess));
+            absent("vision", vision)?;
+            absent("preprocess", preprocess)?;
+        }
+        if self.has_text() {
+            self.text.validate()?;
+            let fits = self.text.tower.has(feature::PROJECT) || self.text.tower.width == embed_dim;
+            named!("score.", self.score, embed_dim).known(fits, "text.tower.width, as nothing projects")?;
+        } else {
+            absent("text", bytemuck::bytes_of(&self.text))?;
+        }
+        if !self.has_vision() && !self.has_text() {
+            return Err(Error::Config {
+                field: "vision.tower.depth",
+                expected: "at least one tower",
+                found: 0.0,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A tower without blocks is absent: all of it must be zero.
+fn absent(field: &'static str, bytes: &[u8]) -> Result<()> {
+    match bytes.iter().find(|&&byte| byte != 0) {
+        None => Ok(()),
+        Some(&byte) => {
+            Err(Error::Config { field, expected: "all zero, as its tower has no blocks", found: byte.into() })
+        }
+    }
+}
+
+impl VisionConfig {
+    fn validate(&self) -> Result<()> {
+        check_tower!("vision.tower.", &self.tower, VISION_FEATURES)?;
+        let class = self.tower.has(feature::CLASS_TOKEN);
+        let pooling = match Pooling::from_stored(self.tower.pooling) {
+            Some(Pooling::Class) => class,
+            Some(Pooling::MeanPatches | Pooling::MeanAll) => true,
+            _ => false,
+        };
+        let expected = "class token (if there is one) or a mean";
+        named!("vision.tower.", self.tower, pooling).known(pooling, expected)?;
+        named!("vision.", self, height).within(1..=MAX_SIDE, "1..=8192")?;
+        named!("vision.", self, width).within(1..=MAX_SIDE, "1..=8192")?;
+        let side = self.height.min(self.width).min(128);
+        named!("vision.", self, patch).within(1..=side, "1..=128 and no larger than the image")?;
+        let prefix = u32::from(class);
+        named!("vision.", self, prefix_tokens)
+            .known(self.prefix_tokens == prefix, "1 with a class token, else 0")?;
+        let (rows, cols) = (self.height / self.patch, self.width / self.patch);
+        named!("vision.", self, patch).known(rows * cols < MAX_TOKENS, "fewer than 65536 patches")?;
+        let interpolation = Interpolation::from_stored(self.interpolation);
+        named!("vision.", self, interpolation).known(interpolation.is_some(), "a known interpolation")?;
+        match Position::from_stored(self.position) {
+            Some(Position::Learned) => {
+                named!("vision.", self, grid_rows).within(1..=MAX_TOKENS, "1..=65536")?;
+                let most = MAX_TOKENS / self.grid_rows;
+                named!("vision.", self, grid_cols).within(1..=most, "at most 65536 positions")?;
+                let fixed = interpolation == Some(Interpolation::Fixed);
+                let same = (self.grid_rows, self.grid_cols) == (rows, cols);
+                named!("vision.", self, interpolation)
+                    .known(same || !fixed, "a resampling: the grids differ")?;
+                named!("vision.", self, position_prefix).within(0..=prefix, "at most the prefix tokens")?;
+            }
+            Some(Position::None) => {
+                named!("vision.", self, grid_rows).within(0..=0, "0 without positions")?;
+                named!("vision.", self, grid_cols).within(0..=0, "0 without positions")?;
+                named!("vision.", self, position_prefix).within(0..=0, "0 without positions")?;
+            }
+            None => named!("vision.", self, position).known(false, "a known kind of position")?,
+        }
+        zero("vision.reserved", &self.reserved)
+    }
+}
+
+impl TextConfig {
+    fn validate(&self) -> Result<()> {
+        check_tower!("text.tower.", &self.tower, TEXT_FEATURES)?;
+        let pooling = matches!(
+            Pooling::from_stored(self.tower.pooling),
+            Some(Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)
+        );
+        named!("text.tower.", self.tower, pooling)
+            .known(pooling, "first end token, largest id or last token")?;
+        named!("text.", self, vocab).within(1..=10_000_000, "1..=10000000")?;
+        named!("text.", self, context).within(1..=MAX_TOKENS, "1..=65536")?;
+        named!("text.", self, causal).within(0..=1, "0 or 1")?;
+        named!("text.", self, padded).within(0..=1, "0 or 1")?;
+        named!("text.", self, eos).within(0..=self.vocab - 1, "an id of the vocabulary")?;
+        named!("text.", self, pad).within(0..=self.vocab - 1, "an id of the vocabulary")?;
+        zero("text.reserved", &self.reserved)
+    }
+}
+
+impl PreprocessConfig {
+    fn validate(&self, vision: &VisionConfig) -> Result<()> {
+        let mode = ResizeMode::from_stored(self.mode);
+        named!("preprocess.", self, mode).known(mode.is_some(), "a known resize mode")?;
+        let known = Filter::from_stored(self.filter).is_some();
+        named!("preprocess.", self, filter).known(known, "a known filter")?;
+        let known = Resampler::from_stored(self.resampler).is_some();
+        named!("preprocess.", self, resampler).known(known, "a known resampler")?;
+        let known = CropRounding::from_stored(self.crop_rounding).is_some();
+        named!("preprocess.", self, crop_rounding).known(known, "a known rounding")?;
+        let known = Alpha::from_stored(self.alpha).is_some();
+        named!("preprocess.", self, alpha).known(known, "a known treatment of transparency")?;
+        match mode {
+            // The crop must lie inside the resized image, whose shortest side this is.
+            Some(ResizeMode::ShortestCrop) => {
+                let least = vision.height.max(vision.width);
+                named!("preprocess.", self, shortest)
+                    .within(least..=MAX_SIDE, "at least the sides of the crop, at most 8192")?;
+            }
+            _ => named!("preprocess.", self, shortest).within(0..=0, "0 without a crop")?,
+        }
+        for mean in self.mean {
+            float("preprocess.mean", mean, mean.abs() <= 1000.0, "at most 1000 in magnitude")?;
+        }
+        for std in self.std {
+            float("preprocess.std", std, (1e-6..=1e6).contains(&std), "1e-6..=1e6")?;
+        }
+        zero("preprocess.reserved", &self.reserved)
+    }
+}
+
+impl ScoreConfig {
+    fn validate(&self) -> Result<()> {
+        let known = Scoring::from_stored(self.kind).is_some();
+        named!("score.", self, kind).known(known, "a known scoring")?;
+        named!("score.", self, embed_dim).within(1..=16384, "1..=16384")?;
+        let scale = self.logit_scale;
+        float("score.logit_scale", scale, scale > 0.0 && scale <= 1e6, "above 0, at most 1e6")?;
+        float("score.logit_bias", self.logit_bias, self.logit_bias.abs() <= 1e6, "at most 1e6 in magnitude")?;
+        zero("score.reserved", &self.reserved)
+    }
+}
