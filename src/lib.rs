@@ -14,5 +14,7 @@ extern crate std;
 
 pub mod error;
 pub mod format;
+#[cfg(feature = "std")]
+pub mod preprocess;
 
 pub use error::{Error, Name, Result};
