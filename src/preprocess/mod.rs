@@ -1,0 +1,29 @@
+//! From a view of pixels to what the model reads: the 8-bit RGB frame, then normalised patch rows.
+//!
+//! ```text
+//! PixelView ─► Resizer (geometry, tables, rows) ─► frame [height][width][3] u8 ─► patch rows f32
+//! ```
+//!
+//! Nothing here allocates, except [`decode`] (image files) and [`fast`] (the inexact resize), which say so. Working
+//! memory is the caller's: [`ResizePlan`] states its size for every picture up to a largest side.
+
+#![forbid(unsafe_code)]
+
+pub mod coefficients;
+#[cfg(feature = "decode")]
+pub mod decode;
+#[cfg(feature = "decode")]
+pub mod fast;
+pub mod frame;
+pub mod normalize;
+pub mod pixels;
+pub mod resize;
+
+pub use coefficients::Window;
+pub use frame::{Axis, FrameSpec, Geometry};
+pub use normalize::{Levels, normalization_levels, write_patch_row, write_patch_row_planar};
+pub use pixels::{Packed, PixelView};
+pub use resize::{ResizePlan, Resizer, Tables};
+
+/// Largest width and height of a source picture, in pixels.
+pub const MAX_SIDE: u32 = 65_535;
