@@ -15,8 +15,6 @@ extern crate std;
 
 pub mod error;
 pub mod format;
-#[cfg(feature = "std")]
-pub mod preprocess;
 
 #[cfg(feature = "std")]
 pub mod knobs;

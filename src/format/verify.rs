@@ -25,6 +25,28 @@ impl File<'_> {
         Ok(())
     }
 
+    /// Checks the payload of `tensor` against its checksum, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Checksum`], naming the tensor.
+    pub fn check_payload(&self, tensor: &Tensor<'_>) -> Result<()> {
+        let entry = tensor.entry();
+        let ends = [
+            (entry.data_offset, entry.data_len),
+            (entry.scales_offset, entry.scales_len),
+            (entry.sums_offset, entry.sums_len),
+        ]
+        .map(|(offset, len)| if len == 0 { 0 } else { (offset + len) as usize });
+        let start = entry.data_offset as usize;
+        let end = ends.into_iter().max().unwrap_or(start).max(start);
+        let found = xxh3_64(&self.data()[start..end]);
+        if found != entry.checksum {
+            let (part, offset) = (Name::new(tensor.name()), (self.data_offset() + start) as u64);
+            return Err(Error::Checksum { part, offset, expected: entry.checksum, found });
+        }
+        Ok(())
+    }
+
     /// Padding before the tensor, checksum of its parts, padding between them. Returns the payload's end.
     fn verify_payload(&self, tensor: &Tensor<'_>, after: usize) -> Result<usize> {
         let (entry, name) = (tensor.entry(), Name::new(tensor.name()));
@@ -50,12 +72,7 @@ impl File<'_> {
             }
             end = start + len as usize;
         }
-        let start = entry.data_offset as usize;
-        let found = xxh3_64(&self.data()[start..end]);
-        if found != entry.checksum {
-            let offset = (self.data_offset() + start) as u64;
-            return Err(Error::Checksum { part: name, offset, expected: entry.checksum, found });
-        }
+        self.check_payload(tensor)?;
         Ok(end)
     }
 }

@@ -26,7 +26,7 @@ impl Model {
     /// Maps and validates the file at `path`.
     ///
     /// Everything but the payload of the weights is checked, which takes milliseconds for any size;
-    /// [`verify`](Self::verify) checks that too.
+    /// [`check_weights`](Self::check_weights) checks that too.
     ///
     /// # Errors
     /// The file can't be read, or is not a valid packed file; the error names it.
@@ -77,17 +77,19 @@ impl Model {
         }
     }
 
-    /// Checks everything, the weights' checksums and bounds included, on `threads` threads. Reads the whole file.
+    /// Checks the weights against their checksums on `threads` threads. Reads the whole file, which also brings it
+    /// into memory.
     ///
     /// # Errors
     /// The first tensor whose payload is damaged, in the file's order.
-    pub fn verify(&self, threads: usize) -> Result<()> {
+    pub fn check_weights(&self, threads: usize) -> Result<()> {
+        let file = self.file;
         let tensors: Vec<_> = self.file.tensors().collect();
         let share = tensors.len().div_ceil(threads.max(1)).max(1);
         std::thread::scope(|scope| {
             let workers: Vec<_> = tensors
                 .chunks(share)
-                .map(|tensors| scope.spawn(move || tensors.iter().try_for_each(|tensor| tensor.verify())))
+                .map(|tensors| scope.spawn(move || tensors.iter().try_for_each(|tensor| file.check_payload(tensor))))
                 .collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("verification does not panic"))
         })

@@ -1,7 +1,7 @@
 //! The session's buffers, sized from the model's dimensions and carved from the arena.
 
 use crate::plan::{Carver, Plan};
-use crate::preprocess::{FrameSpec, ResizePlan, Tables};
+use crate::preprocess::{FrameSpec, ResizePlan, Tables, Window};
 use crate::vit::{RowBuffer, Shape, ThreadScratch};
 use ocelli_kernels::layout::padded_k;
 use ocelli_kernels::{GemmScratch, RowFormat};
@@ -34,7 +34,7 @@ pub(crate) struct VisionDimensions {
 pub(crate) struct Buffers<'a> {
     /// Preprocessed frames, [images, height, width, 3].
     pub(crate) frames: &'a mut [u8],
-    /// Windows and weights of the resize.
+    /// Coefficients and windows of the resize.
     pub(crate) tables: Tables<'a>,
     /// Source rows on their way, one part per thread.
     pub(crate) rings: &'a mut [u8],
@@ -70,9 +70,9 @@ impl Dimensions {
         let images = self.largest(|shape| shape.images);
         let vision = self.vision.as_ref();
         plan.add("frames: preprocessed pixels", vision.map_or(0, |v| v.shape.images * v.frame.frame_len()));
-        plan.add("resize windows", vision.map_or(0, |v| v.resize.windows_bytes()));
-        plan.add("resize weights", vision.map_or(0, |v| v.resize.weights_bytes()));
-        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.resize.ring_len()));
+        plan.add("resize coefficients", vision.map_or(0, |v| v.resize.coefficients_len() * size_of::<i32>()));
+        plan.add("resize windows", vision.map_or(0, |v| v.resize.windows_len() * size_of::<Window>()));
+        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.resize.scratch_len()));
         plan.add("positions", vision.map_or(0, |v| v.shape.tokens * v.shape.width * F32));
         plan.add("x: residual stream", self.largest(|s| s.images * s.tokens * s.width) * F32);
         plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
@@ -95,7 +95,7 @@ impl Dimensions {
         let mut next = Carver::new(plan, arena);
         Buffers {
             frames: next.next(),
-            tables: Tables { windows: next.next(), weights: next.next() },
+            tables: Tables { coefficients: next.next(), windows: next.next() },
             rings: next.next(),
             positions: next.next(),
             x: next.next(),

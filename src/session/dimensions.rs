@@ -5,7 +5,7 @@ use super::buffers::{Dimensions, VisionDimensions};
 use crate::error::{Error, Result};
 use crate::format::{Act, Config, TowerConfig};
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
-use crate::preprocess::{FrameSpec, ResizePlan};
+use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan};
 use crate::vit::{Shape, activation};
 use ocelli_kernels::{Kernels, RowFormat};
 use std::vec::Vec;
@@ -80,7 +80,8 @@ fn vision_dimensions(config: &Config, batch: usize) -> Result<VisionDimensions> 
     }
     let tokens = vision.prefix_tokens as usize + rows as usize * columns as usize;
     let frame = FrameSpec::new(&config.preprocess, vision.height, vision.width)?;
-    Ok(VisionDimensions { shape: shape(&vision.tower, batch, tokens, false)?, frame, resize: ResizePlan::new(&frame) })
+    let resize = ResizePlan::new(frame, MAX_SIDE)?;
+    Ok(VisionDimensions { shape: shape(&vision.tower, batch, tokens, false)?, frame, resize })
 }
 
 fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Result<Shape> {

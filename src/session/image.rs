@@ -52,17 +52,20 @@ impl Session<'_> {
         let threads = team.threads();
         for (image, frame) in images.iter().zip(frames.chunks_exact_mut(frame_len)) {
             profile.time(Op::Resize, 0, || {
-                resizer.prepare(image, &mut tables);
+                resizer.prepare(image, &mut tables)?;
                 let (resizer, tables) = (&*resizer, &tables);
                 let mut rest = frame;
-                let parts = rings.chunks_exact_mut(vision.resize.ring_len()).enumerate().map(|(thread, ring)| {
+                let parts = rings.chunks_exact_mut(vision.resize.scratch_len()).enumerate().map(|(thread, ring)| {
                     let rows = height * thread / threads..height * (thread + 1) / threads;
                     let (part, others) = core::mem::take(&mut rest).split_at_mut(rows.len() * row_len);
                     rest = others;
                     (rows, part, ring)
                 });
-                team.run_parts(parts, |(rows, part, ring)| resizer.resize_rows(image, tables, rows, ring, part));
-            });
+                team.run_parts(parts, |(rows, part, ring)| {
+                    resizer.resize_rows(image, tables, rows, ring, part).expect("prepared for this image");
+                });
+                Ok(())
+            })?;
         }
         Ok(())
     }

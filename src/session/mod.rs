@@ -11,7 +11,6 @@ use crate::model::{Model, TextWeights, VisionWeights};
 use crate::plan::{Arena, Plan, Team};
 use crate::preprocess::{Levels, Resizer};
 use crate::profile::Profile;
-use crate::vit::Forward;
 use crate::{knobs, score};
 use buffers::{Buffers, Dimensions};
 use ocelli_kernels::{Isa, Kernels};
@@ -83,7 +82,7 @@ impl<'m> Session<'m> {
             config,
             kernels,
             team: Team::new(options.threads)?,
-            resizer: dimensions.vision.as_ref().map(|vision| Resizer::new(&vision.resize)),
+            resizer: dimensions.vision.as_ref().map(|vision| Resizer::new(vision.resize)),
             levels: Box::new(crate::preprocess::normalization_levels(&config.preprocess)),
             vision,
             text,
