@@ -16,6 +16,8 @@ extern crate std;
 pub mod error;
 pub mod format;
 
+#[cfg(feature = "demo")]
+pub mod demo;
 #[cfg(feature = "std")]
 pub mod knobs;
 #[cfg(feature = "std")]

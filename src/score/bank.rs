@@ -1,16 +1,12 @@
 //! A label bank in memory.
 
 use crate::error::{Error, Result};
-use crate::format::Bank;
+use crate::format::{AlignedBytes, Bank};
 use std::path::Path;
-use std::vec::Vec;
 
-/// The bytes of a label bank, aligned for reading as a [`Bank`].
-#[derive(Clone, Debug)]
-pub struct OwnedBank {
-    words: Vec<u64>,
-    len: usize,
-}
+/// The bytes of a label bank, kept for reading as a [`Bank`].
+#[derive(Debug)]
+pub struct OwnedBank(AlignedBytes);
 
 impl OwnedBank {
     /// Validates and keeps a copy of `bytes`.
@@ -18,11 +14,9 @@ impl OwnedBank {
     /// # Errors
     /// Not a valid label bank.
     pub fn new(bytes: &[u8]) -> Result<OwnedBank> {
-        let mut words = std::vec![0u64; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        let bank = OwnedBank { words, len: bytes.len() };
-        Bank::parse(bank.bytes())?;
-        Ok(bank)
+        let bytes = AlignedBytes::new(bytes);
+        Bank::parse(&bytes)?;
+        Ok(OwnedBank(bytes))
     }
 
     /// Reads a label bank written by `ocelli labels`.
@@ -37,12 +31,13 @@ impl OwnedBank {
             .map_err(|error| error.in_file(path))
     }
 
-    fn bytes(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+    /// The bank's bytes, as they go into a file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The bank.
     pub fn bank(&self) -> Bank<'_> {
-        Bank::parse(self.bytes()).expect("validated when it was made")
+        Bank::parse(&self.0).expect("validated when it was made")
     }
 }

@@ -1,11 +1,15 @@
 //! The text tower: words in, one vector out.
 
 mod encoder;
+#[cfg(feature = "text")]
+mod labels;
 mod template;
 #[cfg(feature = "text")]
 mod tokenizer;
 
 pub(crate) use encoder::{TextBuffers, encode, pooled_token};
+#[cfg(feature = "text")]
+pub use labels::embed_labels;
 pub use template::{DEFAULT_TEMPLATE, fill, templates};
 #[cfg(feature = "text")]
 pub use tokenizer::{TextTokenizer, Tokens};

@@ -1,0 +1,249 @@
+//! What the subcommands share: opening models, finding labels, printing.
+
+use clap::ValueEnum;
+use ocelli::format::{Bank, Config};
+use ocelli::preprocess::{decode, fast, FrameSpec, PixelView};
+use ocelli::score::OwnedBank;
+use ocelli::text::{TextTokenizer, embed_labels, templates};
+use ocelli::{Error, Model, Options, Result, Session, knobs};
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Why a command ends early.
+pub(crate) enum Failure {
+    /// Something that the user should read.
+    Error(Error),
+    /// stdout was closed.
+    Pipe,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Error(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(source: io::Error) -> Failure {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Pipe,
+            _ => Failure::Error(Error::Io { action: "write to stdout", source }),
+        }
+    }
+}
+
+/// The end of every help text: the environment variables.
+pub(crate) fn knobs_help() -> String {
+    let list: Vec<String> =
+        knobs::ALL.iter().map(|knob| format!("  {:<15}  {}", knob.name, knob.meaning)).collect();
+    format!("Environment:\n{}", list.join("\n"))
+}
+
+/// Options that choose the model and how it runs.
+#[derive(clap::Args)]
+pub(crate) struct ModelArgs {
+    /// The packed model, written by `ocelli-pack convert` [default: the demo model inside this program]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Threads [default: the CPUs that this process may use]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=ocelli::plan::MAX_THREADS as i64))]
+    pub(crate) threads: Option<u16>,
+}
+
+impl ModelArgs {
+    /// What the model is called in results.
+    pub(crate) fn name(&self) -> String {
+        self.model.as_ref().map_or_else(|| "demo".into(), |path| path.display().to_string())
+    }
+
+    pub(crate) fn options(&self) -> Result<Options> {
+        let options = Options::from_environment()?;
+        Ok(match self.threads {
+            Some(threads) => Options { threads: threads.into(), ..options },
+            None => options,
+        })
+    }
+
+    /// Opens the model and, unless `OCELLI_VERIFY=0`, checks its weights.
+    pub(crate) fn open(&self) -> Result<Model> {
+        let model = match &self.model {
+            Some(path) => Model::open(path)?,
+            None => demo()?,
+        };
+        if knobs::verify()? {
+            let checked = model.check_weights(self.options()?.threads);
+            checked.map_err(|error| match &self.model {
+                Some(path) => error.in_file(path),
+                None => error,
+            })?;
+        }
+        Ok(model)
+    }
+}
+
+#[cfg(feature = "demo")]
+fn demo() -> Result<Model> {
+    ocelli::demo::model()
+}
+
+#[cfg(not(feature = "demo"))]
+fn demo() -> Result<Model> {
+    Err(Error::Message("this build has no demo model inside; name one with --model FILE".into()))
+}
+
+/// Options that name the labels.
+#[derive(clap::Args)]
+pub(crate) struct LabelArgs {
+    /// Labels, separated by commas
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "source")]
+    pub(crate) labels: Option<Vec<String>>,
+    /// A UTF-8 text file with one label per line
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub(crate) labels_file: Option<PathBuf>,
+    /// Prompt template with {} for the label; may be given several times, the embeddings are averaged
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) template: Vec<String>,
+}
+
+impl LabelArgs {
+    /// The labels that were asked for, if any were.
+    fn labels(&self) -> Result<Option<Vec<String>>> {
+        let labels: Vec<String> = match (&self.labels, &self.labels_file) {
+            (Some(labels), _) => labels.iter().map(|label| label.trim().to_owned()).collect(),
+            (None, Some(path)) => read_labels(path).map_err(|error| error.in_file(path))?,
+            (None, None) => return Ok(None),
+        };
+        if labels.iter().all(String::is_empty) {
+            return Err(Error::Message("the list of labels is empty".into()));
+        }
+        let mut seen = HashSet::new();
+        for label in &labels {
+            if !seen.insert(label) {
+                warn(format_args!("label {label:?} is given twice; its probability is split between the two"));
+            }
+        }
+        Ok(Some(labels))
+    }
+
+    /// Embeds the labels that were asked for, if any were.
+    pub(crate) fn embed(&self, model: &Model, options: &Options) -> Result<Option<OwnedBank>> {
+        let Some(labels) = self.labels()? else { return Ok(None) };
+        let templates = templates(&self.template)?;
+        let tokenizer = TextTokenizer::new(model.file())?;
+        let mut session = Session::new(model, &Options { vision: false, batch: 1, ..*options })?;
+        let config = model.file().config();
+        let mut cut = |message| warn(format_args!("{message}"));
+        embed_labels(&mut session, config, &tokenizer, &labels, &templates, &mut cut).map(Some)
+    }
+}
+
+/// One label per line; blank lines are skipped.
+fn read_labels(path: &Path) -> Result<Vec<String>> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read the labels", source })?;
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        Error::Message(format!("line {line} is not UTF-8; save the file as UTF-8"))
+    })?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// The labels to score against: those asked for, a bank's, or the model's own.
+pub(crate) enum Labels<'m> {
+    Owned(OwnedBank),
+    Model(Bank<'m>),
+}
+
+impl Labels<'_> {
+    pub(crate) fn bank(&self) -> Bank<'_> {
+        match self {
+            Labels::Owned(bank) => bank.bank(),
+            Labels::Model(bank) => *bank,
+        }
+    }
+}
+
+/// Finds the labels to score against.
+pub(crate) fn find_labels<'m>(
+    args: &LabelArgs,
+    bank: Option<&Path>,
+    model: &'m Model,
+    options: &Options,
+) -> Result<Labels<'m>> {
+    if let Some(path) = bank {
+        let bank = OwnedBank::open(path)?;
+        bank.bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
+        return Ok(Labels::Owned(bank));
+    }
+    if let Some(bank) = args.embed(model, options)? {
+        return Ok(Labels::Owned(bank));
+    }
+    match model.file().bank() {
+        Some(bank) if args.template.is_empty() => Ok(Labels::Model(bank)),
+        Some(bank) => {
+            // The model's own labels under other templates.
+            let labels = Some(bank.labels().map(str::to_owned).collect());
+            let args = LabelArgs { labels, labels_file: None, template: args.template.clone() };
+            Ok(Labels::Owned(args.embed(model, options)?.expect("labels were given")))
+        }
+        None => Err(Error::Message(
+            "this model carries no labels; give some with --labels, --labels-file or --bank".into(),
+        )),
+    }
+}
+
+/// How a photo becomes the size that the model sees.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Resize {
+    /// Bit-exact Pillow resampling, as the model was trained with
+    Exact,
+    /// fast_image_resize: quicker on large photos, a few levels off
+    Fast,
+}
+
+/// Preprocesses `view` into the session's first frame.
+pub(crate) fn preprocess(
+    session: &mut Session<'_>,
+    config: &Config,
+    resize: Resize,
+    view: &PixelView<'_>,
+) -> Result<()> {
+    match resize {
+        Resize::Exact => session.preprocess(core::slice::from_ref(view)),
+        Resize::Fast => {
+            let spec = FrameSpec::new(&config.preprocess, config.vision.height, config.vision.width)?;
+            let mut frame = vec![0; spec.frame_len()];
+            fast::resize_fast(&spec, view, &mut frame)?;
+            session.set_frame(0, &frame)
+        }
+    }
+}
+
+/// Decodes `path`; errors name it.
+pub(crate) fn decode(path: &Path) -> Result<decode::DecodedImage> {
+    decode::decode_file(path)
+}
+
+/// Prints a warning.
+pub(crate) fn warn(message: std::fmt::Arguments<'_>) {
+    eprintln!("ocelli: warning: {message}");
+}
+
+/// Milliseconds since `start`.
+pub(crate) fn ms_since(start: std::time::Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+/// Milliseconds as they are printed: microseconds are the last digit.
+pub(crate) fn round_ms(ms: f64) -> f64 {
+    (ms * 1e3).round() / 1e3
+}
+
+/// Writes `value` as one line.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}

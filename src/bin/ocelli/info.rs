@@ -1,0 +1,186 @@
+//! `ocelli info`
+
+use crate::common::{self, Failure, ModelArgs};
+use ocelli::format::{Act, Config, Dtype, File, Filter, Layout, Pooling, ResizeMode, Resampler, Scoring, TowerConfig};
+use ocelli::{Model, Result, Session, knobs};
+use ocelli_kernels::Isa;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Show a model and how it would run here: architecture, precision, memory plan, CPU features, kernels.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let model = args.model.open()?;
+    let options = args.model.options()?;
+    let session = Session::new(&model, &options)?;
+    let report = report(args, &model, &session);
+    if args.json {
+        common::print_json(&report)?;
+    } else {
+        let mut out = std::io::stdout().lock();
+        print(&mut out, &report, 0)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
+    let file = model.file();
+    let config = file.config();
+    let plan = session.plan();
+    json!({
+        "model": args.model.name(),
+        "bytes": file.bytes_len(),
+        "model_id": hex(&file.model_id()),
+        "checkpoint_id": hex(&config.checkpoint_id),
+        "architecture": architecture(file),
+        "preprocessing": preprocessing(config),
+        "labels": file.bank().map_or(0, |bank| bank.len()),
+        "precision": precision(file),
+        "provenance": serde_json::from_str::<Value>(file.provenance()).unwrap_or(Value::Null),
+        "arena": {
+            "bytes": plan.bytes(),
+            "buffers": plan.buffers().iter().map(|b| (b.name.to_owned(), json!(b.bytes))).collect::<serde_json::Map<_, _>>(),
+        },
+        "cpu": {
+            "features": Isa::detect().to_string(),
+            "used": session.kernels().isa().to_string(),
+            "threads": session.threads(),
+        },
+        "kernels": kernels(file, session),
+        "environment": knobs::ALL.iter().map(|knob| {
+            let value = knob.get().ok().flatten().map_or(Value::Null, Value::from);
+            (knob.name.to_owned(), json!({"value": value, "meaning": knob.meaning}))
+        }).collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn tower(config: &TowerConfig) -> Value {
+    json!({
+        "width": config.width,
+        "depth": config.depth,
+        "heads": config.heads,
+        "head_dim": config.head_dim,
+        "mlp_width": config.mlp_width,
+        "activation": Act::from_stored(config.act).map(Act::name),
+        "norm_eps": config.norm_eps,
+        "pooling": Pooling::from_stored(config.pooling).map(Pooling::name),
+    })
+}
+
+fn architecture(file: File<'_>) -> Value {
+    let Config { vision, text, score, .. } = file.config();
+    let mut towers = serde_json::Map::new();
+    if file.has_vision() {
+        let mut value = tower(&vision.tower);
+        value["image"] = json!(format!("{}x{}", vision.height, vision.width));
+        value["patch"] = json!(vision.patch);
+        value["prefix_tokens"] = json!(vision.prefix_tokens);
+        towers.insert("vision".into(), value);
+    }
+    if file.has_text() {
+        let mut value = tower(&text.tower);
+        value["vocab"] = json!(text.vocab);
+        value["context"] = json!(text.context);
+        value["causal"] = json!(text.causal != 0);
+        towers.insert("text".into(), value);
+    }
+    towers.insert(
+        "score".into(),
+        json!({
+            "kind": Scoring::from_stored(score.kind).map(Scoring::name),
+            "embed_dim": score.embed_dim,
+            "logit_scale": score.logit_scale,
+            "logit_bias": score.logit_bias,
+        }),
+    );
+    Value::Object(towers)
+}
+
+fn preprocessing(config: &Config) -> Value {
+    let p = &config.preprocess;
+    json!({
+        "resize": ResizeMode::from_stored(p.mode).map(ResizeMode::name),
+        "shortest": p.shortest,
+        "filter": Filter::from_stored(p.filter).map(Filter::name),
+        "arithmetic": Resampler::from_stored(p.resampler).map(Resampler::name),
+        "mean": p.mean,
+        "std": p.std,
+    })
+}
+
+/// Tensors, elements and bytes per kind of storage.
+fn precision(file: File<'_>) -> Value {
+    let mut kinds: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
+    for tensor in file.tensors() {
+        let kind = match (tensor.dtype(), tensor.layout()) {
+            (Dtype::I8, Layout::Panels) => format!("i8 panels, codes up to {}", tensor.entry().magnitude),
+            (dtype, layout) => format!("{} {}", dtype.name(), layout.name()),
+        };
+        let entry = kinds.entry(kind).or_default();
+        entry.0 += 1;
+        entry.1 += tensor.n() as u64 * tensor.k().max(1) as u64;
+        entry.2 += tensor.bytes_len();
+    }
+    kinds
+        .into_iter()
+        .map(|(kind, (tensors, elements, bytes))| {
+            (kind, json!({"tensors": tensors, "elements": elements, "bytes": bytes}))
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// Which micro-kernel multiplies by which kind of matrix, and why that one.
+fn kernels(file: File<'_>, session: &Session<'_>) -> Value {
+    let kernels = session.kernels();
+    let why = if kernels.isa() == Isa::detect() {
+        format!("best for what this CPU has ({})", kernels.isa())
+    } else {
+        format!("{} allows {} only", knobs::ISA.name, kernels.isa())
+    };
+    let mut chosen = serde_json::Map::new();
+    chosen.insert("why".into(), why.into());
+    for tensor in file.tensors().filter(|tensor| tensor.layout() == Layout::Panels) {
+        if let Ok(weights) = tensor.weights() {
+            let kind = match tensor.dtype() {
+                Dtype::I8 => format!("i8, codes up to {}", tensor.entry().magnitude),
+                dtype => dtype.name().to_owned(),
+            };
+            chosen.entry(kind).or_insert_with(|| kernels.gemm_name(&weights).into());
+        }
+    }
+    chosen.insert("attention".into(), kernels.attention_name().into());
+    Value::Object(chosen)
+}
+
+/// Prints nested objects as an indented list.
+fn print(out: &mut impl Write, value: &Value, depth: usize) -> std::io::Result<()> {
+    let Value::Object(map) = value else { return Ok(()) };
+    for (key, value) in map {
+        let indent = "  ".repeat(depth);
+        match value {
+            Value::Object(_) => {
+                writeln!(out, "{indent}{key}")?;
+                print(out, value, depth + 1)?;
+            }
+            Value::String(text) => writeln!(out, "{indent}{key}: {text}")?,
+            Value::Null => writeln!(out, "{indent}{key}: -")?,
+            other => writeln!(out, "{indent}{key}: {other}")?,
+        }
+    }
+    Ok(())
+}

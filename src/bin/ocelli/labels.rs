@@ -1,0 +1,69 @@
+//! `ocelli labels`
+
+use crate::common::{self, Failure, LabelArgs, ModelArgs};
+use ocelli::atomic::write_atomically;
+use ocelli::format::Bank;
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Make a label bank, so that classifying needs neither tokenizer nor text tower; or show the labels of one.
+///
+/// A bank fits every packed file of the same checkpoint, whatever its precision and with or without its text tower:
+/// make it once from the full model, and give it to `ocelli classify --bank` with a vision-only file on the board.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    labels: LabelArgs,
+    /// Show the labels of this bank
+    #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["template", "output"])]
+    bank: Option<PathBuf>,
+    /// Write the bank here; without it, the labels are shown
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print one JSON object per label
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let model = args.model.open()?;
+    let labels = common::find_labels(&args.labels, args.bank.as_deref(), &model, &args.model.options()?)?;
+    match (&args.output, &labels) {
+        (None, _) => show(&labels.bank(), args.json)?,
+        (Some(path), common::Labels::Owned(bank)) => {
+            write_atomically(path, |file| file.write_all(bank.bytes()))?;
+            let bank = bank.bank();
+            eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
+        }
+        (Some(path), common::Labels::Model(bank)) => {
+            // The model's own labels as a file of their own.
+            let labels: Vec<&str> = bank.labels().collect();
+            let templates: Vec<&str> = bank.templates().collect();
+            let bytes =
+                ocelli::format::bank::write(&labels, &templates, bank.dim(), bank.embeddings(), bank.checkpoint_id())?;
+            write_atomically(path, |file| file.write_all(&bytes))?;
+            eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(bank: &Bank<'_>, json: bool) -> Result<(), Failure> {
+    if json {
+        return bank.labels().zip(0..).try_for_each(|(label, i): (_, u32)| {
+            common::print_json(&json!({"index": i, "label": label}))
+        });
+    }
+    let mut out = std::io::stdout().lock();
+    for template in bank.templates() {
+        writeln!(out, "# {template}")?;
+    }
+    for label in bank.labels() {
+        writeln!(out, "{label}")?;
+    }
+    Ok(())
+}
