@@ -6,6 +6,7 @@ use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::{K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 pub(in super::super) const TILE_I8: TileI8 =
     TileI8 { name: "i8_gemm_6x16c8_i8mm", format: I8Format::S8K8, run: tile_i8 };
@@ -23,6 +24,7 @@ unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
             let b = b.add(step * 2 * K_GROUP * NR);
             let a: [int8x16_t; TILE_ROWS / 2] = core::array::from_fn(|i| vld1q_s8(a.add(16 * i)));
             for (j, acc) in acc.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                compiler_fence(Ordering::SeqCst);
                 let (b0, b1) = (load(b.add(16 * j)), load(b.add(64 + 16 * j)));
                 let pairs = [vzip1q_s32(b0, b1), vzip2q_s32(b0, b1)];
                 for (acc, b) in acc.iter_mut().zip(pairs) {

@@ -1,10 +1,12 @@
 //! int8 micro-kernel from widening multiplies: per two groups of four `k`, SMULL and SMLAL leave sums of two products
 //! in i16, where they fit because no weight is −128, and SADALP adds pairs of those into i32.
 
+use super::super::asm::opaque;
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::{K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 pub(in super::super) const TILE_I8: TileI8 =
     TileI8 { name: "i8_gemm_6x16c4_neon", format: I8Format::S8K4, run: tile_i8 };
@@ -33,18 +35,24 @@ unsafe fn rows_i8(k: usize, a: *const u8, b: *const i8, out: &mut [i32; ROWS * N
         unsafe {
             let b = b.add(step * 2 * K_GROUP * NR);
             let a = a.add(step * 2 * K_GROUP * TILE_ROWS);
-            let b0: [int8x16_t; 4] = core::array::from_fn(|j| vld1q_s8(b.add(16 * j)));
-            let b1: [int8x16_t; 4] = core::array::from_fn(|j| vld1q_s8(b.add(64 + 16 * j)));
-            for (row, acc) in acc.iter_mut().enumerate() {
-                let a0 = repeat(a.add(row * K_GROUP));
-                let a1 = repeat(a.add((TILE_ROWS + row) * K_GROUP));
-                for j in 0..4 {
-                    let low = vmull_s8(vget_low_s8(b0[j]), vget_low_s8(a0));
-                    let low = vmlal_s8(low, vget_low_s8(b1[j]), vget_low_s8(a1));
-                    acc[2 * j] = vpadalq_s16(acc[2 * j], low);
-                    let high = vmull_high_s8(b0[j], a0);
-                    let high = vmlal_high_s8(high, b1[j], a1);
-                    acc[2 * j + 1] = vpadalq_s16(acc[2 * j + 1], high);
+            let a0: [int8x16_t; ROWS] = core::array::from_fn(|row| repeat(a.add(row * K_GROUP)));
+            let a1: [int8x16_t; ROWS] = core::array::from_fn(|row| repeat(a.add((TILE_ROWS + row) * K_GROUP)));
+            for half in 0..2 {
+                // Half of the panel's channels at a time: loaded earlier, the other half would crowd out sums.
+                compiler_fence(Ordering::SeqCst);
+                let b = b.add(32 * half);
+                let b0 = [vld1q_s8(b), vld1q_s8(b.add(16))];
+                let b1 = [vld1q_s8(b.add(64)), vld1q_s8(b.add(80))];
+                for row in 0..ROWS {
+                    let acc = &mut acc[row][4 * half..][..4];
+                    for j in 0..2 {
+                        let low = vmull_s8(vget_low_s8(b0[j]), vget_low_s8(a0[row]));
+                        let low = vmlal_s8(low, vget_low_s8(b1[j]), vget_low_s8(a1[row]));
+                        acc[2 * j] = vpadalq_s16(acc[2 * j], low);
+                        let high = vmull_high_s8(b0[j], a0[row]);
+                        let high = vmlal_high_s8(high, b1[j], a1[row]);
+                        acc[2 * j + 1] = vpadalq_s16(acc[2 * j + 1], high);
+                    }
                 }
             }
         }
@@ -65,5 +73,5 @@ unsafe fn rows_i8(k: usize, a: *const u8, b: *const i8, out: &mut [i32; ROWS * N
 #[target_feature(enable = "neon")]
 unsafe fn repeat(a: *const u8) -> int8x16_t {
     // SAFETY: as the caller promises; any alignment will do.
-    vreinterpretq_s8_s32(vdupq_n_s32(unsafe { a.cast::<i32>().read_unaligned() }))
+    opaque(vreinterpretq_s8_s32(vdupq_n_s32(unsafe { a.cast::<i32>().read_unaligned() })))
 }
