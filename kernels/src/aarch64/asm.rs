@@ -33,7 +33,7 @@ pub(super) fn smmla(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t
             acc = inout(vreg) acc,
             a = in(vreg) a,
             b = in(vreg) b,
-            options(pure, nomem, nostack, preserves_flags),
+            options(nomem, nostack, preserves_flags),
         );
     }
     acc

@@ -23,13 +23,18 @@ unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
             let a = a.add(step * 2 * K_GROUP * TILE_ROWS).cast::<i8>();
             let b = b.add(step * 2 * K_GROUP * NR);
             let a: [int8x16_t; TILE_ROWS / 2] = core::array::from_fn(|i| vld1q_s8(a.add(16 * i)));
-            for (j, acc) in acc.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            for (j, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                // Eight channels at a time, loaded no earlier: the sums and `a` leave five registers.
                 compiler_fence(Ordering::SeqCst);
-                let (b0, b1) = (load(b.add(16 * j)), load(b.add(64 + 16 * j)));
-                let pairs = [vzip1q_s32(b0, b1), vzip2q_s32(b0, b1)];
-                for (acc, b) in acc.iter_mut().zip(pairs) {
-                    for (acc, &a) in acc.iter_mut().zip(&a) {
-                        *acc = smmla(*acc, a, vreinterpretq_s8_s32(b));
+                let b = b.add(32 * j);
+                let b0 = [load(b), load(b.add(16))];
+                let b1 = [load(b.add(64)), load(b.add(80))];
+                for (i, acc) in acc.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    let pairs = [vzip1q_s32(b0[i], b1[i]), vzip2q_s32(b0[i], b1[i])];
+                    for (acc, b) in acc.iter_mut().zip(pairs) {
+                        for (acc, &a) in acc.iter_mut().zip(&a) {
+                            *acc = smmla(*acc, a, vreinterpretq_s8_s32(b));
+                        }
                     }
                 }
             }

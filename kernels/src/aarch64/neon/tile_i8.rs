@@ -36,7 +36,8 @@ unsafe fn rows_i8(k: usize, a: *const u8, b: *const i8, out: &mut [i32; ROWS * N
             let b = b.add(step * 2 * K_GROUP * NR);
             let a = a.add(step * 2 * K_GROUP * TILE_ROWS);
             let a0: [int8x16_t; ROWS] = core::array::from_fn(|row| repeat(a.add(row * K_GROUP)));
-            let a1: [int8x16_t; ROWS] = core::array::from_fn(|row| repeat(a.add((TILE_ROWS + row) * K_GROUP)));
+            let a1: [int8x16_t; ROWS] =
+                core::array::from_fn(|row| repeat(a.add((TILE_ROWS + row) * K_GROUP)));
             for half in 0..2 {
                 // Half of the panel's channels at a time: loaded earlier, the other half would crowd out sums.
                 compiler_fence(Ordering::SeqCst);
