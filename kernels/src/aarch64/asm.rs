@@ -1,0 +1,50 @@
+//! Instructions whose intrinsics are not stable yet, one each: the compiler still allocates the registers. And no
+//! instruction at all, where the compiler knows too much.
+
+use core::arch::aarch64::{int8x16_t, int32x4_t};
+use core::arch::asm;
+
+/// `acc[i] += Σⱼ b[4i + j] · a[4·LANE + j]`, j < 4.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+pub(super) fn sdot_lane<const LANE: i32>(mut acc: int32x4_t, b: int8x16_t, a: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction reads and writes these registers only; the function's features include it.
+    unsafe {
+        asm!(
+            "sdot {acc:v}.4s, {b:v}.16b, {a:v}.4b[{lane}]",
+            acc = inout(vreg) acc,
+            b = in(vreg) b,
+            a = in(vreg) a,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    acc
+}
+
+/// `acc[2i + j] += Σₗ a[8i + l] · b[8j + l]`, i, j < 2, l < 8.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+pub(super) fn smmla(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    // SAFETY: the instruction reads and writes these registers only; the function's features include it.
+    unsafe {
+        asm!(
+            "smmla {acc:v}.4s, {a:v}.16b, {b:v}.16b",
+            acc = inout(vreg) acc,
+            a = in(vreg) a,
+            b = in(vreg) b,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    acc
+}
+
+/// `x`, about which the compiler then knows nothing. Where it sees that both halves of a factor are equal, it replaces
+/// SMULL2 by SMULL and an EXT that moves the other factor's upper half down: a third more instructions.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn opaque(mut x: int8x16_t) -> int8x16_t {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {x:v} */", x = inout(vreg) x, options(pure, nomem, nostack, preserves_flags)) }
+    x
+}
