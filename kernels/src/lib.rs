@@ -37,6 +37,8 @@ mod x86_64;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use activations::{RowFormat, Rows, RowsMut};
 pub use attention::Attention;

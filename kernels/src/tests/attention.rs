@@ -1,0 +1,87 @@
+//! Attention against a naive f64 softmax(Q·Kᵀ/√d)·V.
+
+use super::Failures;
+use crate::attention::Attention;
+use crate::testing::{Rng, each_isa};
+use std::format;
+use std::vec;
+use std::vec::Vec;
+
+/// How far a weighted mean of values of at most 1 may be off, with scores of up to about ten.
+const BUDGET: f64 = 1e-5;
+
+/// `[head][query][head_dim]` for every query.
+fn naive(shape: &Attention, qkv: &[f32]) -> Vec<f64> {
+    let Attention { tokens, queries, heads, head_dim, causal } = *shape;
+    let part = |token: usize, part: usize, head: usize| {
+        &qkv[((token * 3 + part) * heads + head) * head_dim..][..head_dim]
+    };
+    let mut out = Vec::new();
+    for head in 0..heads {
+        for query in 0..queries {
+            let seen = if causal { query + 1 } else { tokens };
+            let score = |key: usize| {
+                let terms = part(query, 0, head).iter().zip(part(key, 1, head));
+                terms.map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>() / (head_dim as f64).sqrt()
+            };
+            let scores: Vec<f64> = (0..seen).map(score).collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let mut mean = vec![0.0; head_dim];
+            for (key, weight) in weights.iter().enumerate() {
+                for (mean, &v) in mean.iter_mut().zip(part(key, 2, head)) {
+                    *mean += weight * f64::from(v);
+                }
+            }
+            out.extend(mean.iter().map(|sum| sum / total));
+        }
+    }
+    out
+}
+
+#[test]
+fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
+    let mut failures = Failures::default();
+    let mut rng = Rng::new(6);
+    let isas = each_isa();
+    for head_dim in [8, 12, 64, 72, 80] {
+        for tokens in [1, 5, 16, 17, 50, 197] {
+            let heads = if tokens > 100 { 1 } else { 3 };
+            // Queries are larger than the rest: some scores stand out, as trained ones do.
+            let width = heads * head_dim;
+            let mut qkv = rng.floats(tokens * 3 * width, 1.0);
+            qkv.chunks_exact_mut(3 * width).for_each(|row| row[..width].iter_mut().for_each(|q| *q *= 3.0));
+            for (causal, queries) in [(false, tokens), (false, 1), (true, tokens)] {
+                let shape = Attention { tokens, queries, heads, head_dim, causal };
+                let right = naive(&shape, &qkv);
+                for kernels in &isas {
+                    // NaN shows whatever is read before it is written.
+                    let mut scratch = vec![f32::NAN; shape.scratch_len()];
+                    let items = kernels.attention_items(&shape);
+                    let mut whole = vec![f32::NAN; right.len()];
+                    kernels.attention(&shape, &qkv, 0..items, &mut whole, &mut scratch);
+                    let error = |(&got, &right): (&f32, &f64)| (f64::from(got) - right).abs();
+                    // `total_cmp` ranks NaN above everything.
+                    let worst = whole.iter().zip(&right).map(error).max_by(f64::total_cmp).expect("some");
+                    failures.check(worst <= BUDGET, || format!("{} {shape:?}: {worst:e} off", kernels.isa()));
+                    let mut split = Vec::new();
+                    for part in 0..3 {
+                        let items = items * part / 3..items * (part + 1) / 3;
+                        let mut rows =
+                            vec![f32::NAN; kernels.attention_rows(&shape, items.clone()).len() * head_dim];
+                        scratch.fill(f32::NAN);
+                        kernels.attention(&shape, &qkv, items, &mut rows, &mut scratch);
+                        split.extend(rows);
+                    }
+                    let same =
+                        whole.iter().zip(&split).all(|(whole, split)| whole.to_bits() == split.to_bits());
+                    failures.check(same && whole.len() == split.len(), || {
+                        format!("{} {shape:?}: three shares differ from the whole", kernels.isa())
+                    });
+                }
+            }
+        }
+    }
+    failures.report();
+}
