@@ -16,7 +16,11 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
     // Rows past the end repeat the last one; their sums are never read.
     // SAFETY: `a` has `rows` rows, `lda` apart.
     let a: [*const f32; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) });
-    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+    // SAFETY: all ROWS rows of `c`, `ldc` apart, hold NR elements.
+    let mut sums: [[__m256; 2]; ROWS] = core::array::from_fn(|row| unsafe {
+        let c = c.add(row * ldc);
+        [_mm256_loadu_ps(c), _mm256_loadu_ps(c.add(8))]
+    });
     for step in 0..k {
         // SAFETY: the panel has `k` rows of NR.
         let b = unsafe {
@@ -31,13 +35,12 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
             }
         }
     }
-    for (row, sums) in sums.into_iter().enumerate() {
-        for (half, sum) in sums.into_iter().enumerate() {
-            // SAFETY: all ROWS rows of `c`, `ldc` apart, hold NR elements that may be written.
-            unsafe {
-                let c = c.add(row * ldc + half * 8);
-                _mm256_storeu_ps(c, _mm256_add_ps(_mm256_loadu_ps(c), sum));
-            }
+    for (row, [low, high]) in sums.into_iter().enumerate() {
+        // SAFETY: as above, and all of them may be written.
+        unsafe {
+            let c = c.add(row * ldc);
+            _mm256_storeu_ps(c, low);
+            _mm256_storeu_ps(c.add(8), high);
         }
     }
 }

@@ -8,6 +8,7 @@
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::{K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 pub(super) const TILE_W7: TileI8 =
@@ -27,22 +28,43 @@ unsafe fn tile_maddubs(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     let mut sums = [[_mm256_setzero_si256(); 2]; TILE_ROWS];
     for step in 0..k / K_GROUP {
         // SAFETY: the tile holds TILE_ROWS and the panel NR groups of four bytes for each of the k/4 steps.
-        let (a, b) = unsafe {
+        let (a, b, low) = unsafe {
             let b = b.add(step * PANEL_STEP).cast::<__m256i>();
-            let a = a.add(step * TILE_ROWS * K_GROUP).cast::<i32>();
-            (a, [_mm256_loadu_si256(b), _mm256_loadu_si256(b.add(1))])
+            (a.add(step * TILE_ROWS * K_GROUP).cast::<i32>(), b, _mm256_loadu_si256(b))
         };
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
-            let a = _mm256_set1_epi32(unsafe { a.add(row).read_unaligned() });
-            for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
-            }
+            let (a, high) = unsafe {
+                let a = _mm256_set1_epi32(a.add(row).read_unaligned());
+                (a, maddubs_second(a, b))
+            };
+            let low = _mm256_maddubs_epi16(a, low);
+            sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, ones));
+            sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, ones));
         }
     }
     for (acc, sums) in acc.as_chunks_mut::<NR>().0.iter_mut().zip(sums) {
         store(acc, sums);
     }
+}
+
+/// `vpmaddubsw` of `a` and the second vector at `b`, which stays in memory: with both weight vectors in registers
+/// there would be one value too many, and the compiler spills an accumulator.
+///
+/// # Safety
+/// Two vectors may be read at `b`; the CPU has AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn maddubs_second(a: __m256i, b: *const __m256i) -> __m256i {
+    let pairs;
+    // SAFETY: reads what the caller promises; VEX operands need no alignment.
+    unsafe {
+        asm!(
+            "vpmaddubsw {pairs}, {a}, ymmword ptr [{b} + 32]",
+            pairs = lateout(ymm_reg) pairs, a = in(ymm_reg) a, b = in(reg) b,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    pairs
 }
 
 /// # Safety
