@@ -7,6 +7,7 @@
 mod act;
 mod exp;
 mod norm;
+mod reduce;
 mod softmax;
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! The numerator of softmax and its sum.
 
 use super::exp::exp;
+use super::reduce::{Max, reduce};
 use pulp::Simd;
 
 /// `x[i] = exp((x[i] − max x) · scale)`; returns the sum.
 #[inline(always)]
 pub(crate) fn softmax<S: Simd>(simd: S, x: &mut [f32], scale: f32) -> f32 {
-    let max = simd.splat_f32s(max(simd, x));
-    let scale = simd.splat_f32s(scale);
     let (vectors, tail) = S::as_mut_simd_f32s(x);
+    let max = reduce::<S, Max>(simd, vectors, simd.splat_f32s(f32::NEG_INFINITY));
+    // One by one, because the missing lanes of a partial vector are zero and may be the largest.
+    let max = tail.iter().fold(simd.reduce_max_f32s(max), |max, &x| if x > max { x } else { max });
+    let max = simd.splat_f32s(max);
+    let scale = simd.splat_f32s(scale);
     let mut sum = simd.splat_f32s(0.0);
     for x in vectors {
         *x = exp(simd, simd.mul_f32s(simd.sub_f32s(*x, max), scale));
@@ -18,17 +22,4 @@ pub(crate) fn softmax<S: Simd>(simd: S, x: &mut [f32], scale: f32) -> f32 {
     simd.partial_store_f32s(tail, exp(simd, last));
     // Read back, so that the missing lanes are zero.
     simd.reduce_sum_f32s(simd.add_f32s(sum, simd.partial_load_f32s(tail)))
-}
-
-#[inline(always)]
-fn max<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    let (vectors, tail) = S::as_simd_f32s(x);
-    let mut max = [simd.splat_f32s(f32::NEG_INFINITY); 2];
-    for x in vectors.chunks(2) {
-        for (x, max) in x.iter().zip(&mut max) {
-            *max = simd.max_f32s(*x, *max);
-        }
-    }
-    let whole = simd.reduce_max_f32s(simd.max_f32s(max[0], max[1]));
-    tail.iter().fold(whole, |max, &x| if x > max { x } else { max })
 }
