@@ -1,1 +1,76 @@
 //! Element-wise f32 work, written once over [`pulp`] for every vector width.
+//!
+//! The operations are generic over pulp's token of an instruction set and inline into the entry points of each
+//! instruction set, which alone carry target features. Reductions run in an order that depends on the row's length
+//! only, so a row gives the same bits on every thread.
+
+mod act;
+mod exp;
+mod norm;
+mod reduce;
+mod softmax;
+
+#[cfg(test)]
+mod tests;
+
+use crate::isa::{Feature, Isa};
+use crate::table::Kernels;
+
+/// Compiles the operations for one instruction set.
+macro_rules! entry_points {
+    ($module:ident, $token:ty, $features:literal) => {
+        mod $module {
+            use crate::table::{Activation, Kernels};
+            use crate::vector::{act, norm, softmax};
+
+            #[target_feature(enable = $features)]
+            fn token() -> $token {
+                // SAFETY: this function requires the features that the token stands for.
+                unsafe { <$token>::new_unchecked() }
+            }
+
+            #[target_feature(enable = $features)]
+            fn abs_max(x: &[f32]) -> f32 {
+                norm::abs_max(token(), x)
+            }
+
+            #[target_feature(enable = $features)]
+            fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) {
+                norm::layer_norm(token(), x, gamma, beta, eps, out);
+            }
+
+            #[target_feature(enable = $features)]
+            fn softmax(x: &mut [f32], scale: f32) -> f32 {
+                softmax::softmax(token(), x, scale)
+            }
+
+            #[target_feature(enable = $features)]
+            fn activate(act: Activation, x: &mut [f32]) {
+                act::activate(token(), act, x);
+            }
+
+            pub(super) fn select(kernels: Kernels) -> Kernels {
+                Kernels { abs_max, layer_norm, softmax, activate, ..kernels }
+            }
+        }
+    };
+}
+
+// What pulp's token stands for beyond every x86-64 CPU; `Feature::Avx2` proves all of it.
+#[cfg(target_arch = "x86_64")]
+entry_points!(avx2, pulp::x86::V3, "avx2,fma,bmi1,bmi2,lzcnt,popcnt");
+#[cfg(target_arch = "aarch64")]
+entry_points!(neon, pulp::aarch64::Neon, "neon");
+
+/// Replaces the scalar operations where `isa` has vectors.
+pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
+    #[cfg(target_arch = "x86_64")]
+    if isa.has(Feature::Avx2) {
+        return avx2::select(kernels);
+    }
+    #[cfg(target_arch = "aarch64")]
+    if isa.has(Feature::Neon) {
+        return neon::select(kernels);
+    }
+    kernels
+}

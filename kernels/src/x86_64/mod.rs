@@ -1,10 +1,19 @@
-//! x86-64: AVX2 with FMA and F16C.
+//! x86-64: AVX2 with FMA and F16C; `vpdpbusd` where it exists.
 
-use crate::isa::Isa;
+mod avx2;
+mod vnni;
+
+use crate::isa::{Feature, Isa};
 use crate::table::Kernels;
 
 /// Replaces what the features of `isa` do better.
 pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
-    let _ = isa;
-    kernels
+    let kernels = if isa.has(Feature::Avx2) { avx2::select(kernels) } else { kernels };
+    if isa.has(Feature::Avx512Vnni) {
+        Kernels { tile_w7: vnni::TILE_I8_AVX512, tile_w8: vnni::TILE_I8_AVX512, ..kernels }
+    } else if isa.has(Feature::AvxVnni) {
+        Kernels { tile_w7: vnni::TILE_I8_AVX, tile_w8: vnni::TILE_I8_AVX, ..kernels }
+    } else {
+        kernels
+    }
 }

@@ -1,0 +1,61 @@
+//! LayerNorm and the largest magnitude.
+
+use super::reduce::{AbsMax, CHAINS, Sum, join, reduce};
+use pulp::Simd;
+
+/// `(x − mean) / √(var + eps) · gamma + beta`
+#[inline(always)]
+pub(crate) fn layer_norm<S: Simd>(
+    simd: S,
+    x: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    eps: f32,
+    out: &mut [f32],
+) {
+    let n = x.len() as f32;
+    let (x, x_tail) = S::as_simd_f32s(x);
+    let (out, tail) = S::as_mut_simd_f32s(out);
+    let zero = simd.splat_f32s(0.0);
+    let last = simd.partial_load_f32s(x_tail);
+    let sum = simd.add_f32s(reduce::<S, Sum>(simd, x, zero), last);
+    let mean = simd.splat_f32s(simd.reduce_sum_f32s(sum) / n);
+
+    // The deviations wait in `out`; the sum of their squares is the variance, without cancellation.
+    let mut chains = [zero; CHAINS];
+    let (x_blocks, x_rest) = x.as_chunks::<CHAINS>();
+    let (blocks, rest) = out.as_chunks_mut::<CHAINS>();
+    for (x, out) in x_blocks.iter().zip(blocks) {
+        for ((x, out), chain) in x.iter().zip(out).zip(&mut chains) {
+            *out = simd.sub_f32s(*x, mean);
+            *chain = simd.mul_add_f32s(*out, *out, *chain);
+        }
+    }
+    for (x, out) in x_rest.iter().zip(rest) {
+        *out = simd.sub_f32s(*x, mean);
+        chains[0] = simd.mul_add_f32s(*out, *out, chains[0]);
+    }
+    simd.partial_store_f32s(tail, simd.sub_f32s(last, mean));
+    // Read back, so that the missing lanes are zero.
+    let last = simd.partial_load_f32s(tail);
+    chains[0] = simd.mul_add_f32s(last, last, chains[0]);
+    let variance = simd.reduce_sum_f32s(join::<S, Sum>(simd, chains)) / n;
+    let inverse = simd.splat_f32s(1.0 / libm::sqrtf(variance + eps));
+
+    let (gamma, gamma_tail) = S::as_simd_f32s(gamma);
+    let (beta, beta_tail) = S::as_simd_f32s(beta);
+    for ((out, gamma), beta) in out.iter_mut().zip(gamma).zip(beta) {
+        *out = simd.mul_add_f32s(simd.mul_f32s(*out, inverse), *gamma, *beta);
+    }
+    let gamma = simd.partial_load_f32s(gamma_tail);
+    let beta = simd.partial_load_f32s(beta_tail);
+    simd.partial_store_f32s(tail, simd.mul_add_f32s(simd.mul_f32s(last, inverse), gamma, beta));
+}
+
+/// The largest magnitude.
+#[inline(always)]
+pub(crate) fn abs_max<S: Simd>(simd: S, x: &[f32]) -> f32 {
+    let (x, tail) = S::as_simd_f32s(x);
+    let start = simd.abs_f32s(simd.partial_load_f32s(tail));
+    simd.reduce_max_f32s(reduce::<S, AbsMax>(simd, x, start))
+}

@@ -1,0 +1,22 @@
+//! AVX2 with FMA and F16C: Haswell, Zen and later.
+
+mod convert;
+mod dequant;
+mod tile_f32;
+mod tile_i8;
+
+use crate::table::Kernels;
+
+/// Only for an `Isa` with `Feature::Avx2`.
+pub(super) fn select(kernels: Kernels) -> Kernels {
+    Kernels {
+        tile_w7: tile_i8::TILE_W7,
+        tile_w8: tile_i8::TILE_W8,
+        tile_f32: tile_f32::TILE_F32,
+        dequant: dequant::dequant,
+        quantize_row: dequant::quantize_row,
+        widen_f16: convert::widen_f16,
+        narrow_f16: convert::narrow_f16,
+        ..kernels
+    }
+}
