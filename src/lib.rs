@@ -13,6 +13,8 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "write")]
+pub mod atomic;
 pub mod error;
 pub mod format;
 

@@ -135,6 +135,11 @@ impl Kernels {
         }
     }
 
+    /// The name of the micro-kernel that attention multiplies with.
+    pub fn attention_name(&self) -> &'static str {
+        self.tile_f32.name
+    }
+
     /// The format in which the GEMM by `weights` reads its left operand.
     pub fn row_format(&self, weights: &Weights<'_>) -> RowFormat {
         match weights {

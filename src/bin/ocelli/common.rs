@@ -1,6 +1,7 @@
 //! What the subcommands share: opening models, finding labels, printing.
 
 use clap::ValueEnum;
+use ocelli::atomic::write_atomically;
 use ocelli::format::{Bank, Config};
 use ocelli::preprocess::{decode, fast, FrameSpec, PixelView};
 use ocelli::score::OwnedBank;
@@ -223,6 +224,13 @@ pub(crate) fn preprocess(
 /// Decodes `path`; errors name it.
 pub(crate) fn decode(path: &Path) -> Result<decode::DecodedImage> {
     decode::decode_file(path)
+}
+
+/// Writes `bytes` to `path`, whole or not at all.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |file| {
+        file.write_all(bytes).map_err(|source| Error::Io { action: "write", source }.in_file(path))
+    })
 }
 
 /// Prints a warning.

@@ -1,7 +1,6 @@
 //! `ocelli labels`
 
 use crate::common::{self, Failure, LabelArgs, ModelArgs};
-use ocelli::atomic::write_atomically;
 use ocelli::format::Bank;
 use serde_json::json;
 use std::io::Write;
@@ -35,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     match (&args.output, &labels) {
         (None, _) => show(&labels.bank(), args.json)?,
         (Some(path), common::Labels::Owned(bank)) => {
-            write_atomically(path, |file| file.write_all(bank.bytes()))?;
+            common::write_file(path, bank.bytes())?;
             let bank = bank.bank();
             eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
         }
@@ -45,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let templates: Vec<&str> = bank.templates().collect();
             let bytes =
                 ocelli::format::bank::write(&labels, &templates, bank.dim(), bank.embeddings(), bank.checkpoint_id())?;
-            write_atomically(path, |file| file.write_all(&bytes))?;
+            common::write_file(path, &bytes)?;
             eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
         }
     }

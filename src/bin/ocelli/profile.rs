@@ -52,9 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     if let Some(path) = &args.embeddings_out {
         let bytes: Vec<u8> = embeddings.iter().flat_map(|value| value.to_le_bytes()).collect();
-        ocelli::atomic::write_atomically(path, |file| {
-            file.write_all(&bytes).map_err(|source| Error::Io { action: "write the embeddings", source })
-        })?;
+        common::write_file(path, &bytes)?;
     }
 
     session.profile_mut().clear();
