@@ -1,0 +1,56 @@
+//! The same bits however the work is divided: over threads, over batches, and with or without the tokens that nobody
+//! reads in the last block.
+
+mod common;
+
+use common::{Expected, PRECISIONS, isas, packed};
+use ocelli::{Model, Options, Session};
+
+#[test]
+fn threads_batches_and_the_short_last_block_change_no_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    for fixture in ["clip-hf", "clip-hf-gelu-p14"] {
+        let expected = Expected::of(fixture);
+        let pixels = expected.f32("pixel_values");
+        let images = expected.shape("pixel_values")[0];
+        let texts = expected.texts();
+        for precision in PRECISIONS {
+            let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
+            for isa in isas() {
+                let embed = |threads: usize, batch: usize| {
+                    let options = Options { isa, threads, batch, vision: true, text: true };
+                    let mut session = Session::new(&model, &options).unwrap();
+                    let dim = session.embed_dim();
+                    let mut out = vec![0.0; images * dim];
+                    let image_len = pixels.len() / images;
+                    for (pixels, out) in pixels.chunks(batch * image_len).zip(out.chunks_mut(batch * dim)) {
+                        session.embed_pixels_into(pixels, out).unwrap();
+                    }
+                    let mut text = vec![0.0; dim];
+                    for ids in &texts {
+                        session.embed_text_raw_into(ids, &mut text).unwrap();
+                        out.extend_from_slice(&text);
+                    }
+                    let mut traced = vec![0.0; batch * dim];
+                    session.trace_pixels(&pixels[..batch * image_len], &mut traced, &mut |_, _| {}).unwrap();
+                    assert_eq!(bits(&traced), bits(&out[..batch * dim]), "{fixture} {precision:?} {isa} traced");
+                    out
+                };
+                let one = embed(1, 1);
+                assert!(one.iter().all(|value| value.is_finite()));
+                for (threads, batch) in [(2, 1), (3, 1), (7, 1), (1, 3), (4, 3)] {
+                    let other = embed(threads, batch);
+                    assert_eq!(
+                        bits(&one),
+                        bits(&other),
+                        "{fixture} {precision:?} {isa}: {threads} threads, {batch} images at once"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}

@@ -1,0 +1,140 @@
+//! The CLIP fixtures through the runtime, stage by stage, against the float64 reference of the library that wrote
+//! them; every precision, every instruction set of this machine. The limits are those of `fixtures/README.md`.
+
+mod common;
+
+use common::{CLIPS, Expected, isas, packed, relative, worst_cosine};
+use ocelli::score::normalize;
+use ocelli::vit::Stage;
+use ocelli::{Model, Options, Session};
+use ocelli_tools::Precision;
+
+/// What a precision must reach on a fixture.
+struct Limits {
+    /// Relative error of every stage.
+    stage: f32,
+    /// Cosine of every embedding.
+    cosine: f64,
+    /// Absolute error of logits and probabilities.
+    scores: Option<(f32, f32)>,
+}
+
+fn limits(fixture: &str, precision: Precision) -> Limits {
+    let outliers = fixture == "clip-hf-outliers";
+    match precision {
+        Precision::Fp32 => Limits {
+            stage: if outliers { 2e-5 } else { 1e-5 },
+            cosine: 0.999_999_9,
+            scores: Some((1e-4, 1e-5)),
+        },
+        Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, scores: None },
+        // Single blocks of tiny random networks have no agreed limit in int8; the embedding has.
+        Precision::Int8 | Precision::Int8W7 => {
+            Limits { stage: f32::INFINITY, cosine: if outliers { 0.99 } else { 0.995 }, scores: None }
+        }
+    }
+}
+
+#[test]
+fn every_stage_agrees_with_the_library() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut failures = Vec::new();
+    for (fixture, _) in CLIPS {
+        let expected = Expected::of(fixture);
+        for precision in common::PRECISIONS {
+            let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
+            for isa in isas() {
+                let options = Options { isa, threads: 2, batch: 3, vision: true, text: true };
+                let mut session = Session::new(&model, &options).unwrap();
+                check(&mut session, &model, &expected, &limits(fixture, precision), &mut |what| {
+                    failures.push(format!("{fixture} {precision:?} {isa}: {what}"));
+                });
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check(
+    session: &mut Session<'_>,
+    model: &Model,
+    expected: &Expected,
+    limits: &Limits,
+    fail: &mut dyn FnMut(String),
+) {
+    let dim = session.embed_dim();
+    let images = expected.shape("pixel_values")[0];
+    let pixels = expected.f32("pixel_values");
+    let mut embeddings = vec![0.0; images * dim];
+    let mut stages = 0;
+    session
+        .trace_pixels(&pixels, &mut embeddings, &mut |stage, values| {
+            let name = match stage {
+                Stage::Embeddings => "vision.embeddings".to_owned(),
+                Stage::PreNorm => "vision.pre_norm".to_owned(),
+                Stage::Block(i) => format!("vision.block.{i}"),
+                Stage::Pooled => "vision.pooled".to_owned(),
+                Stage::Projected => "image_embeds_raw".to_owned(),
+            };
+            stages += 1;
+            let error = relative(values, &expected.f32(&name));
+            if error.is_nan() || error > limits.stage {
+                fail(format!("{name} is off by {error:.2e}"));
+            }
+        })
+        .unwrap();
+    assert_eq!(stages, 4 + model.file().config().vision.tower.depth, "every stage was shown");
+
+    let mut texts = Vec::new();
+    let mut text = vec![0.0; dim];
+    for ids in expected.texts() {
+        session.embed_text_raw_into(&ids, &mut text).unwrap();
+        texts.extend_from_slice(&text);
+    }
+    for (name, found) in [("image_embeds_raw", &embeddings), ("text_embeds_raw", &texts)] {
+        let reference = expected.f32(name);
+        let (error, cosine) = (relative(found, &reference), worst_cosine(found, &reference, dim));
+        if error.is_nan() || error > limits.stage || cosine < limits.cosine {
+            fail(format!("{name} is off by {error:.2e}, cosine {cosine:.6}"));
+        }
+    }
+    embeddings.chunks_exact_mut(dim).for_each(normalize);
+    texts.chunks_exact_mut(dim).for_each(normalize);
+    check_scores(model, &embeddings, &texts, expected, limits, fail);
+}
+
+/// Logits and probabilities of every image over all texts, through a label bank.
+fn check_scores(
+    model: &Model,
+    embeddings: &[f32],
+    texts: &[f32],
+    expected: &Expected,
+    limits: &Limits,
+    fail: &mut dyn FnMut(String),
+) {
+    let config = model.file().config();
+    let dim = config.score.embed_dim as usize;
+    let count = texts.len() / dim;
+    let labels: Vec<String> = (0..count).map(|i| format!("text {i}")).collect();
+    let bytes = ocelli::format::bank::write(&labels, &["{}"], dim, texts, config.checkpoint_id).unwrap();
+    let bank = ocelli::score::OwnedBank::new(&bytes).unwrap();
+    let (logits, probabilities) = (expected.f32("logits_per_image"), expected.f32("probs"));
+    let mut scored = vec![Default::default(); count];
+    for (image, embedding) in embeddings.chunks(dim).enumerate() {
+        ocelli::score::score(&config.score, embedding, &bank.bank(), &mut scored);
+        let (logits, probabilities) = (&logits[image * count..][..count], &probabilities[image * count..][..count]);
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        if scored[0].label != order[0] && logits[order[0]] - logits[order[1]] > 0.1 {
+            fail(format!("image {image}: best text is {} instead of {}", scored[0].label, order[0]));
+        }
+        let Some((logit_limit, probability_limit)) = limits.scores else { continue };
+        for s in &scored {
+            let logit = config.score.logit_scale * s.similarity;
+            let off = ((logit - logits[s.label]).abs(), (s.score - probabilities[s.label]).abs());
+            if off.0.is_nan() || off.0 > logit_limit || off.1.is_nan() || off.1 > probability_limit {
+                fail(format!("image {image}, text {}: logit and probability are off by {off:?}", s.label));
+            }
+        }
+    }
+}

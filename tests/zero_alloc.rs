@@ -1,0 +1,88 @@
+//! Embedding an image takes no heap memory: not on the calling thread, not on the team's.
+//!
+//! One test alone in its process, because it counts every allocation of the process.
+
+mod common;
+
+use common::{fixtures, packed};
+use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::{Packed, PixelView};
+use ocelli::{Model, Options, Session};
+use ocelli_kernels::Isa;
+use ocelli_tools::Precision;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+fn count() {
+    if COUNTING.load(Ordering::SeqCst) {
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations while `work` runs, on any thread.
+fn allocations(work: impl FnOnce()) -> usize {
+    ALLOCATIONS.store(0, Ordering::SeqCst);
+    COUNTING.store(true, Ordering::SeqCst);
+    work();
+    COUNTING.store(false, Ordering::SeqCst);
+    ALLOCATIONS.load(Ordering::SeqCst)
+}
+
+#[test]
+fn embedding_allocates_nothing() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter counts");
+    let directory = tempfile::tempdir().unwrap();
+    let portrait = decode_file(fixtures().join("images/portrait.png")).unwrap();
+    let landscape = decode_file(fixtures().join("images/landscape.png")).unwrap();
+    let tall = vec![90u8; 40 * 3000 * 4];
+    let tall = PixelView::new(Packed::Rgba, &tall, 40, 3000, 160).unwrap();
+    let views = [portrait.view(), landscape.view(), tall];
+    for precision in [Precision::Int8, Precision::Fp16, Precision::Fp32] {
+        let model = Model::open(packed(directory.path(), "clip-hf", precision)).unwrap();
+        for isa in [Isa::SCALAR, Isa::detect()] {
+            for threads in [1, 4] {
+                let options = Options { isa, threads, batch: 3, vision: true, text: true };
+                let mut session = Session::new(&model, &options).unwrap();
+                let mut out = vec![0.0; 3 * session.embed_dim()];
+                let count = allocations(|| {
+                    // No warm-up: the very first image, other sizes, a batch, and after the threads have gone to sleep.
+                    for view in views {
+                        session.embed_into(&view, &mut out[..32]).unwrap();
+                    }
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    session.embed_batch_into(&views, &mut out).unwrap();
+                });
+                assert_eq!(count, 0, "{precision:?} {isa} on {threads} threads");
+                assert!(out.iter().all(|value| value.is_finite()));
+            }
+        }
+    }
+}
