@@ -12,6 +12,8 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "write")]
+pub mod atomic;
 pub mod error;
 pub mod format;
 
