@@ -29,6 +29,24 @@ pub struct AlignedBytes {
 
 #[cfg(feature = "std")]
 impl AlignedBytes {
+    /// The contents of the file at `path`.
+    ///
+    /// # Errors
+    /// What the operating system says, naming the file.
+    pub fn read(path: &std::path::Path) -> crate::Result<AlignedBytes> {
+        use std::io::Read;
+        let fail = |source| crate::Error::Io { action: "read", source }.in_file(path);
+        let mut file = std::fs::File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if !metadata.is_file() {
+            return Err(crate::Error::Message("not a regular file".into()).in_file(path));
+        }
+        let len = usize::try_from(metadata.len()).map_err(|e| fail(std::io::Error::other(e)))?;
+        let mut bytes = AlignedBytes { blocks: std::vec![Block([0; ALIGN]); len.div_ceil(ALIGN)], len };
+        file.read_exact(&mut bytes).map_err(fail)?;
+        Ok(bytes)
+    }
+
     /// A copy of `bytes`.
     pub fn new(bytes: &[u8]) -> AlignedBytes {
         let blocks = bytes

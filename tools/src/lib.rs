@@ -1,1 +1,14 @@
-//! tools
+//! The offline side of ocelli: turns checkpoints into packed files, and inspects and verifies them.
+
+pub mod convert;
+mod error;
+pub mod families;
+pub mod inspect;
+pub mod quant;
+pub mod source;
+pub mod verify;
+pub mod write;
+
+pub use convert::{ConvertOptions, Report, convert};
+pub use error::{Error, Result};
+pub use quant::Precision;

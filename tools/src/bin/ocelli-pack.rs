@@ -1,1 +1,125 @@
-fn main() {}
+//! `ocelli-pack`: converts checkpoints to packed files, and inspects and verifies them.
+
+use clap::{Parser, Subcommand};
+use indicatif::ProgressBar;
+use ocelli_tools::families::Wishes;
+use ocelli_tools::{ConvertOptions, Precision, Report, convert, inspect, verify};
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Turns CLIP checkpoints into packed .ocelli files, and inspects and verifies them.
+///
+/// Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Convert a checkpoint to a packed file
+    ///
+    /// Reads the folder of a Hugging Face CLIP model: config.json, model.safetensors (or shards with their index),
+    /// preprocessor_config.json or processor_config.json, and tokenizer.json (or vocab.json with merges.txt). Whatever
+    /// is missing, unknown or not supported is named and nothing is written; an interrupted conversion leaves an
+    /// older output as it was.
+    Convert {
+        /// The checkpoint's folder, its .safetensors file or its shard index
+        #[arg(value_name = "CHECKPOINT")]
+        checkpoint: PathBuf,
+        /// The packed file to write
+        #[arg(short, long, value_name = "FILE.ocelli")]
+        output: PathBuf,
+        /// How weights are stored
+        #[arg(long, value_enum, default_value_t = Precision::Int8)]
+        precision: Precision,
+        /// Leave the text tower and the tokenizer out: for boards that use ready label banks
+        #[arg(long)]
+        vision_only: bool,
+        /// Take the tokenizer from this folder instead of the checkpoint's
+        #[arg(long, value_name = "DIR", conflicts_with = "vision_only")]
+        tokenizer: Option<PathBuf>,
+        /// Print the report as JSON to standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show header, configuration, provenance and tensors of a packed file
+    Inspect {
+        /// The packed file
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every invariant and every checksum of a packed file
+    Verify {
+        /// The packed file
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Convert { checkpoint, output, precision, vision_only, tokenizer, json } => {
+            let wishes = Wishes { vision_only, tokenizer };
+            let progress = ProgressBar::new(0);
+            convert(&ConvertOptions { checkpoint, output, precision, wishes, progress })
+                .and_then(|report| conversion(&report, json))
+        }
+        Command::Inspect { file, json } => inspect::inspect(&file)
+            .and_then(|report| if json { to_json(&report) } else { Ok(inspect::render(&report)) }),
+        Command::Verify { file } => verify::verify(&file).map(|found| {
+            let (bytes, tensors, weights) = (found.bytes, found.tensors, found.weights);
+            format!("OK {}: {tensors} tensors, {weights} weights, {bytes} bytes\n", file.display())
+        }),
+    };
+    match result {
+        Ok(text) => print(&text),
+        Err(error) => {
+            eprintln!("ocelli-pack: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// To standard output; a reader that has seen enough is no failure.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("ocelli-pack: cannot write to standard output: {error}");
+            ExitCode::from(1)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> ocelli_tools::Result<String> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| text + "\n")
+        .map_err(|source| ocelli_tools::Error::Json { path: "standard output".into(), source })
+}
+
+/// Lists what was used and what was not to standard error; returns what goes to standard output.
+fn conversion(report: &Report, json: bool) -> ocelli_tools::Result<String> {
+    for tensor in &report.tensors {
+        let shape = format!("{} x {}", tensor.n, tensor.k);
+        eprintln!(
+            "used    {:<36}{:>4} {shape:>14}  from {}",
+            tensor.name,
+            tensor.dtype,
+            tensor.from.join(" + ")
+        );
+    }
+    for ignored in &report.ignored {
+        eprintln!("ignored {}: {}", ignored.name, ignored.reason);
+    }
+    if json {
+        return to_json(report);
+    }
+    let (path, tensors, ignored) = (report.output.display(), report.tensors.len(), report.ignored.len());
+    let (bytes, precision) = (report.bytes, report.precision.name());
+    Ok(format!("{path}: {precision}, {tensors} tensors, {ignored} ignored, {bytes} bytes\n"))
+}

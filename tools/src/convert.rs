@@ -1,0 +1,252 @@
+//! From a checkpoint to a packed file.
+
+use crate::families::{Origin, Recognised, Transform, Wishes, identify, recognise};
+use crate::quant::Precision;
+use crate::source::{Checkpoint, SourceFile, SourceType, Tensors, hash, hex};
+use crate::write::{Contents, Planned, write};
+use crate::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use ocelli::format::{Demand, Kind, for_each_tensor};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// What to convert, and how.
+#[derive(Clone, Debug)]
+pub struct ConvertOptions {
+    /// The checkpoint's folder, its `.safetensors` file or its shard index.
+    pub checkpoint: PathBuf,
+    /// The packed file to write.
+    pub output: PathBuf,
+    /// How weights are stored.
+    pub precision: Precision,
+    /// What to leave out, and where the tokenizer is.
+    pub wishes: Wishes,
+    /// Shows progress; `ProgressBar::hidden()` for none.
+    pub progress: ProgressBar,
+}
+
+impl ConvertOptions {
+    /// Everything in the checkpoint, in `precision`, without a progress bar.
+    pub fn new(checkpoint: impl Into<PathBuf>, output: impl Into<PathBuf>, precision: Precision) -> Self {
+        ConvertOptions {
+            checkpoint: checkpoint.into(),
+            output: output.into(),
+            precision,
+            wishes: Wishes::default(),
+            progress: ProgressBar::hidden(),
+        }
+    }
+}
+
+/// A tensor of the packed file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Used {
+    /// Canonical name.
+    pub name: String,
+    /// Names in the checkpoint.
+    pub from: Vec<String>,
+    /// Element type in the packed file.
+    pub dtype: &'static str,
+    /// Output channels, rows or elements.
+    pub n: usize,
+    /// Inputs or columns.
+    pub k: usize,
+}
+
+/// A tensor of the checkpoint that is not in the packed file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ignored {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The packed file.
+    pub output: PathBuf,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// How weights are stored.
+    pub precision: Precision,
+    /// First 16 bytes of the SHA-256 over the checkpoint's files, in hexadecimal.
+    pub checkpoint_id: String,
+    /// Every tensor of the packed file.
+    pub tensors: Vec<Used>,
+    /// Every tensor of the checkpoint that was left out.
+    pub ignored: Vec<Ignored>,
+    /// The files that were read.
+    pub files: Vec<SourceFile>,
+}
+
+/// The text of the PROVENANCE section.
+#[derive(Serialize)]
+struct Provenance<'a> {
+    converter: &'a str,
+    precision: Precision,
+    files: &'a [SourceFile],
+    ignored: &'a [Ignored],
+}
+
+/// Converts a checkpoint. Whatever stands at the output is replaced only when the new file is complete.
+///
+/// # Errors
+/// What in the checkpoint is missing, unknown, mis-shaped or not supported, by name; or what the system says.
+pub fn convert(options: &ConvertOptions) -> Result<Report> {
+    let checkpoint = Checkpoint::locate(&options.checkpoint)?;
+    let tensors = Tensors::open(&checkpoint.weights)?;
+    let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
+    let (planned, origins) = plan(&recognised, &tensors, options.precision)?;
+    let ignored = leftovers(&recognised, &tensors, &origins)?;
+
+    let (mut files, id) = identify(&checkpoint)?;
+    recognised.config.checkpoint_id = id;
+    for path in &recognised.files {
+        files.push(hash(path)?.0);
+    }
+    let provenance = Provenance {
+        converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
+        precision: options.precision,
+        files: &files,
+        ignored: &ignored,
+    };
+    let provenance = serde_json::to_string(&provenance).map_err(Error::json(&options.output))?;
+    let contents = Contents {
+        config: &recognised.config,
+        tokenizer: recognised.tokenizer.as_deref(),
+        provenance: &provenance,
+        bank: None,
+        tensors: &planned,
+    };
+    let progress = &options.progress;
+    progress.set_length(planned.iter().map(|tensor| (tensor.demand.n * tensor.demand.k) as u64).sum());
+    progress.set_style(style());
+    let bytes = write(&options.output, &contents, &mut |i, rows, out| {
+        read_rows(&tensors, &planned[i].demand, &origins[i], rows, out)?;
+        progress.inc(out.len() as u64);
+        Ok(())
+    })?;
+    progress.finish_and_clear();
+
+    let used = planned.iter().zip(origins).map(|(tensor, origin)| Used {
+        name: tensor.demand.name.as_str().into(),
+        from: origin.parts,
+        dtype: tensor.dtype.name(),
+        n: tensor.demand.n,
+        k: tensor.demand.k,
+    });
+    Ok(Report {
+        output: options.output.clone(),
+        bytes,
+        precision: options.precision,
+        checkpoint_id: hex(&id),
+        tensors: used.collect(),
+        ignored,
+        files,
+    })
+}
+
+fn style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} weights, {eta} left");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What the configuration demands, and where it comes from; shapes and types are checked.
+fn plan(
+    recognised: &Recognised,
+    tensors: &Tensors,
+    precision: Precision,
+) -> Result<(Vec<Planned>, Vec<Origin>)> {
+    let (mut planned, mut origins) = (Vec::new(), Vec::new());
+    for_each_tensor(&recognised.config, &mut |demand: Demand| {
+        let origin = (recognised.origin)(&demand);
+        check_shapes(tensors, &demand, &origin)?;
+        let dtype = precision.dtype(demand.name.as_str(), demand.kind);
+        planned.push(Planned { demand, dtype, magnitude: precision.magnitude(demand.kind) });
+        origins.push(origin);
+        Ok::<(), Error>(())
+    })?;
+    Ok((planned, origins))
+}
+
+fn check_shapes(tensors: &Tensors, demand: &Demand, origin: &Origin) -> Result<()> {
+    let rows = demand.n / origin.parts.len();
+    let expected = match (origin.transform, demand.kind) {
+        (Transform::Convolution { side }, Kind::Matrix) => vec![rows, 3, side, side],
+        (_, Kind::Vector) => vec![rows],
+        _ => vec![rows, demand.k],
+    };
+    for name in &origin.parts {
+        let info = tensors
+            .get(name)
+            .ok_or_else(|| Error::tensor(name, format!("is missing (it becomes {})", demand.name)))?;
+        if info.shape != expected {
+            let found = &info.shape;
+            return Err(Error::tensor(
+                name,
+                format!("has shape {found:?}, but the configuration says {expected:?}"),
+            ));
+        }
+        if SourceType::new(info.dtype).is_none() {
+            let problem = format!("has type {:?}: only F32, F16 and BF16 can be converted", info.dtype);
+            return Err(Error::tensor(name, problem));
+        }
+    }
+    Ok(())
+}
+
+/// The tensors that nothing demands; an error if one of them has no business in such a checkpoint.
+fn leftovers(recognised: &Recognised, tensors: &Tensors, origins: &[Origin]) -> Result<Vec<Ignored>> {
+    let used: BTreeSet<&str> = origins.iter().flat_map(|origin| &origin.parts).map(String::as_str).collect();
+    let mut ignored = Vec::new();
+    for name in tensors.names() {
+        if used.contains(name) || recognised.scalars.iter().any(|scalar| scalar == name) {
+            continue;
+        }
+        let reason = (recognised.ignore)(name)
+            .ok_or_else(|| Error::tensor(name, "is unknown: the configuration has no use for it"))?;
+        ignored.push(Ignored { name: name.into(), reason: reason.into() });
+    }
+    Ok(ignored)
+}
+
+/// Reads rows of a demanded tensor from its parts.
+fn read_rows(
+    tensors: &Tensors,
+    demand: &Demand,
+    origin: &Origin,
+    rows: Range<usize>,
+    mut out: &mut [f32],
+) -> Result<()> {
+    let (k, part_rows) = (demand.k, demand.n / origin.parts.len());
+    let mut row = rows.start;
+    while row < rows.end {
+        let (part, first) = (row / part_rows, row % part_rows);
+        let count = (part_rows - first).min(rows.end - row);
+        let (now, later) = out.split_at_mut(count * k);
+        tensors.read(&origin.parts[part], first * k..(first + count) * k, now)?;
+        if let (Transform::Convolution { side }, Kind::Matrix) = (origin.transform, demand.kind) {
+            channels_last(now, side);
+        }
+        (row, out) = (row + count, later);
+    }
+    Ok(())
+}
+
+/// Each row from (channel, pixel) to (pixel, channel).
+fn channels_last(rows: &mut [f32], side: usize) {
+    let pixels = side * side;
+    let mut row = vec![0.0; 3 * pixels];
+    for values in rows.chunks_exact_mut(3 * pixels) {
+        row.copy_from_slice(values);
+        for (pixel, rgb) in values.chunks_exact_mut(3).enumerate() {
+            for (channel, value) in rgb.iter_mut().enumerate() {
+                *value = row[channel * pixels + pixel];
+            }
+        }
+    }
+}

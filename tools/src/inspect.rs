@@ -1,0 +1,166 @@
+//! What a packed file holds, for people and for programs.
+
+use crate::source::hex;
+use crate::{Error, Result};
+use ocelli::format::*;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+use std::path::Path;
+
+/// A packed file as JSON: header, sections, configuration, provenance and tensors.
+///
+/// # Errors
+/// If the file cannot be read or is not valid; the message names it.
+pub fn inspect(path: &Path) -> Result<Value> {
+    let bytes = AlignedBytes::read(path)?;
+    let file = File::parse(&bytes).map_err(|e| e.in_file(path))?;
+    let (header, config) = (file.header(), file.config());
+    let sections = header.sections().iter().map(|section| {
+        let kind = SectionKind::from_stored(section.kind).map_or("?", SectionKind::name);
+        json!({"kind": kind, "offset": section.offset, "bytes": section.len})
+    });
+    let tensors = file.tensors().map(|tensor| {
+        json!({
+            "name": tensor.name(), "dtype": tensor.dtype().name(), "layout": tensor.layout().name(),
+            "n": tensor.n(), "k": tensor.k(), "bytes": tensor.bytes_len(),
+            "magnitude": tensor.entry().magnitude,
+        })
+    });
+    let provenance: Value = serde_json::from_str(file.provenance()).map_err(Error::json(path))?;
+    Ok(json!({
+        "file": path.display().to_string(),
+        "bytes": file.bytes_len(),
+        "version": header.version,
+        "panels": {"nr": header.nr, "k_group": header.k_group, "k_align": header.k_align},
+        "model_id": hex(&file.model_id()),
+        "sections": sections.collect::<Vec<_>>(),
+        "config": config_json(config),
+        "tokenizer_bytes": file.tokenizer().map(str::len),
+        "bank_labels": file.bank().map(|bank| bank.len()),
+        "provenance": provenance,
+        "tensors": tensors.collect::<Vec<_>>(),
+    }))
+}
+
+/// The same as text.
+pub fn render(report: &Value) -> String {
+    let mut text = String::new();
+    let mut line = |key: &str, value: String| _ = writeln!(text, "{key:<28}{value}");
+    for key in ["file", "bytes", "version", "panels", "model_id"] {
+        line(key, plain(&report[key]));
+    }
+    for section in list(&report["sections"]) {
+        let (kind, bytes, offset) = (plain(&section["kind"]), &section["bytes"], &section["offset"]);
+        line(&format!("section {kind}"), format!("{bytes} bytes at {offset}"));
+    }
+    for part in ["config", "provenance"] {
+        flatten(part, &report[part], &mut line);
+    }
+    _ = writeln!(
+        text,
+        "\n{:<36}{:>5} {:>7} {:>14} {:>12} {:>4}",
+        "tensor", "type", "layout", "shape", "bytes", "max"
+    );
+    for tensor in list(&report["tensors"]) {
+        let shape = format!("{} x {}", tensor["n"], tensor["k"]);
+        let (name, dtype, layout) =
+            (plain(&tensor["name"]), plain(&tensor["dtype"]), plain(&tensor["layout"]));
+        let (bytes, magnitude) = (plain(&tensor["bytes"]), plain(&tensor["magnitude"]));
+        _ = writeln!(text, "{name:<36}{dtype:>5} {layout:>7} {shape:>14} {bytes:>12} {magnitude:>4}");
+    }
+    text
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A string without its quotes, anything else as JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
+}
+
+/// One line per leaf, with its path.
+fn flatten(path: &str, value: &Value, line: &mut impl FnMut(&str, String)) {
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, line))
+        }
+        other => line(path, plain(other)),
+    }
+}
+
+/// The name of a stored enum's value; parsing has checked that it has one.
+macro_rules! name_of {
+    ($kind:ty, $value:expr) => {
+        <$kind>::from_stored($value).map_or("?", <$kind>::name)
+    };
+}
+
+fn config_json(config: &Config) -> Value {
+    let mut parts = Map::new();
+    if config.has_vision() {
+        let (vision, preprocess) = (&config.vision, &config.preprocess);
+        let mut part = tower(&vision.tower);
+        part.extend(object(json!({
+            "patch": vision.patch, "height": vision.height, "width": vision.width,
+            "prefix_tokens": vision.prefix_tokens, "position": name_of!(Position, vision.position),
+            "position_prefix": vision.position_prefix, "grid": [vision.grid_rows, vision.grid_cols],
+            "interpolation": name_of!(Interpolation, vision.interpolation),
+        })));
+        parts.insert("vision".into(), part.into());
+        let value = json!({
+            "mode": name_of!(ResizeMode, preprocess.mode), "filter": name_of!(Filter, preprocess.filter),
+            "resampler": name_of!(Resampler, preprocess.resampler),
+            "crop_rounding": name_of!(CropRounding, preprocess.crop_rounding),
+            "alpha": name_of!(Alpha, preprocess.alpha), "shortest": preprocess.shortest,
+            "mean": preprocess.mean, "std": preprocess.std,
+        });
+        parts.insert("preprocess".into(), value);
+    }
+    if config.has_text() {
+        let text = &config.text;
+        let mut part = tower(&text.tower);
+        part.extend(object(json!({
+            "vocab": text.vocab, "context": text.context, "causal": text.causal == 1, "eos": text.eos,
+            "pad": text.pad, "padded": text.padded == 1,
+        })));
+        parts.insert("text".into(), part.into());
+    }
+    let score = &config.score;
+    let value = json!({
+        "kind": name_of!(Scoring, score.kind), "embed_dim": score.embed_dim, "logit_scale": score.logit_scale,
+        "logit_bias": score.logit_bias,
+    });
+    parts.insert("score".into(), value);
+    parts.insert("checkpoint_id".into(), hex(&config.checkpoint_id).into());
+    parts.into()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn tower(tower: &TowerConfig) -> Map<String, Value> {
+    let names = [
+        ("qkv bias", feature::QKV_BIAS),
+        ("out bias", feature::OUT_BIAS),
+        ("mlp bias", feature::MLP_BIAS),
+        ("final norm", feature::FINAL_NORM),
+        ("project", feature::PROJECT),
+        ("project bias", feature::PROJECT_BIAS),
+        ("patch bias", feature::PATCH_BIAS),
+        ("pre norm", feature::PRE_NORM),
+        ("class token", feature::CLASS_TOKEN),
+    ];
+    let features: Vec<&str> =
+        names.iter().filter(|(_, bit)| tower.has(*bit)).map(|(name, _)| *name).collect();
+    object(json!({
+        "tower_width": tower.width, "depth": tower.depth, "heads": tower.heads, "head_dim": tower.head_dim,
+        "mlp_width": tower.mlp_width, "act": name_of!(Act, tower.act), "norm_eps": tower.norm_eps,
+        "pooling": name_of!(Pooling, tower.pooling), "features": features,
+    }))
+}

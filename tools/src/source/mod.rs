@@ -1,0 +1,112 @@
+//! Checkpoints as they lie on the disk.
+
+mod dtype;
+mod safetensors;
+
+pub use self::dtype::SourceType;
+pub use self::safetensors::{TensorInfo, Tensors};
+
+use crate::{Error, Result};
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A file that went into a model.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceFile {
+    /// Its name without folders.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// Where a checkpoint's files are.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The folder with `config.json`.
+    pub directory: PathBuf,
+    /// The files with the weights.
+    pub weights: Vec<PathBuf>,
+}
+
+impl Checkpoint {
+    /// Finds the files of a checkpoint given by its folder, its `.safetensors` file or its shard index.
+    pub fn locate(path: &Path) -> Result<Checkpoint> {
+        let metadata = fs::metadata(path).map_err(Error::io("open", path))?;
+        let file = if !metadata.is_dir() {
+            path.to_path_buf()
+        } else {
+            let names = ["model.safetensors", "model.safetensors.index.json"];
+            let found = names.iter().map(|name| path.join(name)).find(|file| file.exists());
+            found.ok_or_else(|| {
+                Error::file(
+                    path,
+                    "holds neither model.safetensors nor model.safetensors.index.json; other kinds of checkpoint \
+                     must be saved as safetensors first",
+                )
+            })?
+        };
+        let directory = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let is_index = file.extension().is_some_and(|extension| extension == "json");
+        let weights = if is_index { shards(&file)? } else { vec![file] };
+        Ok(Checkpoint { directory, weights })
+    }
+}
+
+/// The shards that an index names, in the order of their names.
+fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+    let json = read_json(index)?;
+    let map = json.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| Error::field(index, "weight_map", "is missing"))?;
+    let mut names = BTreeSet::new();
+    for (tensor, shard) in map {
+        // A shard lies beside its index: a path from a downloaded file must not lead elsewhere.
+        let name = shard.as_str().filter(|name| !name.contains(['/', '\\']) && *name != "..");
+        let name = name.ok_or_else(|| {
+            Error::field(
+                index,
+                format!("weight_map.{tensor}"),
+                "is not the name of a file in the same folder",
+            )
+        })?;
+        names.insert(index.with_file_name(name));
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// The JSON in a file.
+pub fn read_json(path: &Path) -> Result<Value> {
+    let text = fs::read(path).map_err(Error::io("read", path))?;
+    serde_json::from_slice(&text).map_err(Error::json(path))
+}
+
+/// Size and SHA-256 of a file, and the digest itself.
+pub fn hash(path: &Path) -> Result<(SourceFile, [u8; 32])> {
+    let mut file = fs::File::open(path).map_err(Error::io("open", path))?;
+    let (mut hash, mut size, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        let n = file.read(&mut buffer).map_err(Error::io("read", path))?;
+        if n == 0 {
+            break;
+        }
+        hash.update(&buffer[..n]);
+        size += n as u64;
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok((SourceFile { name, size, sha256: hex(&digest) }, digest))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

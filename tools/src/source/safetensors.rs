@@ -1,0 +1,121 @@
+//! Tensors of a safetensors checkpoint, one file or several shards.
+//!
+//! Rows are read from the files as they are needed instead of mapping them: memory stays small whatever the size of the
+//! checkpoint, and a file that shrinks meanwhile gives an error instead of a signal.
+
+use super::dtype::SourceType;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Longest header that is read: far above any real one, far below what would hurt.
+const MAX_HEADER: u64 = 100 << 20;
+
+/// A checkpoint's tensors by name.
+#[derive(Debug)]
+pub struct Tensors {
+    shards: Vec<(PathBuf, File)>,
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+/// One tensor of a checkpoint.
+#[derive(Debug)]
+pub struct TensorInfo {
+    shard: usize,
+    start: u64,
+    /// Its type in the file.
+    pub dtype: safetensors::Dtype,
+    /// Its shape, outermost first.
+    pub shape: Vec<usize>,
+}
+
+impl Tensors {
+    /// Opens the shards and reads their headers.
+    pub fn open(paths: &[PathBuf]) -> Result<Tensors> {
+        let (mut shards, mut tensors) = (Vec::new(), BTreeMap::new());
+        for path in paths {
+            let mut file = File::open(path).map_err(Error::io("open", path))?;
+            let (data_start, metadata) = read_header(path, &mut file)?;
+            for (name, info) in metadata.tensors() {
+                let start = data_start + info.data_offsets.0 as u64;
+                let info =
+                    TensorInfo { shard: shards.len(), start, dtype: info.dtype, shape: info.shape.clone() };
+                if tensors.insert(name.clone(), info).is_some() {
+                    return Err(Error::tensor(name, format!("occurs twice, also in {}", path.display())));
+                }
+            }
+            shards.push((path.clone(), file));
+        }
+        Ok(Tensors { shards, tensors })
+    }
+
+    /// The tensor with this name.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.get(name)
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The file that holds a tensor.
+    pub fn path_of(&self, info: &TensorInfo) -> &Path {
+        &self.shards[info.shard].0
+    }
+
+    /// Reads elements `range` of the tensor, in the order of the file.
+    ///
+    /// # Errors
+    /// If the type is none that can be read, the file cannot be read, or a value is not finite.
+    pub fn read(&self, name: &str, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let info = self.get(name).ok_or_else(|| Error::tensor(name, "is missing"))?;
+        let dtype = SourceType::new(info.dtype).ok_or_else(|| {
+            Error::tensor(name, format!("has type {:?}: only F32, F16 and BF16 can be converted", info.dtype))
+        })?;
+        let (path, mut file) = (self.path_of(info), &self.shards[info.shard].1);
+        let mut bytes = vec![0; range.len() * dtype.size()];
+        let start = info.start + (range.start * dtype.size()) as u64;
+        file.seek(SeekFrom::Start(start))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(Error::io("read", path))?;
+        dtype.widen(&bytes, out);
+        match out.iter().position(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(bad) => {
+                Err(Error::tensor(name, format!("holds {} at element {}", out[bad], range.start + bad)))
+            }
+        }
+    }
+}
+
+/// Offset of the data, and the header's contents, whose offsets are checked against the file's length.
+fn read_header(path: &Path, file: &mut File) -> Result<(u64, safetensors::tensor::Metadata)> {
+    let io = || Error::io("read", path);
+    let metadata = file.metadata().map_err(io())?;
+    if !metadata.is_file() {
+        return Err(Error::file(path, "not a regular file"));
+    }
+    let mut start = [0; 8];
+    file.read_exact(&mut start).map_err(io())?;
+    let len = u64::from_le_bytes(start);
+    if len > MAX_HEADER || len + 8 > metadata.len() {
+        return Err(Error::file(path, format!("not a safetensors file: its header would have {len} bytes")));
+    }
+    let mut header = vec![0; len as usize];
+    file.read_exact(&mut header).map_err(io())?;
+    // Deserializing checks that the tensors tile the data and have the lengths that type and shape demand.
+    let tensors: safetensors::tensor::Metadata = serde_json::from_slice(&header)
+        .map_err(|e| Error::file(path, format!("not a safetensors file: {e}")))?;
+    let (expected, found) = (8 + len + tensors.data_len() as u64, metadata.len());
+    if expected != found {
+        return Err(Error::file(
+            path,
+            format!("cut off or damaged: expected {expected} bytes, found {found}"),
+        ));
+    }
+    Ok((8 + len, tensors))
+}
