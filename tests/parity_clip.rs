@@ -29,7 +29,7 @@ fn limits(fixture: &str, precision: Precision) -> Limits {
         },
         Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, scores: None },
         // Single blocks of tiny random networks have no agreed limit in int8; the embedding has.
-        Precision::Int8 | Precision::Int8W7 => {
+        Precision::Int8 | Precision::Int8w7 => {
             Limits { stage: f32::INFINITY, cosine: if outliers { 0.99 } else { 0.995 }, scores: None }
         }
     }

@@ -13,7 +13,7 @@ pub const CLIPS: [(&str, &str); 3] =
 
 /// All precisions.
 pub const PRECISIONS: [Precision; 4] =
-    [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8W7];
+    [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
 
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
