@@ -25,6 +25,7 @@ pub mod layout;
 pub mod matrix;
 pub mod weights;
 
+mod peak;
 mod table;
 
 mod scalar;
