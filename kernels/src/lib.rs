@@ -29,6 +29,7 @@ mod peak;
 mod table;
 
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 
 #[cfg(target_arch = "aarch64")]

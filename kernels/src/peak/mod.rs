@@ -59,8 +59,10 @@ fn choose(isa: Isa) -> (Peak, Peak) {
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     let (i8, f32) = arch::choose(isa);
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let (i8, f32) = (None::<Peak>, None::<Peak>);
-    let _ = isa;
+    let (i8, f32) = {
+        let _ = isa;
+        (None::<Peak>, None::<Peak>)
+    };
     (i8.unwrap_or(SCALAR_I8), f32.unwrap_or(SCALAR_F32))
 }
 
