@@ -25,9 +25,11 @@ pub mod layout;
 pub mod matrix;
 pub mod weights;
 
+mod peak;
 mod table;
 
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 
 #[cfg(target_arch = "aarch64")]

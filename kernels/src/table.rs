@@ -108,6 +108,7 @@ impl Kernels {
             narrow_f16: scalar::narrow_f16,
         };
         // Each ISA replaces what it does better, and only for features that `isa` proves.
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
         let kernels = crate::vector::select(isa, kernels);
         #[cfg(target_arch = "x86_64")]
         let kernels = crate::x86_64::select(isa, kernels);

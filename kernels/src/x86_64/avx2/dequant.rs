@@ -40,57 +40,60 @@ pub(super) unsafe fn dequant(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut) {
 /// `round_half_even(value · inverse)` in groups of four, `TILE_ROWS` groups apart.
 ///
 /// # Safety
-/// `out` reaches the end of the last group; the CPU has AVX2.
+/// `values` is a multiple of 16 long; `out` reaches the end of its last group; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn quantize_row(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
-    match format {
-        I8Format::U8K4 => quantize_u8(values, inverse, out),
-        I8Format::S16K4 => quantize_s16(values, inverse, out),
-        I8Format::S8K4 | I8Format::S8K8 => scalar::quantize_row(format, values, inverse, out),
+    let blocks = values.as_chunks::<16>().0;
+    // SAFETY: as the caller promises; the bytes of a group are those of the format.
+    unsafe {
+        match format {
+            I8Format::U8K4 => quantize_u8(blocks, inverse, out.as_mut_ptr()),
+            I8Format::S16K4 => quantize_s16(blocks, inverse, out.as_mut_ptr()),
+            I8Format::S8K4 | I8Format::S8K8 => scalar::quantize_row(format, values, inverse, out),
+        }
     }
 }
 
+/// # Safety
+/// Groups of four bytes, `TILE_ROWS` groups apart, may be written at `out`, four per block; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-fn quantize_u8(values: &[f32], inverse: f32, out: &mut [u8]) {
-    const STRIDE: usize = TILE_ROWS * 4;
+unsafe fn quantize_u8(blocks: &[[f32; 16]], inverse: f32, out: *mut u8) {
     let low = _mm256_set1_epi8(-127);
     let flip = _mm256_set1_epi8(-128);
     let inverse = _mm256_set1_ps(inverse);
-    for (values, out) in values.as_chunks::<16>().0.iter().zip(out.chunks_mut(4 * STRIDE)) {
+    for (i, values) in blocks.iter().enumerate() {
         let codes = codes_i16(values, inverse);
         // Saturates at 127 and −128, then −127; the halves hold groups 0, 2 and 1, 3.
         let codes = _mm256_max_epi8(_mm256_packs_epi16(codes, codes), low);
         let codes = _mm256_xor_si256(codes, flip);
         let (even, odd) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-        let groups = [
-            _mm_cvtsi128_si32(even),
-            _mm_cvtsi128_si32(odd),
-            _mm_extract_epi32::<1>(even),
-            _mm_extract_epi32::<1>(odd),
-        ];
-        for (group, out) in groups.into_iter().zip(out.chunks_mut(STRIDE)) {
-            out[..4].copy_from_slice(&group.to_le_bytes());
+        // SAFETY: as the caller promises.
+        unsafe {
+            let out = out.cast::<[i32; TILE_ROWS]>().add(4 * i);
+            out.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(even));
+            out.add(1).cast::<i32>().write_unaligned(_mm_cvtsi128_si32(odd));
+            out.add(2).cast::<i32>().write_unaligned(_mm_extract_epi32::<1>(even));
+            out.add(3).cast::<i32>().write_unaligned(_mm_extract_epi32::<1>(odd));
         }
     }
 }
 
+/// # Safety
+/// Groups of four i16, `TILE_ROWS` groups apart, may be written at `out`, four per block; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-fn quantize_s16(values: &[f32], inverse: f32, out: &mut [u8]) {
-    const STRIDE: usize = TILE_ROWS * 8;
-    let limit = _mm256_set1_epi16(127);
+unsafe fn quantize_s16(blocks: &[[f32; 16]], inverse: f32, out: *mut u8) {
+    let (low, high) = (_mm256_set1_epi16(-127), _mm256_set1_epi16(127));
     let inverse = _mm256_set1_ps(inverse);
-    for (values, out) in values.as_chunks::<16>().0.iter().zip(out.chunks_mut(4 * STRIDE)) {
-        let codes = _mm256_min_epi16(codes_i16(values, inverse), limit);
-        let codes = _mm256_max_epi16(codes, _mm256_set1_epi16(-127));
+    for (i, values) in blocks.iter().enumerate() {
+        let codes = _mm256_max_epi16(_mm256_min_epi16(codes_i16(values, inverse), high), low);
         let (even, odd) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-        let groups = [
-            _mm_cvtsi128_si64(even),
-            _mm_cvtsi128_si64(odd),
-            _mm_extract_epi64::<1>(even),
-            _mm_extract_epi64::<1>(odd),
-        ];
-        for (group, out) in groups.into_iter().zip(out.chunks_mut(STRIDE)) {
-            out[..8].copy_from_slice(&group.to_le_bytes());
+        // SAFETY: as the caller promises.
+        unsafe {
+            let out = out.cast::<[i64; TILE_ROWS]>().add(4 * i);
+            _mm_storel_epi64(out.cast(), even);
+            _mm_storel_epi64(out.add(1).cast(), odd);
+            out.add(2).cast::<i64>().write_unaligned(_mm_extract_epi64::<1>(even));
+            out.add(3).cast::<i64>().write_unaligned(_mm_extract_epi64::<1>(odd));
         }
     }
 }

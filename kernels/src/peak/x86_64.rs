@@ -1,0 +1,79 @@
+//! x86-64 loops, in assembly, so that the optimiser leaves the mix of instructions alone. Accumulators 0 to 11,
+//! operands in 12; what they hold does not matter, but it is neither zero nor denormal.
+
+use super::Peak;
+use crate::isa::{Feature, Isa};
+use core::arch::asm;
+
+const MADDUBS: Peak = Peak { name: "vpmaddubsw + vpmaddwd + vpaddd, 256 bits", macs: 12 * 32, run: maddubs };
+const DPBUSD_256: Peak = Peak { name: "vpdpbusd, 256 bits", macs: 12 * 32, run: dpbusd_256 };
+const DPBUSD_512: Peak = Peak { name: "vpdpbusd, 512 bits", macs: 12 * 64, run: dpbusd_512 };
+const FMA: Peak = Peak { name: "vfmadd231ps, 256 bits", macs: 12 * 8, run: fma };
+
+pub(super) fn choose(isa: Isa) -> (Option<Peak>, Option<Peak>) {
+    let avx2 = isa.has(Feature::Avx2);
+    let i8 = if isa.has(Feature::Avx512Vnni) {
+        Some(DPBUSD_512)
+    } else if isa.has(Feature::AvxVnni) {
+        Some(DPBUSD_256)
+    } else {
+        avx2.then_some(MADDUBS)
+    };
+    (i8, avx2.then_some(FMA))
+}
+
+macro_rules! peak_loop {
+    ($name:ident, $features:literal, $pattern:expr, $broadcast:literal, $($instruction:literal),+) => {
+        #[target_feature(enable = $features)]
+        fn $name(iterations: u64) {
+            // SAFETY: touches registers only, all of them declared; `iterations` counts down from at least 1.
+            unsafe {
+                asm!(
+                    "vmovd xmm12, {pattern:e}",
+                    $broadcast,
+                    ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11",
+                    "vpxor xmm\\i, xmm\\i, xmm\\i",
+                    ".endr",
+                    "2:",
+                    ".irp i, 0,1,2,3,4,5,6,7,8,9,10,11",
+                    $($instruction,)+
+                    ".endr",
+                    "dec rcx",
+                    "jnz 2b",
+                    "vzeroupper",
+                    pattern = in(reg) $pattern,
+                    inout("rcx") iterations => _,
+                    clobber_abi("C"),
+                    options(nomem, nostack),
+                );
+            }
+        }
+    };
+}
+
+const BYTES: u32 = 0x0302_0503;
+
+peak_loop!(
+    maddubs,
+    "avx2",
+    BYTES,
+    "vpbroadcastd ymm12, xmm12",
+    "vpmaddubsw ymm14, ymm12, ymm12",
+    "vpmaddwd ymm14, ymm14, ymm12",
+    "vpaddd ymm\\i, ymm\\i, ymm14"
+);
+peak_loop!(
+    dpbusd_256,
+    "avx2,avxvnni",
+    BYTES,
+    "vpbroadcastd ymm12, xmm12",
+    "{{vex}} vpdpbusd ymm\\i, ymm12, ymm12"
+);
+peak_loop!(
+    dpbusd_512,
+    "avx512f,avx512vnni",
+    BYTES,
+    "vpbroadcastd zmm12, xmm12",
+    "vpdpbusd zmm\\i, zmm12, zmm12"
+);
+peak_loop!(fma, "avx2,fma", 1f32.to_bits(), "vpbroadcastd ymm12, xmm12", "vfmadd231ps ymm\\i, ymm12, ymm12");
