@@ -14,7 +14,7 @@ use super::frame::{FrameSpec, Geometry};
 use super::pixels::wrong;
 use super::{MAX_SIDE, PixelView};
 use crate::Result;
-use crate::format::{ResizeMode, Resampler};
+use crate::format::{Resampler, ResizeMode};
 
 /// How much working memory the resize needs, for every picture with sides up to `max_side`.
 #[derive(Clone, Copy, Debug)]
@@ -139,10 +139,9 @@ impl Resizer {
                 side as usize,
             ));
         }
-        for (needed, found) in [
-            (plan.coefficients_len(), tables.coefficients.len()),
-            (plan.windows_len(), tables.windows.len()),
-        ] {
+        for (needed, found) in
+            [(plan.coefficients_len(), tables.coefficients.len()), (plan.windows_len(), tables.windows.len())]
+        {
             if found < needed {
                 return Err(wrong("the resize tables are too short, in elements", needed, found));
             }
@@ -189,7 +188,11 @@ impl Resizer {
             ));
         }
         if scratch.len() < plan.scratch_len() {
-            return Err(wrong("the resize scratch is too short, in bytes", plan.scratch_len(), scratch.len()));
+            return Err(wrong(
+                "the resize scratch is too short, in bytes",
+                plan.scratch_len(),
+                scratch.len(),
+            ));
         }
         let covered = current.geometry.rows.covered();
         let first = rows.start.clamp(covered.start, covered.end);
