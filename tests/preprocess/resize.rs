@@ -32,14 +32,15 @@ fn resize_goldens_are_bit_exact() {
 #[test]
 fn pillow_runs_the_vertical_pass_first_on_tall_pictures() {
     let config = config(ResizeMode::Squash, Filter::Bicubic, Resampler::Pillow, 0);
-    let source = open("images/portrait.png");
-    let spec = FrameSpec::new(&config, 24, 151).unwrap();
-    let expected = pixels(&open("resize_random/portrait_vertical_first.png").view());
-    assert_same(&frame(spec, &source.view()), &expected, "vertical first");
+    let source = noise(60, 200);
+    let view = PixelView::new(Packed::Rgb, &source, 60, 200, 180).unwrap();
+    let spec = FrameSpec::new(&config, 80, 55).unwrap();
+    let expected = pixels(&open("resize_random/noise_60x200_to_55x80_pil.png").view());
+    assert_same(&frame(spec, &view), &expected, "vertical first");
     // The picture tells the two orders apart: with torchvision's order it comes out otherwise.
     let torchvision = FrameSpec { resampler: Resampler::Torchvision, ..spec };
-    let other = frame(torchvision, &source.view());
-    assert!(other.iter().zip(&expected).any(|(a, b)| a.abs_diff(*b) > 2));
+    let other = frame(torchvision, &view);
+    assert!(other.iter().zip(&expected).any(|(a, b)| a.abs_diff(*b) > 5));
 }
 
 /// Sizes, filters, crops, margins of black, extremes: hashes of what the libraries made of the same noise.
@@ -104,7 +105,7 @@ fn one_plan_serves_the_extremes() {
         let view = PixelView::new(Packed::Rgb, &source, width, height, width as usize * 3).unwrap();
         assert_same(&bench.frame(&view, 2), &frame(spec, &view), &format!("{width} x {height}"));
     }
-    // A strip one pixel wide is enlarged along its length, so the middle of it fills the frame with stripes.
+    // Of a strip one pixel wide the frame shows the very middle: here the edge between dark and bright.
     let strip: Vec<u8> = (0..20_000u32 * 3).map(|i| if i / 3 < 10_000 { 10 } else { 250 }).collect();
     let view = PixelView::new(Packed::Rgb, &strip, 1, 20_000, 3).unwrap();
     let out = bench.frame(&view, 1);
@@ -112,8 +113,7 @@ fn one_plan_serves_the_extremes() {
     assert!(out[..112 * 224 * 3].iter().all(|&v| v < 130) && out[112 * 224 * 3..].iter().all(|&v| v >= 130));
 }
 
-/// The largest picture of all, without its 12 GB: gray rows that all lie on one another (stride is at least a row,
-/// so the smallest honest buffer is 4 GB; a squash of the widest and of the tallest picture stands for it).
+/// The widest and the tallest picture at the hardest reduction stand for the largest of all, which would fill 4 GB.
 #[test]
 fn the_largest_sides_fit_the_plan() {
     for filter in [Filter::Bilinear, Filter::Bicubic] {

@@ -74,7 +74,8 @@ fn camera_planes() {
         ((255, 128, 128), [255, 255, 255]),
     ];
     for ((y, cb, cr), rgb) in known {
-        let view = PixelView::nv12((&[y; 9], 3), (&[cb, cr, cb, cr, cb, cr, cb, cr], 4), 3, 3).unwrap();
+        let (luma, chroma) = ([y; 9], [cb, cr].repeat(4));
+        let view = PixelView::nv12((&luma, 3), (&chroma, 4), 3, 3).unwrap();
         for (found, expected) in pixels(&view).chunks_exact(3).flatten().zip(rgb.iter().cycle()) {
             assert!(found.abs_diff(*expected) <= 1, "{y} {cb} {cr}: {found} for {expected}");
         }
