@@ -109,7 +109,6 @@ fn cmyk_becomes_rgb() {
 fn a_cut_picture_is_an_error_at_every_length() {
     let png = read("images/landscape.png");
     let jpeg = read("images/photo.jpg");
-    // 8 bytes of every kind of position: markers, tables, scans, the last two bytes.
     for (name, data) in [("JPEG", &jpeg), ("PNG", &png)] {
         let step = data.len() / 61;
         for length in
