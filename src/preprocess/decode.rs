@@ -127,9 +127,9 @@ fn jpeg_is_cut(data: &[u8]) -> bool {
 fn explain(format: ImageFormat, error: &ImageError) -> Error {
     let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
     match error {
-        ImageError::Unsupported(_) => message(&format!(
-            "this {name} cannot be read ({error}): convert it to an ordinary JPEG or PNG"
-        )),
+        ImageError::Unsupported(_) => {
+            message(&format!("this {name} cannot be read ({error}): convert it to an ordinary JPEG or PNG"))
+        }
         ImageError::Limits(_) => message(&format!(
             "this {name} is too large ({error}): at most {MAX_SIDE} pixels per side and 1 GiB decoded"
         )),

@@ -7,7 +7,7 @@ use core::ops::Range;
 use super::pixels::wrong;
 use super::{MAX_SIDE, PixelView};
 use crate::Result;
-use crate::format::{Alpha, CropRounding, Filter, PreprocessConfig, ResizeMode, Resampler};
+use crate::format::{Alpha, CropRounding, Filter, PreprocessConfig, Resampler, ResizeMode};
 
 /// A [`PreprocessConfig`] with its names decoded, and the size of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,11 @@ impl FrameSpec {
         let spec = FrameSpec {
             mode,
             filter: known(Filter::from_stored(config.filter), config.filter, "unknown resize filter")?,
-            resampler: known(Resampler::from_stored(config.resampler), config.resampler, "unknown resampler")?,
+            resampler: known(
+                Resampler::from_stored(config.resampler),
+                config.resampler,
+                "unknown resampler",
+            )?,
             crop_rounding: known(
                 CropRounding::from_stored(config.crop_rounding),
                 config.crop_rounding,

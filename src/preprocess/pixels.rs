@@ -215,7 +215,11 @@ fn check_sides(width: u32, height: u32) -> Result<(usize, usize)> {
             return Err(wrong("the picture is empty: each side needs at least one pixel", 1, 0));
         }
         if side > MAX_SIDE {
-            return Err(wrong("the picture is too large, in pixels per side", MAX_SIDE as usize, side as usize));
+            return Err(wrong(
+                "the picture is too large, in pixels per side",
+                MAX_SIDE as usize,
+                side as usize,
+            ));
         }
     }
     Ok((width as usize, height as usize))

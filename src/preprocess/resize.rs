@@ -14,7 +14,7 @@ use super::frame::{FrameSpec, Geometry};
 use super::pixels::wrong;
 use super::{MAX_SIDE, PixelView};
 use crate::Result;
-use crate::format::{ResizeMode, Resampler};
+use crate::format::{Resampler, ResizeMode};
 
 /// How much working memory the resize needs, for every picture with sides up to `max_side`.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,7 @@ struct Kernel<'t> {
 
 impl<'t> Kernel<'t> {
     /// Window and coefficients of resized pixel `index`.
+    #[inline(always)]
     fn at(&self, index: usize) -> (Window, &'t [i32]) {
         let window = self.windows[index];
         (window, &self.coefficients[index * self.pass.taps..][..window.len as usize])
@@ -139,10 +140,9 @@ impl Resizer {
                 side as usize,
             ));
         }
-        for (needed, found) in [
-            (plan.coefficients_len(), tables.coefficients.len()),
-            (plan.windows_len(), tables.windows.len()),
-        ] {
+        for (needed, found) in
+            [(plan.coefficients_len(), tables.coefficients.len()), (plan.windows_len(), tables.windows.len())]
+        {
             if found < needed {
                 return Err(wrong("the resize tables are too short, in elements", needed, found));
             }
@@ -189,7 +189,11 @@ impl Resizer {
             ));
         }
         if scratch.len() < plan.scratch_len() {
-            return Err(wrong("the resize scratch is too short, in bytes", plan.scratch_len(), scratch.len()));
+            return Err(wrong(
+                "the resize scratch is too short, in bytes",
+                plan.scratch_len(),
+                scratch.len(),
+            ));
         }
         let covered = current.geometry.rows.covered();
         let first = rows.start.clamp(covered.start, covered.end);
@@ -199,42 +203,59 @@ impl Resizer {
         above.fill(0);
         below.fill(0);
         let picture = first - covered.start..last - covered.start;
-        pulp::Arch::new().dispatch(|| {
-            if current.vertical_first {
-                self.vertical_first(&current, view, tables, picture, scratch, inside);
-            } else {
-                self.horizontal_first(&current, view, tables, picture, scratch, inside);
-            }
+        let width = spec.width as usize;
+        let (columns, vertical) = tables.coefficients.split_at(plan.taps.0 * width);
+        let kernel = |windows, coefficients, pass| Kernel { windows, coefficients, pass };
+        let (column_windows, row_windows) = tables.windows.split_at(width);
+        pulp::Arch::new().dispatch(Rows {
+            current: &current,
+            spec,
+            columns: kernel(
+                &column_windows[..current.geometry.columns.count as usize],
+                columns,
+                current.columns,
+            ),
+            vertical: kernel(&row_windows[..current.geometry.rows.count as usize], vertical, current.rows),
+            view,
+            rows: picture,
+            scratch,
+            out: inside,
         });
         Ok(())
     }
+}
 
-    fn kernels<'t>(&self, current: &Current, tables: &'t Tables<'_>) -> (Kernel<'t>, Kernel<'t>) {
-        let width = self.plan.spec.width as usize;
-        let (columns, rows) = tables.coefficients.split_at(self.plan.taps.0 * width);
-        let kernel = |windows, coefficients, pass| Kernel { windows, coefficients, pass };
-        (
-            kernel(&tables.windows[..current.geometry.columns.count as usize], columns, current.columns),
-            kernel(&tables.windows[width..][..current.geometry.rows.count as usize], rows, current.rows),
-        )
-    }
+/// One call's work. The compiler makes a copy of it for each level of vector instructions that pulp finds at run time,
+/// which is why all of it is inlined.
+struct Rows<'c> {
+    current: &'c Current,
+    spec: &'c FrameSpec,
+    columns: Kernel<'c>,
+    vertical: Kernel<'c>,
+    view: &'c PixelView<'c>,
+    /// Rows of the resized picture, counted from the first in the frame.
+    rows: Range<usize>,
+    scratch: &'c mut [u8],
+    out: &'c mut [u8],
+}
+
+impl pulp::WithSimd for Rows<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn horizontal_first(
-        &self,
-        current: &Current,
-        view: &PixelView<'_>,
-        tables: &Tables<'_>,
-        rows: Range<usize>,
-        scratch: &mut [u8],
-        out: &mut [u8],
-    ) {
-        let (columns, vertical) = self.kernels(current, tables);
-        let (span, covered) = (columns.span(), bytes(current.geometry.columns.covered()));
-        let (source, ring) = scratch.split_at_mut(self.plan.max_side as usize * 3);
-        let source = &mut source[..span.len() * 3];
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        if self.current.vertical_first { self.vertical_first() } else { self.horizontal_first() }
+    }
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn horizontal_first(self) {
+        let Rows { columns, vertical, view, spec, .. } = self;
+        let (span, covered) = (columns.span(), bytes(self.current.geometry.columns.covered()));
+        let (source, ring) = self.scratch.split_at_mut(span.len() * 3);
         let mut next = 0;
-        for (out, index) in out.chunks_exact_mut(self.plan.spec.width as usize * 3).zip(rows) {
+        for (out, index) in self.out.chunks_exact_mut(spec.width as usize * 3).zip(self.rows) {
             let (window, coefficients) = vertical.at(index);
             // The ring holds the latest `taps` rows, and no window is longer.
             for y in next.max(window.start as usize)..window.end() {
@@ -242,7 +263,7 @@ impl Resizer {
                 match view.rgb_slice(y, span.clone()) {
                     Some(row) => horizontal(columns, row, to),
                     None => {
-                        view.row_rgb(y, span.clone(), self.plan.spec.alpha, source);
+                        view.row_rgb(y, span.clone(), spec.alpha, source);
                         horizontal(columns, source, to);
                     }
                 }
@@ -262,21 +283,13 @@ impl Resizer {
     }
 
     #[inline(always)]
-    fn vertical_first(
-        &self,
-        current: &Current,
-        view: &PixelView<'_>,
-        tables: &Tables<'_>,
-        rows: Range<usize>,
-        scratch: &mut [u8],
-        out: &mut [u8],
-    ) {
-        let (columns, vertical) = self.kernels(current, tables);
-        let (span, covered) = (columns.span(), bytes(current.geometry.columns.covered()));
+    fn vertical_first(self) {
+        let Rows { columns, vertical, view, spec, .. } = self;
+        let (span, covered) = (columns.span(), bytes(self.current.geometry.columns.covered()));
+        let between = &mut self.scratch[..span.len() * 3];
         let mut converted = [0; BLOCK];
-        for (out, index) in out.chunks_exact_mut(self.plan.spec.width as usize * 3).zip(rows) {
+        for (out, index) in self.out.chunks_exact_mut(spec.width as usize * 3).zip(self.rows) {
             let (window, coefficients) = vertical.at(index);
-            let between = &mut scratch[..span.len() * 3];
             for (block, to) in between.chunks_mut(BLOCK).enumerate() {
                 let left = span.start + block * (BLOCK / 3);
                 let part = left..left + to.len() / 3;
@@ -286,7 +299,7 @@ impl Resizer {
                         Some(row) => row,
                         None => {
                             let row = &mut converted[..to.len()];
-                            view.row_rgb(y, part.clone(), self.plan.spec.alpha, row);
+                            view.row_rgb(y, part.clone(), spec.alpha, row);
                             row
                         }
                     };
