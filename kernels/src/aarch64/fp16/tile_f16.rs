@@ -25,14 +25,15 @@ unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f
     let a: [*const u16; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
     let b = b.cast::<u16>();
     for start in (0..k).step_by(BLOCK) {
-        let end = k.min(start + BLOCK);
+        let steps = BLOCK.min(k - start);
+        // SAFETY: rows and panel hold `steps` steps from here on.
+        let (a, b) = unsafe { (a.map(|a| a.add(start)), b.add(start * NR)) };
         let mut acc: Acc = [[vreinterpretq_f16_u16(vdupq_n_u16(0)); NR / 8]; ROWS];
-        let whole = start + (end - start) / LANES * LANES;
-        for i in (start..whole).step_by(LANES) {
-            // SAFETY: rows and panel hold `k > i + 7` steps.
+        for step in 0..steps / LANES {
+            // SAFETY: LANES of the steps from here on are left.
             unsafe {
-                let b = b.add(i * NR);
-                let a = a.map(|a| load(a.add(i)));
+                let b = b.add(step * LANES * NR);
+                let a = a.map(|a| load(a.add(step * LANES)));
                 add_step::<0>(&mut acc, &a, b);
                 add_step::<1>(&mut acc, &a, b.add(NR));
                 add_step::<2>(&mut acc, &a, b.add(2 * NR));
@@ -43,8 +44,8 @@ unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f
                 add_step::<7>(&mut acc, &a, b.add(7 * NR));
             }
         }
-        for i in whole..end {
-            // SAFETY: rows and panel hold `k > i` steps.
+        for i in steps / LANES * LANES..steps {
+            // SAFETY: rows and panel hold the `steps > i` steps.
             unsafe {
                 let a = a.map(|a| vreinterpretq_f16_u16(vdupq_n_u16(*a.add(i))));
                 add_step::<0>(&mut acc, &a, b.add(i * NR));
