@@ -6,7 +6,6 @@ use crate::table::TileFloat;
 use crate::testing::{Rng, each_isa};
 use half::f16;
 use std::format;
-use std::vec;
 use std::vec::Vec;
 
 /// Runs one tile over operands of exactly the promised size; the largest error relative to Σ|a·b| + |c|.
@@ -67,4 +66,19 @@ fn float_tiles_take_any_shape() {
         }
     }
     failures.report();
+}
+
+/// 31 · 66 = 2046 is the last of these sums that half precision is sure to hold: beyond 2048 it has no odd numbers.
+#[test]
+fn half_precision_sums_at_most_66_products() {
+    for kernels in each_isa() {
+        let Some(tile) = &kernels.tile_f16 else { continue };
+        let k = 4096;
+        let a = std::vec![f16::from_f32(31.0); tile.tile_rows * k];
+        let b = std::vec![f16::ONE; k * NR];
+        let mut c = std::vec![0.0; tile.tile_rows * NR];
+        // SAFETY: whole operands; `each_isa` makes only tables that this CPU runs.
+        unsafe { (tile.run)(k, a.as_ptr(), k, tile.tile_rows, b.as_ptr(), c.as_mut_ptr(), NR) };
+        assert!(c.iter().all(|&sum| sum == 31.0 * 4096.0), "{}: {}", tile.name, c[0]);
+    }
 }
