@@ -3,6 +3,7 @@
 
 mod attention;
 mod codes;
+mod floats;
 mod gemm;
 
 use std::string::String;

@@ -22,7 +22,8 @@ pub(super) fn sdot_lane<const LANE: i32>(mut acc: int32x4_t, b: int8x16_t, a: in
     acc
 }
 
-/// `acc[2i + j] += Σₗ a[8i + l] · b[8j + l]`, i, j < 2, l < 8.
+/// `acc[2i + j] += Σₗ a[8i + l] · b[8j + l]`, i, j < 2, l < 8. Not `pure`, so it stays between the fences it is written
+/// between.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 pub(super) fn smmla(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {

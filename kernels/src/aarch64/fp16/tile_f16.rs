@@ -22,32 +22,34 @@ type Acc = [[float16x8_t; NR / 8]; ROWS];
 #[target_feature(enable = "neon,fp16")]
 unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f16, c: *mut f32, ldc: usize) {
     // SAFETY: `a` has `rows` rows, and the last one stands in for those past it.
-    let a: [*const u16; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
-    let b = b.cast::<u16>();
-    for start in (0..k).step_by(BLOCK) {
-        let end = k.min(start + BLOCK);
+    let mut a: [*const u16; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
+    let mut b = b.cast::<u16>();
+    let mut left = k;
+    while left > 0 {
+        let steps = left.min(BLOCK);
+        left -= steps;
         let mut acc: Acc = [[vreinterpretq_f16_u16(vdupq_n_u16(0)); NR / 8]; ROWS];
-        let whole = start + (end - start) / LANES * LANES;
-        for i in (start..whole).step_by(LANES) {
-            // SAFETY: rows and panel hold `k > i + 7` steps.
+        for _ in 0..steps / LANES {
+            // SAFETY: rows and panel hold LANES more steps.
             unsafe {
-                let b = b.add(i * NR);
-                let a = a.map(|a| load(a.add(i)));
-                add_step::<0>(&mut acc, &a, b);
-                add_step::<1>(&mut acc, &a, b.add(NR));
-                add_step::<2>(&mut acc, &a, b.add(2 * NR));
-                add_step::<3>(&mut acc, &a, b.add(3 * NR));
-                add_step::<4>(&mut acc, &a, b.add(4 * NR));
-                add_step::<5>(&mut acc, &a, b.add(5 * NR));
-                add_step::<6>(&mut acc, &a, b.add(6 * NR));
-                add_step::<7>(&mut acc, &a, b.add(7 * NR));
+                let values = a.map(|a| load(a));
+                add_step::<0>(&mut acc, &values, b);
+                add_step::<1>(&mut acc, &values, b.add(NR));
+                add_step::<2>(&mut acc, &values, b.add(2 * NR));
+                add_step::<3>(&mut acc, &values, b.add(3 * NR));
+                add_step::<4>(&mut acc, &values, b.add(4 * NR));
+                add_step::<5>(&mut acc, &values, b.add(5 * NR));
+                add_step::<6>(&mut acc, &values, b.add(6 * NR));
+                add_step::<7>(&mut acc, &values, b.add(7 * NR));
+                (a, b) = (a.map(|a| a.add(LANES)), b.add(LANES * NR));
             }
         }
-        for i in whole..end {
-            // SAFETY: rows and panel hold `k > i` steps.
+        for _ in steps / LANES * LANES..steps {
+            // SAFETY: rows and panel hold another step.
             unsafe {
-                let a = a.map(|a| vreinterpretq_f16_u16(vdupq_n_u16(*a.add(i))));
-                add_step::<0>(&mut acc, &a, b.add(i * NR));
+                let values = a.map(|a| vreinterpretq_f16_u16(vdupq_n_u16(*a)));
+                add_step::<0>(&mut acc, &values, b);
+                (a, b) = (a.map(|a| a.add(1)), b.add(NR));
             }
         }
         for (row, acc) in acc.iter().enumerate() {

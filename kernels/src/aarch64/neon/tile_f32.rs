@@ -26,19 +26,18 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
     };
     // SAFETY: each row of `c` holds NR elements.
     let mut acc: Acc = c.map(|c| core::array::from_fn(|j| unsafe { vld1q_f32(c.add(4 * j)) }));
-    let whole = k / LANES * LANES;
-    for i in (0..whole).step_by(LANES) {
-        // SAFETY: rows and panel hold `k > i + 3` steps.
+    for step in 0..k / LANES {
+        // SAFETY: rows and panel hold LANES more steps.
         unsafe {
-            let b = b.add(i * NR);
-            let a = a.map(|a| vld1q_f32(a.add(i)));
+            let b = b.add(step * LANES * NR);
+            let a = a.map(|a| vld1q_f32(a.add(step * LANES)));
             add_step::<0>(&mut acc, &a, b);
             add_step::<1>(&mut acc, &a, b.add(NR));
             add_step::<2>(&mut acc, &a, b.add(2 * NR));
             add_step::<3>(&mut acc, &a, b.add(3 * NR));
         }
     }
-    for i in whole..k {
+    for i in k / LANES * LANES..k {
         // SAFETY: rows and panel hold `k > i` steps.
         unsafe { add_step::<0>(&mut acc, &a.map(|a| vdupq_n_f32(*a.add(i))), b.add(i * NR)) }
     }
