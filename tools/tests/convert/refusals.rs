@@ -159,3 +159,16 @@ fn a_text_tower_needs_a_tokenizer_and_the_message_says_how() {
     assert!(error.contains("--tokenizer") && error.contains("--vision-only"), "{error}");
     refused(|c| fs::write(c.path("tokenizer.json"), "{}").unwrap(), &["tokenizer.json"], Precision::Int8);
 }
+
+#[test]
+fn a_checkpoint_is_never_overwritten() {
+    let copy = Copy::of(CLIP);
+    copy.save();
+    let weights = copy.path("model.safetensors");
+    let before = fs::read(&weights).unwrap();
+    for output in [weights.clone(), copy.path("tokenizer.json")] {
+        let error = convert(&ConvertOptions::new(copy.folder.path(), &output, Precision::Int8)).unwrap_err();
+        assert!(error.to_string().contains("part of the checkpoint"), "{error}");
+    }
+    assert!(fs::read(&weights).unwrap() == before);
+}
