@@ -76,6 +76,7 @@ fn finish(
 mod tests {
     use super::*;
     use std::io::{Seek, SeekFrom};
+    use std::string::ToString;
 
     fn names(directory: &Path) -> usize {
         fs::read_dir(directory).unwrap().count()

@@ -4,9 +4,12 @@ use super::header::ALIGN;
 
 /// Puts a file that is compiled in where [`File::parse`](super::File::parse) wants it:
 ///
-/// ```ignore
+/// ```
+/// # use ocelli::format::{Aligned, File};
+/// # macro_rules! include_bytes { ($path:literal) => { b"" } }
 /// static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("model.ocelli"));
-/// let file = File::parse(&MODEL.0)?;
+/// let file = File::parse(&MODEL.0);
+/// # assert!(file.is_err());
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]

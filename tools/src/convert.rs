@@ -10,7 +10,7 @@ use ocelli::format::{Demand, Kind, for_each_tensor};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to convert, and how.
 #[derive(Clone, Debug)]
@@ -103,6 +103,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
     let (planned, origins) = plan(&recognised, &tensors, options.precision)?;
     let ignored = leftovers(&recognised, &tensors, &origins)?;
 
+    refuse_to_overwrite(&options.output, checkpoint.weights.iter().chain(&recognised.files))?;
     let (mut files, id) = identify(&checkpoint)?;
     recognised.config.checkpoint_id = id;
     for path in &recognised.files {
@@ -148,6 +149,15 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         ignored,
         files,
     })
+}
+
+/// An output that is one of the inputs would replace the checkpoint by what was made of it.
+fn refuse_to_overwrite<'p>(output: &Path, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+    let Ok(output) = output.canonicalize() else { return Ok(()) };
+    match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
+        None => Ok(()),
+        Some(_) => Err(Error::file(&output, "is part of the checkpoint: choose another output")),
+    }
 }
 
 fn style() -> ProgressStyle {

@@ -45,7 +45,7 @@ pub fn inspect(path: &Path) -> Result<Value> {
 /// The same as text.
 pub fn render(report: &Value) -> String {
     let mut text = String::new();
-    let mut line = |key: &str, value: String| _ = writeln!(text, "{key:<28}{value}");
+    let mut line = |key: &str, value: String| _ = writeln!(text, "{key:<30}{value}");
     for key in ["file", "bytes", "version", "panels", "model_id"] {
         line(key, plain(&report[key]));
     }
@@ -114,7 +114,7 @@ fn config_json(config: &Config) -> Value {
             "resampler": name_of!(Resampler, preprocess.resampler),
             "crop_rounding": name_of!(CropRounding, preprocess.crop_rounding),
             "alpha": name_of!(Alpha, preprocess.alpha), "shortest": preprocess.shortest,
-            "mean": preprocess.mean, "std": preprocess.std,
+            "mean": preprocess.mean.map(short), "std": preprocess.std.map(short),
         });
         parts.insert("preprocess".into(), value);
     }
@@ -129,12 +129,17 @@ fn config_json(config: &Config) -> Value {
     }
     let score = &config.score;
     let value = json!({
-        "kind": name_of!(Scoring, score.kind), "embed_dim": score.embed_dim, "logit_scale": score.logit_scale,
-        "logit_bias": score.logit_bias,
+        "kind": name_of!(Scoring, score.kind), "embed_dim": score.embed_dim, "logit_scale": short(score.logit_scale),
+        "logit_bias": short(score.logit_bias),
     });
     parts.insert("score".into(), value);
     parts.insert("checkpoint_id".into(), hex(&config.checkpoint_id).into());
     parts.into()
+}
+
+/// The f64 that prints as the f32 does: 1e-5 instead of 9.999999747378752e-6.
+fn short(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(value.into())
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -160,7 +165,7 @@ fn tower(tower: &TowerConfig) -> Map<String, Value> {
         names.iter().filter(|(_, bit)| tower.has(*bit)).map(|(name, _)| *name).collect();
     object(json!({
         "tower_width": tower.width, "depth": tower.depth, "heads": tower.heads, "head_dim": tower.head_dim,
-        "mlp_width": tower.mlp_width, "act": name_of!(Act, tower.act), "norm_eps": tower.norm_eps,
+        "mlp_width": tower.mlp_width, "act": name_of!(Act, tower.act), "norm_eps": short(tower.norm_eps),
         "pooling": name_of!(Pooling, tower.pooling), "features": features,
     }))
 }

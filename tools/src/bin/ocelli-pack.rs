@@ -62,7 +62,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let verifying = matches!(command, Command::Verify { .. });
+    let result = match command {
         Command::Convert { checkpoint, output, precision, vision_only, tokenizer, json } => {
             let wishes = Wishes { vision_only, tokenizer };
             let progress = ProgressBar::new(0);
@@ -80,6 +82,11 @@ fn main() -> ExitCode {
         Ok(text) => print(&text),
         Err(error) => {
             eprintln!("ocelli-pack: {error}");
+            if verifying {
+                eprintln!(
+                    "ocelli-pack: do not use this file: copy it again, or convert the checkpoint again"
+                );
+            }
             ExitCode::from(1)
         }
     }

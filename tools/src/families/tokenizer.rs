@@ -34,14 +34,15 @@ pub fn load_clip(directory: &Path, vocab: u32) -> Result<Loaded> {
              its folder with --tokenizer DIR, or leave the text tower out with --vision-only",
         ));
     };
-    let tokenizer: Tokenizer =
-        text.parse().map_err(|e| Error::file(&path, format!("not a usable tokenizer: {e}")))?;
+    let unusable = |e: tokenizers::Error| Error::file(&path, format!("not a usable tokenizer: {e}"));
+    let mut tokenizer: Tokenizer = text.parse().map_err(unusable)?;
+    // Some files ask for padding to 77, which would hide the end token.
+    tokenizer.with_padding(None).with_truncation(None).map_err(unusable)?;
     let size = tokenizer.get_vocab_size(true);
     if size > vocab as usize {
         return Err(Error::file(&path, format!("has {size} tokens, but the model embeds {vocab}")));
     }
-    let empty =
-        tokenizer.encode("", true).map_err(|e| Error::file(&path, format!("not a usable tokenizer: {e}")))?;
+    let empty = tokenizer.encode("", true).map_err(unusable)?;
     match *empty.get_ids() {
         [_, end] => Ok(Loaded { text: minify(&text), path, end }),
         ref ids => Err(Error::file(
