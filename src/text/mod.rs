@@ -10,6 +10,6 @@ mod tokenizer;
 pub(crate) use encoder::{TextBuffers, encode, pooled_token};
 #[cfg(feature = "text")]
 pub use labels::embed_labels;
-pub use template::{DEFAULT_TEMPLATE, fill, templates};
+pub use template::{DEFAULT_TEMPLATE, fill, read_labels, templates};
 #[cfg(feature = "text")]
 pub use tokenizer::{TextTokenizer, Tokens};

@@ -1,6 +1,7 @@
-//! Prompt templates: `a photo of a {}`.
+//! Label files, and prompt templates: `a photo of a {}`.
 
 use crate::error::{Error, Result};
+use std::path::Path;
 use std::string::String;
 use std::vec::Vec;
 
@@ -29,6 +30,21 @@ pub fn templates(given: &[String]) -> Result<Vec<&str>> {
             ))),
         })
         .collect()
+}
+
+/// The labels in a UTF-8 text file, one per line. Blank lines are skipped.
+///
+/// # Errors
+/// The file can't be read or is not UTF-8; the error names it and the line.
+pub fn read_labels(path: &Path) -> Result<Vec<String>> {
+    let bytes = std::fs::read(path)
+        .map_err(|source| Error::Io { action: "read the labels", source }.in_file(path))?;
+    let text = core::str::from_utf8(&bytes).map_err(|error| {
+        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        Error::Message(std::format!("line {line} is not UTF-8; save the file as UTF-8")).in_file(path)
+    })?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    Ok(lines.filter(|line| !line.is_empty()).map(String::from).collect())
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use crate::write::{Contents, Planned, write};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::format::{Demand, Kind, for_each_tensor};
+use ocelli::score::OwnedBank;
+use ocelli::text::{TextTokenizer, embed_labels, templates};
+use ocelli::{Model, Options, Session};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -23,6 +26,8 @@ pub struct ConvertOptions {
     pub precision: Precision,
     /// What to leave out, and where the tokenizer is.
     pub wishes: Wishes,
+    /// Labels that the packed file carries, ready to score against.
+    pub labels: Option<LabelSet>,
     /// Shows progress; `ProgressBar::hidden()` for none.
     pub progress: ProgressBar,
 }
@@ -35,9 +40,19 @@ impl ConvertOptions {
             output: output.into(),
             precision,
             wishes: Wishes::default(),
+            labels: None,
             progress: ProgressBar::hidden(),
         }
     }
+}
+
+/// Labels, and the prompts to embed them with.
+#[derive(Clone, Debug)]
+pub struct LabelSet {
+    /// The labels.
+    pub labels: Vec<String>,
+    /// Prompt templates; the default one if empty.
+    pub templates: Vec<String>,
 }
 
 /// A tensor of the packed file.
@@ -109,6 +124,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
     for path in &recognised.files {
         files.push(hash(path)?.0);
     }
+    let bank = options.labels.as_ref().map(|labels| embed(options, labels)).transpose()?;
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
@@ -120,7 +136,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         config: &recognised.config,
         tokenizer: recognised.tokenizer.as_deref(),
         provenance: &provenance,
-        bank: None,
+        bank: bank.as_ref().map(OwnedBank::bytes),
         tensors: &planned,
     };
     let progress = &options.progress;
@@ -149,6 +165,31 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         ignored,
         files,
     })
+}
+
+/// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
+/// text tower: through a packed file that lives only meanwhile, beside the output.
+fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<OwnedBank> {
+    let templates = templates(&set.templates)?;
+    let beside = options.output.parent().filter(|path| !path.as_os_str().is_empty());
+    let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))
+        .map_err(Error::io("make a temporary folder beside", &options.output))?;
+    let full = ConvertOptions {
+        output: directory.path().join("labels.ocelli"),
+        precision: Precision::Fp16,
+        wishes: Wishes { vision_only: false, ..options.wishes.clone() },
+        labels: None,
+        progress: ProgressBar::hidden(),
+        checkpoint: options.checkpoint.clone(),
+    };
+    convert(&full)?;
+    let model = Model::open(&full.output)?;
+    let session = Options { vision: false, ..Options::from_environment()? };
+    let mut session = Session::new(&model, &session)?;
+    let tokenizer = TextTokenizer::new(model.file())?;
+    let mut cut = |message| eprintln!("ocelli-pack: warning: {message}");
+    let config = model.file().config();
+    Ok(embed_labels(&mut session, config, &tokenizer, &set.labels, &templates, &mut cut)?)
 }
 
 /// An output that is one of the inputs would replace the checkpoint by what was made of it.

@@ -5,7 +5,7 @@ use ocelli::atomic::write_atomically;
 use ocelli::format::{Bank, Config};
 use ocelli::preprocess::{decode, fast, FrameSpec, PixelView};
 use ocelli::score::OwnedBank;
-use ocelli::text::{TextTokenizer, embed_labels, templates};
+use ocelli::text::{TextTokenizer, embed_labels, read_labels, templates};
 use ocelli::{Error, Model, Options, Result, Session, knobs};
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -112,7 +112,7 @@ impl LabelArgs {
     fn labels(&self) -> Result<Option<Vec<String>>> {
         let labels: Vec<String> = match (&self.labels, &self.labels_file) {
             (Some(labels), _) => labels.iter().map(|label| label.trim().to_owned()).collect(),
-            (None, Some(path)) => read_labels(path).map_err(|error| error.in_file(path))?,
+            (None, Some(path)) => read_labels(path)?,
             (None, None) => return Ok(None),
         };
         if labels.iter().all(String::is_empty) {
@@ -137,17 +137,6 @@ impl LabelArgs {
         let mut cut = |message| warn(format_args!("{message}"));
         embed_labels(&mut session, config, &tokenizer, &labels, &templates, &mut cut).map(Some)
     }
-}
-
-/// One label per line; blank lines are skipped.
-fn read_labels(path: &Path) -> Result<Vec<String>> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read the labels", source })?;
-    let text = str::from_utf8(&bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        Error::Message(format!("line {line} is not UTF-8; save the file as UTF-8"))
-    })?;
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    Ok(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 /// The labels to score against: those asked for, a bank's, or the model's own.

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use indicatif::ProgressBar;
 use ocelli_tools::families::Wishes;
-use ocelli_tools::{ConvertOptions, Precision, Report, convert, inspect, verify};
+use ocelli_tools::{ConvertOptions, LabelSet, Precision, Report, convert, inspect, verify};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +42,15 @@ enum Command {
         /// Take the tokenizer from this folder instead of the checkpoint's
         #[arg(long, value_name = "DIR", conflicts_with = "vision_only")]
         tokenizer: Option<PathBuf>,
+        /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none
+        #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "label_source")]
+        labels: Option<Vec<String>>,
+        /// The same from a UTF-8 text file with one label per line
+        #[arg(long, value_name = "FILE", group = "label_source")]
+        labels_file: Option<PathBuf>,
+        /// Prompt template for those labels, with {} for the label; several are averaged
+        #[arg(long, value_name = "TEXT", requires = "label_source")]
+        template: Vec<String>,
         /// Print the report as JSON to standard output
         #[arg(long)]
         json: bool,
@@ -65,10 +74,23 @@ fn main() -> ExitCode {
     let command = Cli::parse().command;
     let verifying = matches!(command, Command::Verify { .. });
     let result = match command {
-        Command::Convert { checkpoint, output, precision, vision_only, tokenizer, json } => {
+        Command::Convert {
+            checkpoint,
+            output,
+            precision,
+            vision_only,
+            tokenizer,
+            labels,
+            labels_file,
+            template,
+            json,
+        } => {
             let wishes = Wishes { vision_only, tokenizer };
             let progress = ProgressBar::new(0);
-            convert(&ConvertOptions { checkpoint, output, precision, wishes, progress })
+            label_set(labels, labels_file, template)
+                .and_then(|labels| {
+                    convert(&ConvertOptions { checkpoint, output, precision, wishes, labels, progress })
+                })
                 .and_then(|report| conversion(&report, json))
         }
         Command::Inspect { file, json } => inspect::inspect(&file)
@@ -90,6 +112,20 @@ fn main() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// The labels that were asked for, if any were.
+fn label_set(
+    labels: Option<Vec<String>>,
+    file: Option<PathBuf>,
+    templates: Vec<String>,
+) -> ocelli_tools::Result<Option<LabelSet>> {
+    let labels = match (labels, file) {
+        (Some(labels), _) => labels.iter().map(|label| label.trim().to_owned()).collect(),
+        (None, Some(path)) => ocelli::text::read_labels(&path)?,
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(LabelSet { labels, templates }))
 }
 
 /// To standard output; a reader that has seen enough is no failure.
