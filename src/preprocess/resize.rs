@@ -333,18 +333,15 @@ fn horizontal(kernel: Kernel<'_>, source: &[u8], out: &mut [u8]) {
         let pixels = &source[(window.start - base) as usize * 3..][..coefficients.len() * 3];
         let (wide, narrow) = coefficients.as_chunks::<LANES>();
         let (wide_pixels, narrow_pixels) = pixels.split_at(wide.len() * LANES * 3);
-        let mut lanes = [0i32; LANES * 3];
+        let mut lanes = [[0i32; LANES]; 3];
         for (coefficients, pixels) in wide.iter().zip(wide_pixels.as_chunks::<{ LANES * 3 }>().0) {
-            for lane in 0..LANES * 3 {
-                lanes[lane] += coefficients[lane / 3] * i32::from(pixels[lane]);
-            }
-        }
-        let mut sums = [1 << (kernel.pass.precision - 1); 3];
-        for lanes in lanes.as_chunks::<3>().0 {
             for channel in 0..3 {
-                sums[channel] += lanes[channel];
+                for lane in 0..LANES {
+                    lanes[channel][lane] += coefficients[lane] * i32::from(pixels[3 * lane + channel]);
+                }
             }
         }
+        let mut sums = lanes.map(|lanes| lanes.iter().sum::<i32>() + (1 << (kernel.pass.precision - 1)));
         for (&coefficient, pixel) in narrow.iter().zip(narrow_pixels.as_chunks::<3>().0) {
             for channel in 0..3 {
                 sums[channel] += coefficient * i32::from(pixel[channel]);

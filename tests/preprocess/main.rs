@@ -44,7 +44,7 @@ fn config(mode: ResizeMode, filter: Filter, resampler: Resampler, shortest: u32)
         alpha: Alpha::White as u32,
         shortest,
         mean: [0.48145466, 0.4578275, 0.40821073],
-        std: [0.26862954, 0.26130258, 0.27577711],
+        std: [0.26862954, 0.261_302_6, 0.275_777_1],
         reserved: [0; 8],
     }
 }
