@@ -21,8 +21,10 @@ pub const ISA: Knob = Knob {
 };
 
 /// Threads to use.
-pub const THREADS: Knob =
-    Knob { name: "OCELLI_THREADS", meaning: "threads to use (default: the CPUs that this process may run on)" };
+pub const THREADS: Knob = Knob {
+    name: "OCELLI_THREADS",
+    meaning: "threads to use (default: the CPUs that this process may run on)",
+};
 
 /// Whether weights are verified at start.
 pub const VERIFY: Knob = Knob {
@@ -65,12 +67,12 @@ pub fn isa() -> Result<Isa> {
 /// Not a number of at least 1.
 pub fn threads() -> Result<usize> {
     match THREADS.get()? {
-        Some(value) => value.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
-            Error::Message(std::format!("{}={value}: not a number of threads", THREADS.name))
-        }),
-        None => Ok(std::thread::available_parallelism()
-            .map_or(1, |n| n.get())
-            .min(crate::plan::MAX_THREADS)),
+        Some(value) => {
+            value.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
+                Error::Message(std::format!("{}={value}: not a number of threads", THREADS.name))
+            })
+        }
+        None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get()).min(crate::plan::MAX_THREADS)),
     }
 }
 

@@ -33,7 +33,11 @@ fn threads_batches_and_the_short_last_block_change_no_bit() {
                     }
                     let mut traced = vec![0.0; batch * dim];
                     session.trace_pixels(&pixels[..batch * image_len], &mut traced, &mut |_, _| {}).unwrap();
-                    assert_eq!(bits(&traced), bits(&out[..batch * dim]), "{fixture} {precision:?} {isa} traced");
+                    assert_eq!(
+                        bits(&traced),
+                        bits(&out[..batch * dim]),
+                        "{fixture} {precision:?} {isa} traced"
+                    );
                     out
                 };
                 let one = embed(1, 1);

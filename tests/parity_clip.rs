@@ -122,7 +122,8 @@ fn check_scores(
     let mut scored = vec![Default::default(); count];
     for (image, embedding) in embeddings.chunks(dim).enumerate() {
         ocelli::score::score(&config.score, embedding, &bank.bank(), &mut scored);
-        let (logits, probabilities) = (&logits[image * count..][..count], &probabilities[image * count..][..count]);
+        let (logits, probabilities) =
+            (&logits[image * count..][..count], &probabilities[image * count..][..count]);
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
         if scored[0].label != order[0] && logits[order[0]] - logits[order[1]] > 0.1 {

@@ -127,7 +127,10 @@ impl<'a> RowsMut<'a> {
     /// # Panics
     /// If it is not.
     pub fn split_at_row(self, at: usize) -> (RowsMut<'a>, RowsMut<'a>) {
-        assert!(at == self.rows || (at < self.rows && at.is_multiple_of(TILE_ROWS)), "row {at} splits a tile");
+        assert!(
+            at == self.rows || (at < self.rows && at.is_multiple_of(TILE_ROWS)),
+            "row {at} splits a tile"
+        );
         let (format, k) = (self.format, self.k);
         let (first, second) = self.bytes.split_at_mut(format.bytes(at, k));
         let (first_scales, second_scales) = self.scales.split_at_mut(at);

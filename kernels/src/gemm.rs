@@ -67,7 +67,13 @@ impl Kernels {
     ///
     /// # Panics
     /// If the shapes, the row format or the window of `out` do not fit together.
-    pub fn gemm(&self, gemm: &Gemm<'_>, panels: Range<usize>, out: &mut MatMut<'_>, scratch: &mut GemmScratch) {
+    pub fn gemm(
+        &self,
+        gemm: &Gemm<'_>,
+        panels: Range<usize>,
+        out: &mut MatMut<'_>,
+        scratch: &mut GemmScratch,
+    ) {
         let Gemm { rows, weights, bias, .. } = gemm;
         let (n, k) = (weights.n(), weights.k());
         assert_eq!(rows.k, k, "activations and weights disagree about k");
@@ -87,12 +93,28 @@ impl Kernels {
                 Weights::I8(w) => self.panel_i8(rows, w, panel, &w.codes[span], bias, &mut target),
                 Weights::F32(w) => {
                     let values: &[f32] = bytemuck::cast_slice(rows.bytes);
-                    self.panel_float(&self.tile_f32, rows, values, &w.values[span], bias, &mut target, &mut scratch.sums);
+                    self.panel_float(
+                        &self.tile_f32,
+                        rows,
+                        values,
+                        &w.values[span],
+                        bias,
+                        &mut target,
+                        &mut scratch.sums,
+                    );
                 }
                 Weights::F16(w) => match &self.tile_f16 {
                     Some(tile) => {
                         let values = bytemuck::cast_slice(rows.bytes);
-                        self.panel_float(tile, rows, values, &w.values[span], bias, &mut target, &mut scratch.sums);
+                        self.panel_float(
+                            tile,
+                            rows,
+                            values,
+                            &w.values[span],
+                            bias,
+                            &mut target,
+                            &mut scratch.sums,
+                        );
                     }
                     None => self.panel_widened(rows, &w.values[span], bias, &mut target, scratch),
                 },
@@ -201,7 +223,8 @@ fn tile_rows<T>(
     sums: &mut [f32; SUMS],
 ) {
     let k = piece.len() / NR;
-    for (first, sums) in block.clone().step_by(tile.tile_rows).zip(sums.chunks_exact_mut(tile.tile_rows * NR)) {
+    for (first, sums) in block.clone().step_by(tile.tile_rows).zip(sums.chunks_exact_mut(tile.tile_rows * NR))
+    {
         let rows = tile.tile_rows.min(block.end - first);
         let a = &values[first * width..][..(rows - 1) * width + k];
         // SAFETY: the table holds only kernels whose features `isa` proves; `a` holds `rows` rows of `k`, the piece
@@ -254,7 +277,6 @@ pub const fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
     let count = panels(n);
     count * part / parts..count * (part + 1) / parts
 }
-
 
 /// The output channels of `panels` in a matrix of `n`: those that exist.
 pub const fn channels(n: usize, panels: Range<usize>) -> Range<usize> {

@@ -45,15 +45,8 @@ pub(crate) struct TileFloat<T> {
     /// (`k`, `a`, `lda`, `rows`, `b`, `c`, `ldc`). `1 <= rows <= tile_rows`, `a` has `rows` rows of `k` elements,
     /// `lda` apart; `b` has `k` rows of `NR`; `c` has `tile_rows` rows of `NR`, `ldc` apart, all of which may be
     /// written: those past `rows` with anything.
-    pub(crate) run: unsafe fn(
-        k: usize,
-        a: *const T,
-        lda: usize,
-        rows: usize,
-        b: *const T,
-        c: *mut f32,
-        ldc: usize,
-    ),
+    pub(crate) run:
+        unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: *const T, c: *mut f32, ldc: usize),
 }
 
 /// The most rows that a float micro-kernel computes at once.
@@ -203,7 +196,10 @@ impl Kernels {
     pub(crate) fn quantize_row(&self, format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
         let group = format.group() * format.bytes();
         let groups = values.len() / format.group();
-        assert!(values.len().is_multiple_of(K_ALIGN) && out.len() >= (groups.max(1) - 1) * TILE_ROWS * group + group);
+        assert!(
+            values.len().is_multiple_of(K_ALIGN)
+                && out.len() >= (groups.max(1) - 1) * TILE_ROWS * group + group
+        );
         // SAFETY: as in `layer_norm`; `out` reaches the end of the last group.
         unsafe { (self.quantize_row)(format, values, inverse, out) }
     }

@@ -89,7 +89,9 @@ impl Model {
         std::thread::scope(|scope| {
             let workers: Vec<_> = tensors
                 .chunks(share)
-                .map(|tensors| scope.spawn(move || tensors.iter().try_for_each(|tensor| file.check_payload(tensor))))
+                .map(|tensors| {
+                    scope.spawn(move || tensors.iter().try_for_each(|tensor| file.check_payload(tensor)))
+                })
                 .collect();
             workers.into_iter().try_for_each(|worker| worker.join().expect("verification does not panic"))
         })

@@ -89,15 +89,13 @@ impl<'a> Tensors<'a> {
     }
 
     fn norm(&self, part: &str, width: usize) -> Result<Norm<'a>> {
-        Ok(Norm {
-            gamma: self.vector(part, ".weight", width)?,
-            beta: self.vector(part, ".bias", width)?,
-        })
+        Ok(Norm { gamma: self.vector(part, ".weight", width)?, beta: self.vector(part, ".bias", width)? })
     }
 
     fn linear(&self, part: &str) -> Result<Linear<'a>> {
         let bias = self.name(part, ".bias");
-        let bias = if self.file.tensor(bias.as_str()).is_ok() { self.file.vector(bias.as_str())? } else { &[] };
+        let bias =
+            if self.file.tensor(bias.as_str()).is_ok() { self.file.vector(bias.as_str())? } else { &[] };
         Ok(Linear { weights: self.file.weights(self.name(part, ".weight").as_str())?, bias })
     }
 

@@ -80,7 +80,9 @@ impl Team {
     /// More than [`MAX_THREADS`], none, or the system makes no more threads.
     pub fn new(threads: usize) -> Result<Team> {
         if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(Error::Message(std::format!("{threads} threads asked for; 1 to {MAX_THREADS} are possible")));
+            return Err(Error::Message(std::format!(
+                "{threads} threads asked for; 1 to {MAX_THREADS} are possible"
+            )));
         }
         let shared = Arc::new(Shared {
             job: AtomicPtr::new(core::ptr::null_mut()),

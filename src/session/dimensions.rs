@@ -32,8 +32,7 @@ pub(super) fn of(
     let text = match text {
         None => None,
         Some(weights) => {
-            let shape =
-                shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
+            let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
             operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
             Some(shape)
         }
@@ -55,7 +54,8 @@ struct Operands<'k> {
 
 impl Operands<'_> {
     fn add(&mut self, rows: usize, linear: Option<&Linear<'_>>) {
-        let operand = |linear: &Linear<'_>| (rows, self.kernels.row_format(&linear.weights), linear.weights.k());
+        let operand =
+            |linear: &Linear<'_>| (rows, self.kernels.row_format(&linear.weights), linear.weights.k());
         self.list.extend(linear.map(operand));
     }
 
@@ -75,7 +75,10 @@ fn vision_dimensions(config: &Config, batch: usize) -> Result<VisionDimensions> 
     if (rows, columns) != (vision.grid_rows, vision.grid_cols) {
         return Err(Error::Message(std::format!(
             "positions for {}x{} patches, but {}x{} pixels make {rows}x{columns}",
-            vision.grid_rows, vision.grid_cols, vision.height, vision.width
+            vision.grid_rows,
+            vision.grid_cols,
+            vision.height,
+            vision.width
         )));
     }
     let tokens = vision.prefix_tokens as usize + rows as usize * columns as usize;

@@ -55,12 +55,13 @@ impl Session<'_> {
                 resizer.prepare(image, &mut tables)?;
                 let (resizer, tables) = (&*resizer, &tables);
                 let mut rest = frame;
-                let parts = rings.chunks_exact_mut(vision.resize.scratch_len()).enumerate().map(|(thread, ring)| {
-                    let rows = height * thread / threads..height * (thread + 1) / threads;
-                    let (part, others) = core::mem::take(&mut rest).split_at_mut(rows.len() * row_len);
-                    rest = others;
-                    (rows, part, ring)
-                });
+                let parts =
+                    rings.chunks_exact_mut(vision.resize.scratch_len()).enumerate().map(|(thread, ring)| {
+                        let rows = height * thread / threads..height * (thread + 1) / threads;
+                        let (part, others) = core::mem::take(&mut rest).split_at_mut(rows.len() * row_len);
+                        rest = others;
+                        (rows, part, ring)
+                    });
                 team.run_parts(parts, |(rows, part, ring)| {
                     resizer.resize_rows(image, tables, rows, ring, part).expect("prepared for this image");
                 });
@@ -90,7 +91,10 @@ impl Session<'_> {
         let Parts { dimensions, buffers, .. } = self.parts();
         let frame_len = dimensions.vision.as_ref().ok_or_else(no_vision)?.frame.frame_len();
         if pixels.len() != frame_len {
-            return Err(Error::Message(std::format!("a frame of {} bytes; the model's has {frame_len}", pixels.len())));
+            return Err(Error::Message(std::format!(
+                "a frame of {} bytes; the model's has {frame_len}",
+                pixels.len()
+            )));
         }
         buffers.frames[index * frame_len..][..frame_len].copy_from_slice(pixels);
         Ok(())
@@ -151,7 +155,10 @@ impl Session<'_> {
             (Source::Planar(pixels), Some(vision)) => {
                 let len = vision.frame.frame_len();
                 if !pixels.len().is_multiple_of(len) {
-                    return Err(Error::Message(std::format!("{} values are no images of {len} each", pixels.len())));
+                    return Err(Error::Message(std::format!(
+                        "{} values are no images of {len} each",
+                        pixels.len()
+                    )));
                 }
                 pixels.len() / len
             }
@@ -164,7 +171,9 @@ impl Session<'_> {
     fn check_batch(&self, images: usize) -> Result<()> {
         let batch = self.dimensions.vision.as_ref().ok_or_else(no_vision)?.shape.images;
         if !(1..=batch).contains(&images) {
-            return Err(Error::Message(std::format!("{images} images in a session planned for 1 to {batch}")));
+            return Err(Error::Message(std::format!(
+                "{images} images in a session planned for 1 to {batch}"
+            )));
         }
         Ok(())
     }
@@ -172,7 +181,10 @@ impl Session<'_> {
     pub(super) fn check_out(&self, rows: usize, out: &[f32]) -> Result<()> {
         let expected = rows * self.dimensions.embed_dim;
         if out.len() != expected {
-            return Err(Error::Message(std::format!("room for {} values; {expected} are written", out.len())));
+            return Err(Error::Message(std::format!(
+                "room for {} values; {expected} are written",
+                out.len()
+            )));
         }
         Ok(())
     }
@@ -195,7 +207,9 @@ fn encode_images(
     out: &mut [f32],
     observer: Option<Observer<'_>>,
 ) -> Result<()> {
-    let (Some(weights), Some(vision)) = (parts.vision, &parts.dimensions.vision) else { return Err(no_vision()) };
+    let (Some(weights), Some(vision)) = (parts.vision, &parts.dimensions.vision) else {
+        return Err(no_vision());
+    };
     let (height, width) = (vision.frame.height as usize, vision.frame.width as usize);
     let patch = parts.config.vision.patch as usize;
     let frame_len = vision.frame.frame_len();
@@ -209,7 +223,16 @@ fn encode_images(
     let shape = Shape { images: input.images(), ..vision.shape };
     let mut forward = forward!(parts);
     let Buffers { x, work, pooled, positions, .. } = parts.buffers;
-    encode(&mut forward, weights, &shape, &input, positions, EncoderBuffers { x, work, pooled }, out, observer);
+    encode(
+        &mut forward,
+        weights,
+        &shape,
+        &input,
+        positions,
+        EncoderBuffers { x, work, pooled },
+        out,
+        observer,
+    );
     Ok(())
 }
 

@@ -29,7 +29,11 @@ impl Session<'_> {
             return Err(Error::Message("this session has no text tower".into()));
         };
         if ids.is_empty() || ids.len() > longest.tokens {
-            return Err(Error::Message(std::format!("{} tokens; 1 to {} are possible", ids.len(), longest.tokens)));
+            return Err(Error::Message(std::format!(
+                "{} tokens; 1 to {} are possible",
+                ids.len(),
+                longest.tokens
+            )));
         }
         let vocab = parts.config.text.vocab;
         if let Some(id) = ids.iter().find(|&&id| id >= vocab) {

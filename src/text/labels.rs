@@ -39,7 +39,9 @@ pub fn embed_labels<L: AsRef<str>>(
             let tokens = tokenizer.encode(&prompt)?;
             if tokens.truncated {
                 let context = config.text.context;
-                warn(std::format!("label {label:?} with its template is longer than {context} tokens and was cut"));
+                warn(std::format!(
+                    "label {label:?} with its template is longer than {context} tokens and was cut"
+                ));
             }
             session.embed_text_into(&tokens.ids, &mut embedding)?;
             mean.iter_mut().zip(&embedding).for_each(|(mean, value)| *mean += value);

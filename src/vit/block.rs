@@ -81,14 +81,19 @@ pub(crate) fn block(
     forward.attend(&shape.attention(queries), images, qkv, attended);
     if queries < tokens {
         for image in 1..images {
-            x.copy_within(image * tokens * width..(image * tokens + queries) * width, image * queries * width);
+            x.copy_within(
+                image * tokens * width..(image * tokens + queries) * width,
+                image * queries * width,
+            );
         }
     }
     let x = &mut x[..images * queries * width];
     forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
         let (image, query) = (i / queries, i % queries);
         for (head, row) in row.chunks_exact_mut(head_dim).enumerate() {
-            row.copy_from_slice(&attended[((image * heads + head) * queries + query) * head_dim..][..head_dim]);
+            row.copy_from_slice(
+                &attended[((image * heads + head) * queries + query) * head_dim..][..head_dim],
+            );
         }
     });
     forward.multiply(Op::Out, &weights.out, Epilogue::Add, x);

@@ -12,8 +12,7 @@ pub const CLIPS: [(&str, &str); 3] =
     [("clip-hf", "clip-hf"), ("clip-hf-gelu-p14", "clip-hf-gelu-p14"), ("clip-hf-outliers", "clip-hf")];
 
 /// All precisions.
-pub const PRECISIONS: [Precision; 4] =
-    [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
+pub const PRECISIONS: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
 
 pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -21,7 +20,8 @@ pub fn fixtures() -> PathBuf {
 
 /// A fixture converted into `directory`.
 pub fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
-    let tokenizer = CLIPS.iter().find(|(name, _)| *name == fixture).map_or(fixture, |(_, tokenizer)| tokenizer);
+    let tokenizer =
+        CLIPS.iter().find(|(name, _)| *name == fixture).map_or(fixture, |(_, tokenizer)| tokenizer);
     let output = directory.join(format!("{fixture}-{precision:?}.ocelli"));
     let mut options = ConvertOptions::new(fixtures().join(fixture), &output, precision);
     options.wishes.tokenizer = Some(fixtures().join(tokenizer));
@@ -78,7 +78,10 @@ impl Expected {
 /// `max|a − b| / max|b|`
 pub fn relative(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    let difference = a.iter().zip(b).fold(0f32, |max, (a, b)| if (a - b).is_nan() { f32::NAN } else { max.max((a - b).abs()) });
+    let difference = a
+        .iter()
+        .zip(b)
+        .fold(0f32, |max, (a, b)| if (a - b).is_nan() { f32::NAN } else { max.max((a - b).abs()) });
     difference / b.iter().fold(0f32, |max, b| max.max(b.abs()))
 }
 

@@ -81,7 +81,8 @@ fn classify(
     let decode = common::ms_since(start);
     let view = image.view();
     let preprocessing = Instant::now();
-    common::preprocess(session, model.file().config(), args.resize, &view).map_err(|error| error.in_file(path))?;
+    common::preprocess(session, model.file().config(), args.resize, &view)
+        .map_err(|error| error.in_file(path))?;
     let preprocess = common::ms_since(preprocessing);
     let encoding = Instant::now();
     session.encode_frames(1, embedding)?;

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use ocelli::atomic::write_atomically;
 use ocelli::format::{Bank, Config};
-use ocelli::preprocess::{decode, fast, FrameSpec, PixelView};
+use ocelli::preprocess::{FrameSpec, PixelView, decode, fast};
 use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, read_labels, templates};
 use ocelli::{Error, Model, Options, Result, Session, knobs};
@@ -121,7 +121,9 @@ impl LabelArgs {
         let mut seen = HashSet::new();
         for label in &labels {
             if !seen.insert(label) {
-                warn(format_args!("label {label:?} is given twice; its probability is split between the two"));
+                warn(format_args!(
+                    "label {label:?} is given twice; its probability is split between the two"
+                ));
             }
         }
         Ok(Some(labels))

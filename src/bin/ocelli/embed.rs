@@ -70,7 +70,8 @@ fn embed_image(
 ) -> Result<()> {
     let image = common::decode(path)?;
     let view = image.view();
-    common::preprocess(session, model.file().config(), args.resize, &view).map_err(|error| error.in_file(path))?;
+    common::preprocess(session, model.file().config(), args.resize, &view)
+        .map_err(|error| error.in_file(path))?;
     session.encode_frames(1, embedding)
 }
 

@@ -1,7 +1,9 @@
 //! `ocelli info`
 
 use crate::common::{self, Failure, ModelArgs};
-use ocelli::format::{Act, Config, Dtype, File, Filter, Layout, Pooling, ResizeMode, Resampler, Scoring, TowerConfig};
+use ocelli::format::{
+    Act, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, TowerConfig,
+};
 use ocelli::{Model, Result, Session, knobs};
 use ocelli_kernels::Isa;
 use serde_json::{Value, json};

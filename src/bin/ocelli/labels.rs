@@ -42,8 +42,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             // The model's own labels as a file of their own.
             let labels: Vec<&str> = bank.labels().collect();
             let templates: Vec<&str> = bank.templates().collect();
-            let bytes =
-                ocelli::format::bank::write(&labels, &templates, bank.dim(), bank.embeddings(), bank.checkpoint_id())?;
+            let bytes = ocelli::format::bank::write(
+                &labels,
+                &templates,
+                bank.dim(),
+                bank.embeddings(),
+                bank.checkpoint_id(),
+            )?;
             common::write_file(path, &bytes)?;
             eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
         }
@@ -53,9 +58,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 fn show(bank: &Bank<'_>, json: bool) -> Result<(), Failure> {
     if json {
-        return bank.labels().zip(0..).try_for_each(|(label, i): (_, u32)| {
-            common::print_json(&json!({"index": i, "label": label}))
-        });
+        return bank
+            .labels()
+            .zip(0..)
+            .try_for_each(|(label, i): (_, u32)| common::print_json(&json!({"index": i, "label": label})));
     }
     let mut out = std::io::stdout().lock();
     for template in bank.templates() {

@@ -204,7 +204,11 @@ fn print(report: &Value) -> std::io::Result<()> {
         number(&report["peak_gmacs"]["i8"]),
         number(&report["peak_gmacs"]["f32"]),
     )?;
-    writeln!(out, "{:<20} {:>6} {:>10} {:>7} {:>9} {:>8}", "operation", "calls", "us", "share", "GMAC/s", "of peak")?;
+    writeln!(
+        out,
+        "{:<20} {:>6} {:>10} {:>7} {:>9} {:>8}",
+        "operation", "calls", "us", "share", "GMAC/s", "of peak"
+    )?;
     for op in report["ops"].as_array().into_iter().flatten() {
         writeln!(
             out,

@@ -22,7 +22,8 @@ type Acc = [[float16x8_t; NR / 8]; ROWS];
 #[target_feature(enable = "neon,fp16")]
 unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f16, c: *mut f32, ldc: usize) {
     // SAFETY: `a` has `rows` rows, and the last one stands in for those past it.
-    let mut a: [*const u16; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
+    let mut a: [*const u16; ROWS] =
+        core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
     let mut b = b.cast::<u16>();
     let mut left = k;
     while left > 0 {
