@@ -57,3 +57,24 @@ pub(crate) fn encode(
     let pooled = &mut pooled[..width];
     project(forward, &weights.final_norm, eps, weights.project.as_ref(), x, |_| pooled_at, pooled, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    #[test]
+    fn the_pooled_token_follows_the_models_rule() {
+        let config = TextConfig { eos: 9, ..TextConfig::zeroed() };
+        let pooled = |pooling, ids: &[u32]| pooled_token(&config, pooling, ids);
+        // An end token, the padding that CLIP makes of it, and a larger id behind.
+        let ids = [8, 3, 9, 9, 9, 11];
+        assert_eq!(pooled(Pooling::FirstEos, &ids), 2);
+        assert_eq!(pooled(Pooling::ArgMax, &ids), 5);
+        assert_eq!(pooled(Pooling::ArgMax, &ids[..5]), 2);
+        assert_eq!(pooled(Pooling::Last, &ids), 5);
+        // Without an end token the last one counts.
+        assert_eq!(pooled(Pooling::FirstEos, &ids[..2]), 1);
+        assert_eq!(pooled(Pooling::ArgMax, &ids[..1]), 0);
+    }
+}
