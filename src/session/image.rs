@@ -1,7 +1,7 @@
 //! Images through a session.
 
 use super::buffers::Buffers;
-use super::{Parts, Session, forward};
+use super::{Parts, Session, check_finite, forward};
 use crate::error::{Error, Result};
 use crate::format::Bank;
 use crate::preprocess::PixelView;
@@ -233,7 +233,7 @@ fn encode_images(
         out,
         observer,
     );
-    Ok(())
+    check_finite(out)
 }
 
 /// What to encode.

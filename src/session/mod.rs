@@ -175,6 +175,18 @@ macro_rules! forward {
 }
 use forward;
 
+/// Refuses an embedding that would give every label a meaningless score.
+fn check_finite(embedding: &[f32]) -> Result<()> {
+    if embedding.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::Message(
+        "the embedding has values that are no numbers: the model's weights are damaged (check them with ocelli-pack \
+         verify), or the input was not finite"
+            .into(),
+    ))
+}
+
 impl core::fmt::Debug for Session<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Session")

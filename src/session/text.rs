@@ -1,6 +1,6 @@
 //! Texts through a session.
 
-use super::{Session, forward};
+use super::{Session, check_finite, forward};
 use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::score::normalize;
@@ -46,6 +46,6 @@ impl Session<'_> {
         let buffers =
             TextBuffers { x: parts.buffers.x, work: parts.buffers.work, pooled: parts.buffers.pooled };
         encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out);
-        Ok(())
+        check_finite(out)
     }
 }
