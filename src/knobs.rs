@@ -1,6 +1,7 @@
 //! Every environment variable that ocelli reads, in one place.
 
 use crate::error::{Error, Result};
+use crate::plan::MAX_THREADS;
 use ocelli_kernels::Isa;
 use std::string::String;
 
@@ -64,15 +65,13 @@ pub fn isa() -> Result<Isa> {
 /// The number of threads that [`THREADS`] asks for, or the number of CPUs that this process may use.
 ///
 /// # Errors
-/// Not a number of at least 1.
+/// Not a number from 1 to [`MAX_THREADS`].
 pub fn threads() -> Result<usize> {
     match THREADS.get()? {
-        Some(value) => {
-            value.parse().ok().filter(|&n| n > 0).ok_or_else(|| {
-                Error::Message(std::format!("{}={value}: not a number of threads", THREADS.name))
-            })
-        }
-        None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get()).min(crate::plan::MAX_THREADS)),
+        Some(value) => value.parse().ok().filter(|n| (1..=MAX_THREADS).contains(n)).ok_or_else(|| {
+            Error::Message(std::format!("{}={value}: expected 1 to {MAX_THREADS} threads", THREADS.name))
+        }),
+        None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS)),
     }
 }
 
