@@ -29,10 +29,11 @@ pub fn embed_labels<L: AsRef<str>>(
     let dim = session.embed_dim();
     let mut embeddings = std::vec![0.0; labels.len() * dim];
     let mut embedding = std::vec![0.0; dim];
-    for (label, mean) in labels.iter().zip(embeddings.chunks_exact_mut(dim)) {
+    for (i, (label, mean)) in labels.iter().zip(embeddings.chunks_exact_mut(dim)).enumerate() {
         let label = label.as_ref();
         if label.trim().is_empty() {
-            return Err(Error::Message("a label is empty".into()));
+            let number = i + 1;
+            return Err(Error::Message(std::format!("label {number} is empty: is there a comma too many?")));
         }
         for template in templates {
             let prompt = fill(template, label);

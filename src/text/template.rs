@@ -35,7 +35,7 @@ pub fn templates(given: &[String]) -> Result<Vec<&str>> {
 /// The labels in a UTF-8 text file, one per line. Blank lines are skipped.
 ///
 /// # Errors
-/// The file can't be read or is not UTF-8; the error names it and the line.
+/// The file can't be read, is not UTF-8 or has no labels; the error names it and, if it can, the line.
 pub fn read_labels(path: &Path) -> Result<Vec<String>> {
     let bytes = std::fs::read(path)
         .map_err(|source| Error::Io { action: "read the labels", source }.in_file(path))?;
@@ -44,7 +44,11 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>> {
         Error::Message(std::format!("line {line} is not UTF-8; save the file as UTF-8")).in_file(path)
     })?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    Ok(lines.filter(|line| !line.is_empty()).map(String::from).collect())
+    let labels: Vec<String> = lines.filter(|line| !line.is_empty()).map(String::from).collect();
+    if labels.is_empty() {
+        return Err(Error::Message("no labels in it; write one per line".into()).in_file(path));
+    }
+    Ok(labels)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `ocelli classify`
 
-use crate::common::{self, Failure, LabelArgs, ModelArgs, Resize};
+use crate::common::{self, Failure, LabelArgs, Labels, ModelArgs, Resize};
 use ocelli::format::Bank;
 use ocelli::score::{Scored, normalize};
 use ocelli::{Model, Result, Session};
@@ -49,7 +49,14 @@ struct Times {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open()?;
     let options = args.model.options()?;
-    let labels = common::find_labels(&args.labels, args.bank.as_deref(), &model, &options)?;
+    let labels = match &args.bank {
+        Some(path) => {
+            let bank = common::open_bank(path)?;
+            bank.bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
+            Labels::Owned(bank)
+        }
+        None => common::find_labels(&args.labels, &args.model, &model)?,
+    };
     let bank = labels.bank();
     let mut session = Session::new(&model, &ocelli::Options { text: false, ..options })?;
     let mut embedding = vec![0.0; session.embed_dim()];
@@ -59,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         match classify(args, &model, &mut session, &bank, path, &mut embedding, &mut scored) {
             Ok(times) => print(args, &bank, path, &scored, &times)?,
             Err(error) => {
-                eprintln!("ocelli: {error}");
+                common::complain(&error);
                 code = ExitCode::FAILURE;
             }
         }
@@ -85,7 +92,7 @@ fn classify(
         .map_err(|error| error.in_file(path))?;
     let preprocess = common::ms_since(preprocessing);
     let encoding = Instant::now();
-    session.encode_frames(1, embedding)?;
+    session.encode_frames(1, embedding).map_err(|error| error.in_file(path))?;
     normalize(embedding);
     let encode = common::ms_since(encoding);
     session.score(embedding, bank, scored)?;

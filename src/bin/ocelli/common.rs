@@ -66,6 +66,11 @@ impl ModelArgs {
         })
     }
 
+    /// `error` as one of this model.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        error.in_file(self.name())
+    }
+
     /// Opens the model and, unless `OCELLI_VERIFY=0`, checks its weights.
     pub(crate) fn open(&self) -> Result<Model> {
         let model = match &self.model {
@@ -73,11 +78,10 @@ impl ModelArgs {
             None => demo()?,
         };
         if knobs::verify()? {
-            let checked = model.check_weights(self.options()?.threads);
-            checked.map_err(|error| match &self.model {
-                Some(path) => error.in_file(path),
-                None => error,
-            })?;
+            let remedy = "do not use this file: copy it again, or convert the checkpoint again";
+            model
+                .check_weights(self.options()?.threads)
+                .map_err(|error| self.blame(Error::Message(format!("{error}; {remedy}"))))?;
         }
         Ok(model)
     }
@@ -116,7 +120,7 @@ impl LabelArgs {
             (None, None) => return Ok(None),
         };
         if labels.iter().all(String::is_empty) {
-            return Err(Error::Message("the list of labels is empty".into()));
+            return Err(Error::Message("--labels is empty; give labels, separated by commas".into()));
         }
         let mut seen = HashSet::new();
         for label in &labels {
@@ -130,11 +134,11 @@ impl LabelArgs {
     }
 
     /// Embeds the labels that were asked for, if any were.
-    pub(crate) fn embed(&self, model: &Model, options: &Options) -> Result<Option<OwnedBank>> {
+    fn embed(&self, args: &ModelArgs, model: &Model) -> Result<Option<OwnedBank>> {
         let Some(labels) = self.labels()? else { return Ok(None) };
         let templates = templates(&self.template)?;
-        let tokenizer = TextTokenizer::new(model.file())?;
-        let mut session = Session::new(model, &Options { vision: false, batch: 1, ..*options })?;
+        let tokenizer = TextTokenizer::new(model.file()).map_err(|error| args.blame(error))?;
+        let mut session = Session::new(model, &Options { vision: false, ..args.options()? })?;
         let config = model.file().config();
         let mut cut = |message| warn(format_args!("{message}"));
         embed_labels(&mut session, config, &tokenizer, &labels, &templates, &mut cut).map(Some)
@@ -156,19 +160,23 @@ impl Labels<'_> {
     }
 }
 
-/// Finds the labels to score against.
+/// Opens the label bank in `path`.
+pub(crate) fn open_bank(path: &Path) -> Result<OwnedBank> {
+    OwnedBank::open(path).map_err(|error| match &error {
+        Error::InFile { source, .. } if matches!(**source, Error::Format { .. }) => {
+            Error::Message(format!("{error}; copy it again, or make it again with ocelli labels"))
+        }
+        _ => error,
+    })
+}
+
+/// The labels that `args` ask for, or the model's own.
 pub(crate) fn find_labels<'m>(
     args: &LabelArgs,
-    bank: Option<&Path>,
+    model_args: &ModelArgs,
     model: &'m Model,
-    options: &Options,
 ) -> Result<Labels<'m>> {
-    if let Some(path) = bank {
-        let bank = OwnedBank::open(path)?;
-        bank.bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
-        return Ok(Labels::Owned(bank));
-    }
-    if let Some(bank) = args.embed(model, options)? {
+    if let Some(bank) = args.embed(model_args, model)? {
         return Ok(Labels::Owned(bank));
     }
     match model.file().bank() {
@@ -177,11 +185,11 @@ pub(crate) fn find_labels<'m>(
             // The model's own labels under other templates.
             let labels = Some(bank.labels().map(str::to_owned).collect());
             let args = LabelArgs { labels, labels_file: None, template: args.template.clone() };
-            Ok(Labels::Owned(args.embed(model, options)?.expect("labels were given")))
+            Ok(Labels::Owned(args.embed(model_args, model)?.expect("labels were given")))
         }
-        None => Err(Error::Message(
+        None => Err(model_args.blame(Error::Message(
             "this model carries no labels; give some with --labels, --labels-file or --bank".into(),
-        )),
+        ))),
     }
 }
 
@@ -224,9 +232,19 @@ pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Tells the user something on stderr. That nobody may read it (`ocelli … 2>&1 | head`) is no failure.
+pub(crate) fn tell(message: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
 /// Prints a warning.
 pub(crate) fn warn(message: std::fmt::Arguments<'_>) {
-    eprintln!("ocelli: warning: {message}");
+    tell(format_args!("ocelli: warning: {message}"));
+}
+
+/// Prints why something failed, on one line: messages of some libraries end with a line break.
+pub(crate) fn complain(error: &Error) {
+    tell(format_args!("ocelli: {}", error.to_string().trim_end()));
 }
 
 /// Milliseconds since `start`.

@@ -35,7 +35,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open()?;
     let (image, text) = (!args.image.is_empty(), !args.text.is_empty());
-    let tokenizer = text.then(|| TextTokenizer::new(model.file())).transpose()?;
+    let tokenizer = text.then(|| TextTokenizer::new(model.file())).transpose();
+    let tokenizer = tokenizer.map_err(|error| args.model.blame(error))?;
     let options = Options { vision: image, text, ..args.model.options()? };
     let mut session = Session::new(&model, &options)?;
     let mut embedding = vec![0.0; session.embed_dim()];
@@ -44,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         match embed_image(args, &model, &mut session, path, &mut embedding) {
             Ok(()) => print(args, "image", &path.display().to_string(), &mut embedding)?,
             Err(error) => {
-                eprintln!("ocelli: {error}");
+                common::complain(&error);
                 code = ExitCode::FAILURE;
             }
         }
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             let context = model.file().config().text.context;
             common::warn(format_args!("{text:?} is longer than {context} tokens and was cut"));
         }
-        session.embed_text_raw_into(&tokens.ids, &mut embedding)?;
+        session.embed_text_raw_into(&tokens.ids, &mut embedding).map_err(|error| args.model.blame(error))?;
         print(args, "text", text, &mut embedding)?;
     }
     Ok(code)
@@ -72,7 +73,7 @@ fn embed_image(
     let view = image.view();
     common::preprocess(session, model.file().config(), args.resize, &view)
         .map_err(|error| error.in_file(path))?;
-    session.encode_frames(1, embedding)
+    session.encode_frames(1, embedding).map_err(|error| error.in_file(path))
 }
 
 fn print(args: &Args, kind: &str, input: &str, embedding: &mut [f32]) -> Result<(), Failure> {

@@ -1,10 +1,11 @@
 //! `ocelli labels`
 
 use crate::common::{self, Failure, LabelArgs, ModelArgs};
+use ocelli::Result;
 use ocelli::format::Bank;
 use serde_json::json;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Make a label bank, so that classifying needs neither tokenizer nor text tower; or show the labels of one.
@@ -17,7 +18,7 @@ pub(crate) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     labels: LabelArgs,
-    /// Show the labels of this bank
+    /// Show the labels of this bank, whatever model it fits
     #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["template", "output"])]
     bank: Option<PathBuf>,
     /// Write the bank here; without it, the labels are shown
@@ -29,14 +30,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(path) = &args.bank {
+        show(&common::open_bank(path)?.bank(), args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let model = args.model.open()?;
-    let labels = common::find_labels(&args.labels, args.bank.as_deref(), &model, &args.model.options()?)?;
+    let labels = common::find_labels(&args.labels, &args.model, &model)?;
     match (&args.output, &labels) {
         (None, _) => show(&labels.bank(), args.json)?,
         (Some(path), common::Labels::Owned(bank)) => {
-            common::write_file(path, bank.bytes())?;
-            let bank = bank.bank();
-            eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
+            write(path, bank.bytes(), &bank.bank())?;
         }
         (Some(path), common::Labels::Model(bank)) => {
             // The model's own labels as a file of their own.
@@ -49,11 +52,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
                 bank.embeddings(),
                 bank.checkpoint_id(),
             )?;
-            common::write_file(path, &bytes)?;
-            eprintln!("{}: {} labels of {} values", path.display(), bank.len(), bank.dim());
+            write(path, &bytes, bank)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn write(path: &Path, bytes: &[u8], bank: &Bank<'_>) -> Result<()> {
+    common::write_file(path, bytes)?;
+    let (path, count, dim) = (path.display(), bank.len(), bank.dim());
+    common::tell(format_args!("{path}: {count} labels of {dim} values"));
+    Ok(())
 }
 
 fn show(bank: &Bank<'_>, json: bool) -> Result<(), Failure> {

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough (`ocelli … | head`).
         Err(common::Failure::Pipe) => ExitCode::SUCCESS,
         Err(common::Failure::Error(error)) => {
-            eprintln!("ocelli: {error}");
+            common::complain(&error);
             ExitCode::FAILURE
         }
     }

@@ -86,7 +86,14 @@ fn read_pixels(path: &Path, image_len: usize) -> Result<Vec<f32>> {
         let message = format!("{} bytes are no whole number of images of {image_bytes} bytes", bytes.len());
         return Err(Error::Message(message).in_file(path));
     }
-    Ok(bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    let pixels: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    match pixels.iter().position(|pixel| !pixel.is_finite()) {
+        Some(at) => {
+            let message = format!("value {at} is {}; pixels are finite little-endian f32", pixels[at]);
+            Err(Error::Message(message).in_file(path))
+        }
+        None => Ok(pixels),
+    }
 }
 
 /// The peaks of all threads together, in GMAC/s.
