@@ -1,0 +1,141 @@
+//! Photos as they come: damaged ones, huge ones, strange names. One bad photo must not spoil the others.
+
+use super::{example, ocelli, run};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use std::fs;
+use std::path::Path;
+
+fn save(path: &Path, width: u32, height: u32) {
+    let image = RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 90]));
+    DynamicImage::from(image).save_with_format(path, ImageFormat::Png).unwrap();
+}
+
+#[test]
+fn bad_photos_are_reported_and_the_others_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let cat = fs::read(example("cat")).unwrap();
+    let png = fs::read(super::common::fixtures().join("images/gray.png")).unwrap();
+    fs::write(path("empty.jpg"), "").unwrap();
+    let coffee = fs::read(example("coffee")).unwrap();
+    fs::write(path("cut.jpg"), &coffee[..coffee.len() / 2]).unwrap();
+    fs::write(path("start.jpg"), &cat[..cat.len() / 2]).unwrap();
+    fs::write(path("cut.png"), &png[..png.len() / 2]).unwrap();
+    fs::write(path("notes.txt"), "no picture at all").unwrap();
+    fs::create_dir(path("folder.jpg")).unwrap();
+    save(&path("dot.png"), 1, 1);
+    save(&path("line.png"), 1, 20_000);
+    // The extension says nothing about the contents.
+    fs::write(path("really a jpeg.png"), &cat).unwrap();
+
+    let bad = [
+        ("empty.jpg", "empty (0 bytes)"),
+        ("cut.jpg", "cut off"),
+        ("start.jpg", "damaged or incomplete"),
+        ("cut.png", "damaged or incomplete"),
+        ("notes.txt", "expected JPEG, PNG, WebP or BMP"),
+        ("folder.jpg", "cannot read the picture"),
+        ("missing.jpg", "cannot read the picture"),
+    ];
+    let good = ["dot.png", "line.png", "really a jpeg.png"];
+    let mut classify = ocelli!["classify", "--json", example("ship")];
+    classify.args(bad[..3].iter().map(|(name, _)| path(name))).arg(path(good[0]));
+    classify.args(bad[3..].iter().map(|(name, _)| path(name))).args(good[1..].iter().map(|name| path(name)));
+    let result = run(&mut classify);
+    assert_eq!(result.code, Some(1));
+    let done: Vec<serde_json::Value> = result.json().iter().map(|object| object["image"].clone()).collect();
+    let expected = [example("ship"), path(good[0]), path(good[1]), path(good[2])];
+    assert_eq!(done, expected.map(|path| path.to_str().unwrap().to_owned()));
+    assert_eq!(result.json()[3]["labels"][0]["label"], "cat");
+    let lines: Vec<&str> = result.err.lines().collect();
+    assert_eq!(lines.len(), bad.len(), "{}", result.err);
+    for (line, (name, problem)) in lines.iter().zip(bad) {
+        assert!(line.contains(path(name).to_str().unwrap()) && line.contains(problem), "{line}");
+    }
+
+    let result = run(&mut ocelli!["embed", "--image", path("cut.jpg"), example("cat"), "--text", "a cat"]);
+    assert_eq!((result.code, result.json().len()), (Some(1), 2));
+    result.says(&["cut.jpg", "cut off"]);
+    // Nothing but bad photos.
+    run(&mut ocelli!["classify", path("missing.jpg"), path("notes.txt")])
+        .fails(&["missing.jpg", "notes.txt"]);
+}
+
+/// A ship of 32 pixels blown up to 7,744 is still a ship.
+#[test]
+fn sixty_megapixels() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.jpg");
+    let small = image::open(example("ship")).unwrap().to_rgb8();
+    let (times, row_len) = (242, small.width() as usize * 242 * 3);
+    let mut pixels = Vec::with_capacity(row_len * small.height() as usize * times);
+    for row in small.rows() {
+        let start = pixels.len();
+        row.for_each(|pixel| (0..times).for_each(|_| pixels.extend_from_slice(&pixel.0)));
+        (1..times).for_each(|_| pixels.extend_from_within(start..start + row_len));
+    }
+    let side = small.width() * times as u32;
+    let large = DynamicImage::from(RgbImage::from_raw(side, side, pixels).unwrap());
+    assert!(side * side > 59_000_000);
+    large.save_with_format(&path, ImageFormat::Jpeg).unwrap();
+    for resize in ["exact", "fast"] {
+        let result = run(&mut ocelli!["classify", "--json", "--resize", resize, path]).ok();
+        assert_eq!(result.json()[0]["labels"][0]["label"], "ship", "{resize}");
+    }
+}
+
+#[test]
+fn names_with_spaces_and_other_scripts() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("Bilder für später");
+    fs::create_dir(&inner).unwrap();
+    let (photo, model) = (inner.join("кот 猫 🐱.jpg"), inner.join("un modèle.ocelli"));
+    fs::copy(example("cat"), &photo).unwrap();
+    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo.ocelli"), &model).unwrap();
+    let result = run(&mut ocelli!["classify", photo, "--json", "-m", model]).ok();
+    let object = &result.json()[0];
+    assert_eq!(object["image"], photo.to_str().unwrap());
+    assert_eq!(object["model"], model.to_str().unwrap());
+    assert_eq!(object["labels"][0]["label"], "cat");
+}
+
+/// Unix lets a name be any bytes: the photo is used, and shown as far as it can be.
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_are_not_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |bytes: &[u8]| folder.path().join(std::ffi::OsStr::from_bytes(bytes));
+    let photo = path(b"caf\xe9.jpg");
+    fs::copy(example("cat"), &photo).unwrap();
+    let result = run(&mut ocelli!["classify", photo, path(b"gone\xff.jpg"), "--json"]);
+    assert_eq!(result.code, Some(1));
+    let object = &result.json()[0];
+    assert!(object["image"].as_str().unwrap().ends_with("caf\u{fffd}.jpg"), "{object}");
+    assert_eq!(object["labels"][0]["label"], "cat");
+    result.says(&["gone\u{fffd}.jpg", "cannot read the picture"]);
+    run(&mut ocelli!["info", "-m", path(b"no\xffmodel")])
+        .fails(&["no\u{fffd}model", "cannot open the model"]);
+    // A label is text; what is not UTF-8 is wrong usage.
+    let label = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    assert_eq!(run(&mut ocelli!["classify", photo, "--labels", label]).code, Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_may_not_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret.jpg");
+    fs::copy(example("cat"), &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    if fs::File::open(&path).is_ok() {
+        // The superuser may read everything.
+        return;
+    }
+    run(&mut ocelli!["classify", path]).fails(&["secret.jpg", "ermission denied"]);
+    run(&mut ocelli!["info", "-m", path]).fails(&["secret.jpg", "ermission denied"]);
+    run(&mut ocelli!["classify", example("cat"), "--bank", path]).fails(&["secret.jpg", "ermission denied"]);
+}

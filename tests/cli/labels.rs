@@ -1,0 +1,112 @@
+//! Lists of labels and label banks: what fits, what is refused, and what is said.
+
+use super::{FULL, VISION, example, ocelli, run};
+use std::fs;
+
+#[test]
+fn a_bank_serves_every_file_of_its_checkpoint_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let bank = folder.path().join("pets.bank");
+    run(&mut ocelli!["labels", "-m", *FULL, "--labels", "cat,dog", "-o", bank]).ok();
+
+    // Made with the int8 model, used with the f32 one that has no text tower.
+    let result = run(&mut ocelli!["classify", "-m", *VISION, example("cat"), "--bank", bank, "--json"]).ok();
+    let object = &result.json()[0];
+    assert_eq!(object["labels"].as_array().unwrap().len(), 2);
+    assert_eq!(object["model"], VISION.to_str().unwrap());
+
+    // The demo model is another checkpoint.
+    run(&mut ocelli!["classify", example("cat"), "--bank", bank]).fails(&[
+        "pets.bank",
+        "made with another model",
+        "make it again",
+    ]);
+    // A bank can be looked into whatever it fits.
+    let shown = run(&mut ocelli!["labels", "--bank", bank]).ok();
+    assert_eq!(shown.out, "# a photo of a {}\ncat\ndog\n");
+    let shown = run(&mut ocelli!["labels", "--bank", bank, "--json"]).ok();
+    assert_eq!(shown.out, "{\"index\":0,\"label\":\"cat\"}\n{\"index\":1,\"label\":\"dog\"}\n");
+
+    let good = fs::read(&bank).unwrap();
+    let mut flipped = good.clone();
+    flipped[200] ^= 1;
+    for (name, bytes, problem) in [
+        ("flipped", &flipped[..], "damaged"),
+        ("cut", &good[..good.len() - 1], "damaged"),
+        ("empty", &[], "cut off"),
+        ("photo", &fs::read(example("cat")).unwrap(), "not a label bank"),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let said = [path.to_str().unwrap(), problem, "ocelli labels"];
+        run(&mut ocelli!["classify", "-m", *VISION, example("cat"), "--bank", path]).fails(&said);
+    }
+    for path in [folder.path().join("missing.bank"), folder.path().to_path_buf()] {
+        let said = [path.to_str().unwrap(), "cannot read the label bank"];
+        run(&mut ocelli!["labels", "--bank", path]).fails(&said);
+    }
+}
+
+#[test]
+fn the_demo_models_own_labels_become_a_bank() {
+    let folder = tempfile::tempdir().unwrap();
+    let bank = folder.path().join("own.bank");
+    run(&mut ocelli!["labels", "-o", bank]).ok();
+    let classify = |command: &mut std::process::Command| {
+        run(command).ok().json().into_iter().map(|mut object| object["labels"].take()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        classify(&mut ocelli!["classify", "--json", example("cat"), "--bank", bank]),
+        classify(&mut ocelli!["classify", "--json", example("cat")]),
+    );
+}
+
+#[test]
+fn a_model_without_text_tower_or_labels_says_what_to_do() {
+    let model = VISION.to_str().unwrap();
+    run(&mut ocelli!["classify", "-m", model, example("cat"), "--labels", "cat,dog"]).fails(&[
+        model,
+        "no text tower",
+        "ocelli labels",
+        "--vision-only",
+    ]);
+    run(&mut ocelli!["classify", "-m", model, example("cat")]).fails(&[model, "no labels", "--bank"]);
+    run(&mut ocelli!["labels", "-m", model]).fails(&[model, "no labels", "--labels"]);
+}
+
+#[test]
+fn unusable_lists_of_labels_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes, parts) in [
+        ("latin1.txt", &b"cat\ndog\nna\xefve\n"[..], &["line 3", "UTF-8"][..]),
+        ("blank.txt", b"\n  \r\n", &["no labels", "one per line"]),
+        ("empty.txt", b"", &["no labels", "one per line"]),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let said = [&[path.to_str().unwrap()], parts].concat();
+        run(&mut ocelli!["classify", example("cat"), "--labels-file", path]).fails(&said);
+    }
+    for path in [folder.path().join("missing.txt"), folder.path().to_path_buf()] {
+        let said = [path.to_str().unwrap(), "cannot read the labels"];
+        run(&mut ocelli!["labels", "--labels-file", path]).fails(&said);
+    }
+    run(&mut ocelli!["labels", "--labels", ""]).fails(&["--labels", "empty"]);
+    run(&mut ocelli!["labels", "--labels", "cat,,dog"]).fails(&["label 2", "empty", "comma"]);
+    run(&mut ocelli!["labels", "--labels", "cat", "--template", "a photo"]).fails(&["\"a photo\"", "{}"]);
+}
+
+#[test]
+fn long_and_repeated_labels_work_with_a_warning() {
+    let long = "very ".repeat(90) + "long";
+    let list = format!("cat,{long},cat");
+    let result = run(&mut ocelli!["classify", example("cat"), "--json", "--labels", list]).ok();
+    result.says(&["warning: label \"cat\" is given twice", "warning: label \"very very", "77 tokens", "cut"]);
+    let object = &result.json()[0];
+    let labels: Vec<_> = object["labels"].as_array().unwrap().iter().collect();
+    assert_eq!(labels.len(), 3);
+    let score = |i: usize| labels[i]["score"].as_f64().unwrap();
+    // The two cats are equal and in front.
+    assert_eq!((&labels[0]["label"], &labels[1]["label"]), (&"cat".into(), &"cat".into()));
+    assert!(score(0) == score(1) && score(2) > 0.0, "{object}");
+}

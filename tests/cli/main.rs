@@ -1,0 +1,122 @@
+//! The `ocelli` command as a user meets it: exit codes (0 done, 1 failed, 2 wrong usage), results on stdout, everything
+//! else on stderr, and errors that name the file.
+
+#![cfg(all(feature = "cli", feature = "demo"))]
+
+mod classify;
+#[path = "../common/mod.rs"]
+mod common;
+mod images;
+mod labels;
+mod models;
+mod usage;
+
+use ocelli_tools::families::Wishes;
+use ocelli_tools::{ConvertOptions, Precision, convert};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// What the demo model was made to tell apart and the repository has photos of.
+const EXAMPLES: [&str; 5] = ["automobile", "cat", "frog", "horse", "ship"];
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).with_extension("jpg")
+}
+
+/// `clip-hf` with its text tower, in int8.
+static FULL: LazyLock<PathBuf> = LazyLock::new(|| converted("full", Precision::Int8, false));
+
+/// The same checkpoint without its text tower, in f32.
+static VISION: LazyLock<PathBuf> = LazyLock::new(|| converted("vision", Precision::Fp32, true));
+
+fn converted(name: &str, precision: Precision, vision_only: bool) -> PathBuf {
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.ocelli"));
+    let mut options = ConvertOptions::new(common::fixtures().join("clip-hf"), &output, precision);
+    options.wishes = Wishes { vision_only, tokenizer: None };
+    convert(&options).unwrap();
+    output
+}
+
+/// How a run ended.
+struct Run {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Run {
+    /// The objects on stdout, one per line.
+    fn json(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Asserts success, and returns what is on stdout.
+    #[track_caller]
+    fn ok(self) -> Run {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        self
+    }
+
+    /// Asserts a failure without results, whose message names all of `parts`.
+    #[track_caller]
+    fn fails(self, parts: &[&str]) {
+        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
+        self.says(parts);
+    }
+
+    /// Asserts that stderr has all of `parts`, and is no panic.
+    #[track_caller]
+    fn says(&self, parts: &[&str]) {
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        for part in parts {
+            assert!(self.err.contains(part), "{part:?} is not in: {}", self.err);
+        }
+    }
+}
+
+/// The command without arguments and without knobs in its environment. Under an emulator it runs under the same one:
+/// that is what Cargo's variable for the target holds.
+fn command() -> Command {
+    let arch = std::env::consts::ARCH.to_uppercase();
+    let runner = std::env::var(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER")).unwrap_or_default();
+    let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_ocelli")]);
+    let mut command = Command::new(words.next().expect("at least the command"));
+    command.args(words);
+    for knob in ocelli::knobs::ALL {
+        command.env_remove(knob.name);
+    }
+    command
+}
+
+/// `command` under a shell that first does `setup`.
+#[cfg(unix)]
+fn under_shell(setup: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
+fn run(command: &mut Command) -> Run {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+    Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// The command with these arguments.
+macro_rules! ocelli {
+    ($($arg:expr),+ $(,)?) => {{
+        let mut command = crate::command();
+        $(command.arg(&$arg);)+
+        command
+    }};
+}
+pub(crate) use ocelli;
