@@ -15,23 +15,32 @@ struct Limits {
     stage: f32,
     /// Cosine of every embedding.
     cosine: f64,
+    /// The best text must be the same where its logit leads by more than this.
+    margin: f32,
     /// Absolute error of logits and probabilities.
     scores: Option<(f32, f32)>,
 }
 
 fn limits(fixture: &str, precision: Precision) -> Limits {
     let outliers = fixture == "clip-hf-outliers";
+    // Single blocks of tiny random networks have no agreed limit in int8; the embedding has. Seven bits are half as
+    // fine as eight.
+    let int8 = |margin| Limits {
+        stage: f32::INFINITY,
+        cosine: if outliers { 0.99 } else { 0.995 },
+        margin,
+        scores: None,
+    };
     match precision {
         Precision::Fp32 => Limits {
             stage: if outliers { 2e-5 } else { 1e-5 },
             cosine: 0.999_999_9,
+            margin: 0.0,
             scores: Some((1e-4, 1e-5)),
         },
-        Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, scores: None },
-        // Single blocks of tiny random networks have no agreed limit in int8; the embedding has.
-        Precision::Int8 | Precision::Int8w7 => {
-            Limits { stage: f32::INFINITY, cosine: if outliers { 0.99 } else { 0.995 }, scores: None }
-        }
+        Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, margin: 0.1, scores: None },
+        Precision::Int8 => int8(0.1),
+        Precision::Int8w7 => int8(0.2),
     }
 }
 
@@ -126,7 +135,7 @@ fn check_scores(
             (&logits[image * count..][..count], &probabilities[image * count..][..count]);
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-        if scored[0].label != order[0] && logits[order[0]] - logits[order[1]] > 0.1 {
+        if scored[0].label != order[0] && logits[order[0]] - logits[order[1]] > limits.margin {
             fail(format!("image {image}: best text is {} instead of {}", scored[0].label, order[0]));
         }
         let Some((logit_limit, probability_limit)) = limits.scores else { continue };

@@ -14,7 +14,7 @@ pub enum Feature {
     Avx2 = 1 << 0,
     /// x86-64: `vpdpbusd` on 256-bit registers (Alder Lake, Zen 5 and later).
     AvxVnni = 1 << 1,
-    /// x86-64: `vpdpbusd` on 512-bit registers with AVX-512 F/BW/VL (Ice Lake, Zen 4 and later).
+    /// x86-64: AVX-512 F/BW/VL with `vpdpbusd` (Ice Lake, Zen 4 and later).
     Avx512Vnni = 1 << 2,
     /// AArch64: Advanced SIMD, present on every ARMv8-A core (Cortex-A53, A72: Pi 3, Pi 4, Zero 2 W).
     Neon = 1 << 3,

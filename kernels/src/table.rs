@@ -61,6 +61,9 @@ pub(crate) struct Dequant<'a> {
     pub(crate) bias: &'a [f32; NR],
 }
 
+/// (x, gamma, beta, eps, out), all of one length.
+pub(crate) type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+
 /// The kernels chosen for one instruction set. Cheap to copy; make it once per session.
 #[derive(Clone, Copy)]
 pub struct Kernels {
@@ -74,7 +77,7 @@ pub struct Kernels {
     /// (format, values, 1/scale, first byte of the row's first group). Groups are `TILE_ROWS` groups apart.
     pub(crate) quantize_row: unsafe fn(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]),
     pub(crate) abs_max: unsafe fn(x: &[f32]) -> f32,
-    pub(crate) layer_norm: unsafe fn(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]),
+    pub(crate) layer_norm: LayerNorm,
     /// `x[i] = exp((x[i] − max x) · scale)`; the sum of these.
     pub(crate) softmax: unsafe fn(x: &mut [f32], scale: f32) -> f32,
     pub(crate) activate: unsafe fn(act: Activation, x: &mut [f32]),

@@ -70,7 +70,7 @@ impl<'p, 'a> Carver<'p, 'a> {
     ///
     /// # Panics
     /// If there is none, or its size is no whole number of `T`.
-    pub fn next<T: Pod>(&mut self) -> &'a mut [T] {
+    pub fn take<T: Pod>(&mut self) -> &'a mut [T] {
         let buffer = self.buffers.next().expect("a buffer that is in the plan");
         let rest = core::mem::take(&mut self.rest);
         let (_, rest) = rest.split_at_mut(buffer.offset - self.offset);
@@ -95,10 +95,10 @@ mod tests {
         assert_eq!(plan.bytes(), 64 + 192 + 64);
         let mut arena = Arena::new(plan.bytes()).unwrap();
         let mut carver = Carver::new(&plan, arena.bytes_mut());
-        let a: &mut [f32] = carver.next();
-        let b: &mut [u8] = carver.next();
-        let c: &mut [u16] = carver.next();
-        let d: &mut [f32] = carver.next();
+        let a: &mut [f32] = carver.take();
+        let b: &mut [u8] = carver.take();
+        let c: &mut [u16] = carver.take();
+        let d: &mut [f32] = carver.take();
         assert_eq!((a.len(), b.len(), c.len(), d.len()), (1, 0, 65, 16));
         assert!([a.as_ptr().addr(), c.as_ptr().addr(), d.as_ptr().addr()].iter().all(|p| p % ALIGN == 0));
     }

@@ -139,11 +139,9 @@ impl Team {
     /// If there are, or if a call panicked.
     pub fn run_parts<T: Send>(&self, parts: impl IntoIterator<Item = T>, job: impl Fn(T) + Sync) {
         let mut slots: [Mutex<Option<T>>; MAX_THREADS] = [const { Mutex::new(None) }; MAX_THREADS];
-        let mut count = 0;
-        for part in parts {
-            assert!(count < self.threads(), "more parts than threads");
-            *slots[count].get_mut().unwrap_or_else(PoisonError::into_inner) = Some(part);
-            count += 1;
+        for (thread, part) in parts.into_iter().enumerate() {
+            assert!(thread < self.threads(), "more parts than threads");
+            *slots[thread].get_mut().unwrap_or_else(PoisonError::into_inner) = Some(part);
         }
         self.run(&|thread| {
             let part = slots[thread].lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -92,18 +92,18 @@ impl Dimensions {
 
     /// The buffers of `plan` in `arena`.
     pub(crate) fn carve<'a>(plan: &Plan, arena: &'a mut [u8]) -> Buffers<'a> {
-        let mut next = Carver::new(plan, arena);
+        let mut carver = Carver::new(plan, arena);
         Buffers {
-            frames: next.next(),
-            tables: Tables { coefficients: next.next(), windows: next.next() },
-            rings: next.next(),
-            positions: next.next(),
-            x: next.next(),
-            work: next.next(),
-            pooled: next.next(),
-            embeddings: next.next(),
-            rows: RowBuffer::new(next.next(), next.next()),
-            scratch: ThreadScratch::new(next.next(), next.next(), next.next()),
+            frames: carver.take(),
+            tables: Tables { coefficients: carver.take(), windows: carver.take() },
+            rings: carver.take(),
+            positions: carver.take(),
+            x: carver.take(),
+            work: carver.take(),
+            pooled: carver.take(),
+            embeddings: carver.take(),
+            rows: RowBuffer::new(carver.take(), carver.take()),
+            scratch: ThreadScratch::new(carver.take(), carver.take(), carver.take()),
         }
     }
 }

@@ -223,16 +223,8 @@ fn encode_images(
     let shape = Shape { images: input.images(), ..vision.shape };
     let mut forward = forward!(parts);
     let Buffers { x, work, pooled, positions, .. } = parts.buffers;
-    encode(
-        &mut forward,
-        weights,
-        &shape,
-        &input,
-        positions,
-        EncoderBuffers { x, work, pooled },
-        out,
-        observer,
-    );
+    let buffers = EncoderBuffers { x, work, pooled, out: &mut *out };
+    encode(&mut forward, weights, &shape, &input, positions, buffers, observer);
     check_finite(out)
 }
 

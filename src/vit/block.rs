@@ -104,8 +104,6 @@ pub(crate) fn block(
         kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
     });
     forward.multiply(Op::Fc1, &weights.fc1, Epilogue::Activate(act), hidden);
-    forward.produce(Op::HiddenRows, &weights.fc2, images * queries, |i, row| {
-        row.copy_from_slice(&hidden[i * mlp_width..][..mlp_width]);
-    });
+    forward.convert(Op::HiddenRows, &weights.fc2, hidden);
     forward.multiply(Op::Fc2, &weights.fc2, Epilogue::Add, x);
 }

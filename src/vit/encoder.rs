@@ -26,14 +26,15 @@ impl ImageInput<'_> {
     }
 }
 
-/// The image tower's buffers: residual stream, working memory, pooled vectors.
+/// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
 pub(crate) struct EncoderBuffers<'a> {
     pub(crate) x: &'a mut [f32],
     pub(crate) work: &'a mut [f32],
     pub(crate) pooled: &'a mut [f32],
+    pub(crate) out: &'a mut [f32],
 }
 
-/// Encodes `input` into `out`, [images, embed_dim], not normalised.
+/// Encodes `input` into `buffers.out`, [images, embed_dim], not normalised.
 ///
 /// With an observer every token is carried through the last block too, so that every stage can be shown.
 pub(crate) fn encode(
@@ -43,10 +44,9 @@ pub(crate) fn encode(
     input: &ImageInput<'_>,
     positions: &[f32],
     buffers: EncoderBuffers<'_>,
-    out: &mut [f32],
     mut observer: Option<Observer<'_>>,
 ) {
-    let EncoderBuffers { x, work, pooled } = buffers;
+    let EncoderBuffers { x, work, pooled, out } = buffers;
     let Shape { images, tokens, width, eps, .. } = *shape;
     let observed = observer.is_some();
     let stream = images * tokens * width;

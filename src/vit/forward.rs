@@ -79,6 +79,36 @@ impl Forward<'_> {
         rows: usize,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) {
+        let k = next.weights.k();
+        let kernels = self.kernels;
+        self.write_rows(op, next, rows, |part, at, i, row| {
+            row[k..].fill(0.0);
+            fill(i, &mut row[..k]);
+            part.write_row(kernels, at, row);
+        });
+    }
+
+    /// Writes the rows of `values`, [rows, k], for the GEMM by `next`.
+    pub(crate) fn convert(&mut self, op: Op, next: &Linear<'_>, values: &[f32]) {
+        let k = next.weights.k();
+        if k == padded_k(k) {
+            let kernels = self.kernels;
+            self.write_rows(op, next, values.len() / k, |part, at, i, _| {
+                part.write_row(kernels, at, &values[i * k..][..k]);
+            });
+        } else {
+            self.produce(op, next, values.len() / k, |i, row| row.copy_from_slice(&values[i * k..][..k]));
+        }
+    }
+
+    /// Calls `write(part, at, i, row)` for every row i, which is row `at` of a thread's `part`; `row` is padded scratch.
+    fn write_rows(
+        &mut self,
+        op: Op,
+        next: &Linear<'_>,
+        rows: usize,
+        write: impl Fn(&mut RowsMut<'_>, usize, usize, &mut [f32]) + Sync,
+    ) {
         let Forward { kernels, team, profile, scratch, rows: buffer } = self;
         let k = next.weights.k();
         buffer.shape = (kernels.row_format(&next.weights), rows, k);
@@ -91,12 +121,9 @@ impl Forward<'_> {
             (range.start, part, scratch.row)
         });
         profile.time(op, 0, || {
-            team.run_parts(parts, |(first, mut part, row)| {
-                let row = &mut row[..padded_k(k)];
-                row[k..].fill(0.0);
+            team.run_parts(parts, |(first, mut part, scratch)| {
                 for i in 0..part.rows() {
-                    fill(first + i, &mut row[..k]);
-                    part.write_row(kernels, i, row);
+                    write(&mut part, i, first + i, &mut scratch[..padded_k(k)]);
                 }
             });
         });

@@ -23,9 +23,7 @@ pub(crate) fn project(
     }
     match projection {
         Some(linear) => {
-            forward.produce(Op::Project, linear, pooled.len() / width, |i, row| {
-                row.copy_from_slice(&pooled[i * width..][..width]);
-            });
+            forward.convert(Op::Project, linear, pooled);
             forward.multiply(Op::Project, linear, Epilogue::Store, out);
         }
         None => out.copy_from_slice(pooled),

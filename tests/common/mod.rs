@@ -8,18 +8,19 @@ use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
 /// The CLIP fixtures, and the one whose tokenizer each uses.
-pub const CLIPS: [(&str, &str); 3] =
+pub(crate) const CLIPS: [(&str, &str); 3] =
     [("clip-hf", "clip-hf"), ("clip-hf-gelu-p14", "clip-hf-gelu-p14"), ("clip-hf-outliers", "clip-hf")];
 
 /// All precisions.
-pub const PRECISIONS: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
+pub(crate) const PRECISIONS: [Precision; 4] =
+    [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
 
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
 /// A fixture converted into `directory`.
-pub fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
+pub(crate) fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
     let tokenizer =
         CLIPS.iter().find(|(name, _)| *name == fixture).map_or(fixture, |(_, tokenizer)| tokenizer);
     let output = directory.join(format!("{fixture}-{precision:?}.ocelli"));
@@ -30,7 +31,7 @@ pub fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf 
 }
 
 /// Scalar, each feature of this CPU with what it builds on, and all together.
-pub fn isas() -> Vec<Isa> {
+pub(crate) fn isas() -> Vec<Isa> {
     let mut isas = vec![Isa::SCALAR];
     isas.extend(Feature::ALL.iter().filter_map(|feature| Isa::select(feature.name()).ok()));
     isas.push(Isa::detect());
@@ -39,25 +40,25 @@ pub fn isas() -> Vec<Isa> {
 }
 
 /// The tensors of `expected.safetensors`.
-pub struct Expected(Vec<u8>);
+pub(crate) struct Expected(Vec<u8>);
 
 impl Expected {
-    pub fn of(fixture: &str) -> Expected {
+    pub(crate) fn of(fixture: &str) -> Expected {
         Expected(std::fs::read(fixtures().join(fixture).join("expected.safetensors")).unwrap())
     }
 
-    pub fn shape(&self, name: &str) -> Vec<usize> {
+    pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
         SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().shape().to_vec()
     }
 
-    pub fn f32(&self, name: &str) -> Vec<f32> {
+    pub(crate) fn f32(&self, name: &str) -> Vec<f32> {
         let tensors = SafeTensors::deserialize(&self.0).unwrap();
         let tensor = tensors.tensor(name).unwrap_or_else(|_| panic!("no {name}"));
         assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
         tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
     }
 
-    pub fn i64(&self, name: &str) -> Vec<i64> {
+    pub(crate) fn i64(&self, name: &str) -> Vec<i64> {
         let tensors = SafeTensors::deserialize(&self.0).unwrap();
         let tensor = tensors.tensor(name).unwrap();
         assert_eq!(tensor.dtype(), Dtype::I64, "{name}");
@@ -65,7 +66,7 @@ impl Expected {
     }
 
     /// The token ids of every text, without padding.
-    pub fn texts(&self) -> Vec<Vec<u32>> {
+    pub(crate) fn texts(&self) -> Vec<Vec<u32>> {
         let length = self.shape("input_ids")[1];
         let (ids, mask) = (self.i64("input_ids"), self.i64("attention_mask"));
         let text = |(ids, mask): (&[i64], &[i64])| {
@@ -76,7 +77,7 @@ impl Expected {
 }
 
 /// `max|a − b| / max|b|`
-pub fn relative(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn relative(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let difference = a
         .iter()
@@ -85,13 +86,13 @@ pub fn relative(a: &[f32], b: &[f32]) -> f32 {
     difference / b.iter().fold(0f32, |max, b| max.max(b.abs()))
 }
 
-pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// The smallest cosine between rows of `a` and `b`.
-pub fn worst_cosine(a: &[f32], b: &[f32], dim: usize) -> f64 {
+pub(crate) fn worst_cosine(a: &[f32], b: &[f32], dim: usize) -> f64 {
     assert_eq!(a.len(), b.len());
     a.chunks(dim).zip(b.chunks(dim)).map(|(a, b)| cosine(a, b)).fold(1.0, f64::min)
 }

@@ -9,6 +9,7 @@ const MADDUBS: Peak = Peak { name: "vpmaddubsw + vpmaddwd + vpaddd, 256 bits", m
 const DPBUSD_256: Peak = Peak { name: "vpdpbusd, 256 bits", macs: 12 * 32, run: dpbusd_256 };
 const DPBUSD_512: Peak = Peak { name: "vpdpbusd, 512 bits", macs: 12 * 64, run: dpbusd_512 };
 const FMA: Peak = Peak { name: "vfmadd231ps, 256 bits", macs: 12 * 8, run: fma };
+const FMA_512: Peak = Peak { name: "vfmadd231ps, 512 bits", macs: 12 * 16, run: fma_512 };
 
 pub(super) fn choose(isa: Isa) -> (Option<Peak>, Option<Peak>) {
     let avx2 = isa.has(Feature::Avx2);
@@ -19,7 +20,8 @@ pub(super) fn choose(isa: Isa) -> (Option<Peak>, Option<Peak>) {
     } else {
         avx2.then_some(MADDUBS)
     };
-    (i8, avx2.then_some(FMA))
+    let f32 = if isa.has(Feature::Avx512Vnni) { Some(FMA_512) } else { avx2.then_some(FMA) };
+    (i8, f32)
 }
 
 macro_rules! peak_loop {
@@ -77,3 +79,10 @@ peak_loop!(
     "vpdpbusd zmm\\i, zmm12, zmm12"
 );
 peak_loop!(fma, "avx2,fma", 1f32.to_bits(), "vpbroadcastd ymm12, xmm12", "vfmadd231ps ymm\\i, ymm12, ymm12");
+peak_loop!(
+    fma_512,
+    "avx512f",
+    1f32.to_bits(),
+    "vpbroadcastd zmm12, xmm12",
+    "vfmadd231ps zmm\\i, zmm12, zmm12"
+);

@@ -1,6 +1,7 @@
-//! x86-64: AVX2 with FMA and F16C; `vpdpbusd` where it exists.
+//! x86-64: AVX2 with FMA and F16C; `vpdpbusd` and AVX-512 where they exist.
 
 mod avx2;
+mod avx512;
 mod vnni;
 
 use crate::isa::{Feature, Isa};
@@ -10,7 +11,12 @@ use crate::table::Kernels;
 pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
     let kernels = if isa.has(Feature::Avx2) { avx2::select(kernels) } else { kernels };
     if isa.has(Feature::Avx512Vnni) {
-        Kernels { tile_w7: vnni::TILE_I8_AVX512, tile_w8: vnni::TILE_I8_AVX512, ..kernels }
+        Kernels {
+            tile_w7: vnni::TILE_I8_AVX512,
+            tile_w8: vnni::TILE_I8_AVX512,
+            tile_f32: avx512::TILE_F32,
+            ..kernels
+        }
     } else if isa.has(Feature::AvxVnni) {
         Kernels { tile_w7: vnni::TILE_I8_AVX, tile_w8: vnni::TILE_I8_AVX, ..kernels }
     } else {
