@@ -130,7 +130,7 @@ fn files_that_may_not_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret.jpg");
     fs::copy(example("cat"), &path).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         // The superuser may read everything.
         return;
