@@ -103,6 +103,8 @@ impl Team {
                 .map_err(|source| Error::Io { action: "start a thread", source })?;
             team.workers.push(worker);
         }
+        // The standard library allocates while a thread starts: now, not during somebody's first image.
+        team.run(&|_| {});
         Ok(team)
     }
 
