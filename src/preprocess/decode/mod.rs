@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod jpeg;
+
 use std::format;
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::string::ToString;
 use std::vec::Vec;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::{MAX_SIDE, Packed, PixelView};
@@ -61,29 +64,13 @@ pub fn decode_bytes(data: &[u8]) -> Result<DecodedImage> {
     if data.len() as u64 > MAX_BYTES {
         return Err(message("the picture file is larger than 1 GiB: scale the picture down first"));
     }
-    let mut reader = ImageReader::new(Cursor::new(data));
     let guess = image::guess_format(data).map_err(|_| {
         message("this is not a picture in a format that can be read: expected JPEG, PNG, WebP or BMP")
     })?;
-    reader.set_format(guess);
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-
-    let mut decoder = reader.into_decoder().map_err(|error| explain(guess, &error))?;
-    let (width, height) = decoder.dimensions();
-    // The JPEG decoder does not keep to the limit on memory by itself.
-    if decoder.total_bytes() > MAX_BYTES {
-        return Err(message(&format!(
-            "the picture of {width} x {height} pixels needs more than 1 GiB when decoded: scale it down first"
-        )));
-    }
-    if guess == ImageFormat::Jpeg && jpeg_is_cut(data) {
-        return Err(message("the JPEG ends before its last pixels: it was cut off, copy or take it again"));
-    }
-    let orientation = decoder.orientation().map_err(|error| explain(guess, &error))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|error| explain(guess, &error))?;
+    let (mut image, orientation) = match guess {
+        ImageFormat::Jpeg => jpeg::decode(data)?,
+        _ => decode_other(data, guess)?,
+    };
     image.apply_orientation(orientation);
 
     let (width, height) = (image.width(), image.height());
@@ -97,31 +84,22 @@ pub fn decode_bytes(data: &[u8]) -> Result<DecodedImage> {
     Ok(DecodedImage { format, width, height, data })
 }
 
-/// True if the markers of a JPEG lead to the end of the data and not to an end-of-image marker. Headers that make no
-/// sense are left to the decoder.
-fn jpeg_is_cut(data: &[u8]) -> bool {
-    let mut at = 2;
-    loop {
-        let Some(&[first, marker]) = data.get(at..at + 2) else { return true };
-        match (first, marker) {
-            (0xff, 0xd9) => return false,
-            // Fill bytes and restart markers have no length.
-            (0xff, 0xff) => at += 1,
-            (0xff, 0x01 | 0xd0..=0xd7) => at += 2,
-            (0xff, _) => {
-                let Some(&[high, low]) = data.get(at + 2..at + 4) else { return true };
-                at += 2 + usize::from(u16::from_be_bytes([high, low]));
-                if marker == 0xda {
-                    // A scan lasts until a marker that is neither a stuffed zero nor a restart.
-                    let scan = data.get(at..).unwrap_or_default();
-                    let ends = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
-                    let Some(length) = scan.windows(2).position(ends) else { return true };
-                    at += length;
-                }
-            }
-            _ => return false,
-        }
+/// Decodes what `image` can. The orientation is still to be applied.
+fn decode_other(data: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation)> {
+    let mut reader = ImageReader::with_format(Cursor::new(data), format);
+    let mut limits = Limits::default();
+    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+
+    let mut decoder = reader.into_decoder().map_err(|error| explain(format, &error))?;
+    let (width, height) = decoder.dimensions();
+    if decoder.total_bytes() > MAX_BYTES {
+        return Err(needs_too_much(width, height));
     }
+    let orientation = decoder.orientation().map_err(|error| explain(format, &error))?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| explain(format, &error))?;
+    Ok((image, orientation))
 }
 
 fn explain(format: ImageFormat, error: &ImageError) -> Error {
@@ -130,11 +108,21 @@ fn explain(format: ImageFormat, error: &ImageError) -> Error {
         ImageError::Unsupported(_) => {
             message(&format!("this {name} cannot be read ({error}): convert it to an ordinary JPEG or PNG"))
         }
-        ImageError::Limits(_) => message(&format!(
-            "this {name} is too large ({error}): at most {MAX_SIDE} pixels per side and 1 GiB decoded"
-        )),
+        ImageError::Limits(_) => too_large(&name, error),
         _ => message(&format!("this {name} is damaged or incomplete: {error}")),
     }
+}
+
+fn too_large(name: &str, error: &dyn std::error::Error) -> Error {
+    message(&format!(
+        "this {name} is too large ({error}): at most {MAX_SIDE} pixels per side and 1 GiB decoded"
+    ))
+}
+
+fn needs_too_much(width: u32, height: u32) -> Error {
+    message(&format!(
+        "the picture of {width} x {height} pixels needs more than 1 GiB when decoded: scale it down first"
+    ))
 }
 
 fn message(text: &str) -> Error {
