@@ -63,6 +63,7 @@ fn bad_photos_are_reported_and_the_others_classified() {
 
 /// A ship of 32 pixels blown up to 7,744 is still a ship.
 #[test]
+#[cfg_attr(target_arch = "aarch64", ignore = "minutes under an emulator; on a board, run it with --ignored")]
 fn sixty_megapixels() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.jpg");
