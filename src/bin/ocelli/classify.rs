@@ -104,7 +104,10 @@ fn print(args: &Args, bank: &Bank<'_>, path: &Path, scored: &[Scored], times: &T
     if args.json {
         let labels: Vec<_> = top
             .iter()
-            .map(|s| json!({"label": bank.label(s.label), "score": s.score, "similarity": s.similarity}))
+            .map(|s| {
+                let (score, similarity) = (common::number(s.score), common::number(s.similarity));
+                json!({"label": bank.label(s.label), "score": score, "similarity": similarity})
+            })
             .collect();
         return common::print_json(&json!({
             "image": path.display().to_string(),

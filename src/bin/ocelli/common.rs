@@ -257,6 +257,11 @@ pub(crate) fn round_ms(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
 }
 
+/// `value` with as many digits as an f32 has: 0.1, not 0.10000000149011612.
+pub(crate) fn number(value: f32) -> serde_json::Value {
+    value.to_string().parse::<f64>().map_or(serde_json::Value::Null, serde_json::Value::from)
+}
+
 /// Writes `value` as one line.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

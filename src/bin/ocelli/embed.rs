@@ -80,5 +80,6 @@ fn print(args: &Args, kind: &str, input: &str, embedding: &mut [f32]) -> Result<
     if !args.raw {
         normalize(embedding);
     }
-    common::print_json(&json!({"kind": kind, "input": input, "dim": embedding.len(), "embedding": embedding}))
+    let values: Vec<_> = embedding.iter().copied().map(common::number).collect();
+    common::print_json(&json!({"kind": kind, "input": input, "dim": values.len(), "embedding": values}))
 }

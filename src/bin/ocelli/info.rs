@@ -2,7 +2,7 @@
 
 use crate::common::{self, Failure, ModelArgs};
 use ocelli::format::{
-    Act, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, TowerConfig,
+    Act, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, Tensor, TowerConfig,
 };
 use ocelli::{Model, Result, Session, knobs};
 use ocelli_kernels::Isa;
@@ -16,6 +16,9 @@ use std::process::ExitCode;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    /// List every tensor with its precision
+    #[arg(long)]
+    tensors: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -25,7 +28,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = args.model.open()?;
     let options = args.model.options()?;
     let session = Session::new(&model, &options)?;
-    let report = report(args, &model, &session);
+    let mut report = report(args, &model, &session);
+    if args.tensors {
+        report["tensors"] = tensors(model.file());
+    }
     if args.json {
         common::print_json(&report)?;
     } else {
@@ -78,7 +84,7 @@ fn tower(config: &TowerConfig) -> Value {
         "head_dim": config.head_dim,
         "mlp_width": config.mlp_width,
         "activation": Act::from_stored(config.act).map(Act::name),
-        "norm_eps": config.norm_eps,
+        "norm_eps": common::number(config.norm_eps),
         "pooling": Pooling::from_stored(config.pooling).map(Pooling::name),
     })
 }
@@ -105,8 +111,8 @@ fn architecture(file: File<'_>) -> Value {
         json!({
             "kind": Scoring::from_stored(score.kind).map(Scoring::name),
             "embed_dim": score.embed_dim,
-            "logit_scale": score.logit_scale,
-            "logit_bias": score.logit_bias,
+            "logit_scale": common::number(score.logit_scale),
+            "logit_bias": common::number(score.logit_bias),
         }),
     );
     Value::Object(towers)
@@ -119,19 +125,37 @@ fn preprocessing(config: &Config) -> Value {
         "shortest": p.shortest,
         "filter": Filter::from_stored(p.filter).map(Filter::name),
         "arithmetic": Resampler::from_stored(p.resampler).map(Resampler::name),
-        "mean": p.mean,
-        "std": p.std,
+        "mean": p.mean.map(common::number),
+        "std": p.std.map(common::number),
     })
+}
+
+/// How a tensor is stored.
+fn storage(tensor: &Tensor<'_>) -> String {
+    match (tensor.dtype(), tensor.layout()) {
+        (Dtype::I8, Layout::Panels) => format!("i8 panels, codes up to {}", tensor.entry().magnitude),
+        (dtype, layout) => format!("{} {}", dtype.name(), layout.name()),
+    }
+}
+
+/// Every tensor: storage, shape and bytes.
+fn tensors(file: File<'_>) -> Value {
+    let describe = |tensor: Tensor<'_>| {
+        let value = json!({
+            "storage": storage(&tensor),
+            "shape": [tensor.n(), tensor.k()],
+            "bytes": tensor.bytes_len(),
+        });
+        (tensor.name().to_owned(), value)
+    };
+    file.tensors().map(describe).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// Tensors, elements and bytes per kind of storage.
 fn precision(file: File<'_>) -> Value {
     let mut kinds: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
     for tensor in file.tensors() {
-        let kind = match (tensor.dtype(), tensor.layout()) {
-            (Dtype::I8, Layout::Panels) => format!("i8 panels, codes up to {}", tensor.entry().magnitude),
-            (dtype, layout) => format!("{} {}", dtype.name(), layout.name()),
-        };
+        let kind = storage(&tensor);
         let entry = kinds.entry(kind).or_default();
         entry.0 += 1;
         entry.1 += tensor.n() as u64 * tensor.k().max(1) as u64;
