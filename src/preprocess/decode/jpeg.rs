@@ -62,13 +62,15 @@ fn check_frame(header: &FrameHeader) -> Result<()> {
     if !matches!(components.len(), 1 | 3 | 4) {
         return Err(unsupported(&format!("{} channels", components.len())));
     }
-    // The first channel is at full resolution and the others are an integer fraction of it.
+    // The first channel, and black, are at full resolution and the others are an integer fraction of it.
     let (h, v) = (components[0].horizontal_sampling, components[0].vertical_sampling);
     let usual = components.iter().all(|component| {
         let (x, y) = (component.horizontal_sampling, component.vertical_sampling);
         (1..=4).contains(&x) && (1..=4).contains(&y) && h % x == 0 && v % y == 0
     });
-    if !usual || header.width == 0 || header.height == 0 {
+    let black_is_full =
+        components.get(3).is_none_or(|k| (k.horizontal_sampling, k.vertical_sampling) == (h, v));
+    if !usual || !black_is_full || header.width == 0 || header.height == 0 {
         return Err(damaged("its frame header makes no sense"));
     }
     Ok(())
