@@ -17,7 +17,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "target/peers/data"
-PIXELS, EMBEDDINGS = DATA / "pixels.f32", DATA / "embeddings.f32"
+PICTURES, PICTURE, EMBEDDINGS = DATA / "pictures.f32", DATA / "picture.f32", DATA / "embeddings.f32"
 DIM, IMAGE = 512, (1, 3, 224, 224)
 
 
@@ -68,9 +68,9 @@ def load_torch(file, threads):
 LOADERS = {"ort": load_ort, "openvino": load_openvino, "torch": load_torch}
 
 
-def worker(library, file, threads, iters):
+def worker(library, file, pixels, threads, iters):
     """Loads, embeds every picture, times the first; prints what `ocelli profile --json` prints of the same."""
-    images = [np.ascontiguousarray(image.reshape(IMAGE)) for image in np.fromfile(PIXELS, "<f4").reshape(-1, *IMAGE)]
+    images = [np.ascontiguousarray(image.reshape(IMAGE)) for image in np.fromfile(pixels, "<f4").reshape(-1, *IMAGE)]
     load = LOADERS[library](file, threads)
     start = time.perf_counter()
     embed = load()
@@ -106,33 +106,34 @@ def peers(flags):
     return table
 
 
-def command(library, file, threads, iters, tools):
+def command(library, file, pixels, threads, iters, tools):
     if library == "ocelli":
         return [
-            tools["ocelli"], "profile", "--json", "--model", file, "--pixels", PIXELS, "--embeddings-out", EMBEDDINGS,
+            tools["ocelli"], "profile", "--json", "--model", file, "--pixels", pixels, "--embeddings-out", EMBEDDINGS,
             "--iters", iters, "--threads", threads,
         ]
     if library == "rten":
-        return [tools["rten"], file, PIXELS, EMBEDDINGS, iters]
-    return [sys.executable, __file__, "--worker", library, file, threads, iters]
+        return [tools["rten"], file, pixels, EMBEDDINGS, iters]
+    return [sys.executable, __file__, "--worker", library, file, pixels, threads, iters]
 
 
-def measure(peer, threads, iters, tools):
+def run(peer, pixels, threads, iters, tools):
+    """Milliseconds and MB of one process, which leaves its embeddings of all `pixels` behind."""
     library, file, environment = peer
     EMBEDDINGS.unlink(missing_ok=True)
-    arguments = [str(argument) for argument in command(library, DATA / file, threads, iters, tools)]
+    arguments = [str(argument) for argument in command(library, DATA / file, pixels, threads, iters, tools)]
     counts = {"OMP_NUM_THREADS": str(threads), "RTEN_NUM_THREADS": str(threads)}
     done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | counts | environment)
     if done.returncode != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
     found = json.loads(done.stdout.splitlines()[-1])
-    return {key: found[key] for key in ("ms", "load_ms", "rss_mb")} | accuracy(np.fromfile(EMBEDDINGS, "<f4"))
+    return {key: found[key] for key in ("ms", "load_ms", "rss_mb")}
 
 
-def accuracy(embeddings):
+def accuracy():
     """Cosine to PyTorch's fp32 embeddings; centred: after subtracting their mean, which all pictures share."""
     reference = np.fromfile(DATA / "reference.f32", "<f4").reshape(-1, DIM).astype(np.float64)
-    embeddings = embeddings.reshape(reference.shape).astype(np.float64)
+    embeddings = np.fromfile(EMBEDDINGS, "<f4").reshape(reference.shape).astype(np.float64)
 
     def cosine(a, b):
         return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
@@ -142,13 +143,13 @@ def accuracy(embeddings):
     return {"cos_mean": plain.mean(), "cos_min": plain.min(), "centred_mean": centred.mean()}
 
 
-def summary(name, threads, runs, file):
+def summary(name, threads, runs, file, accuracy):
     ms = [value for run in runs for value in run["ms"]]
     size = sum(path.stat().st_size for path in ([file] if file.is_file() else file.glob("*.safetensors")))
     return {
         "peer": name, "threads": threads, "median_ms": statistics.median(ms), "min_ms": min(ms),
         "load_ms": min(run["load_ms"] for run in runs), "rss_mb": max(run["rss_mb"] for run in runs),
-        "file_mb": size / 1e6, **{key: runs[0][key] for key in ("cos_mean", "cos_min", "centred_mean")}, "runs": runs,
+        "file_mb": size / 1e6, **accuracy, "runs": runs,
     }
 
 
@@ -196,8 +197,8 @@ def about(args, flags, name):
 
 def main():
     if sys.argv[1:2] == ["--worker"]:
-        library, file, threads, iters = sys.argv[2:]
-        return worker(library, file, int(threads), int(iters))
+        library, file, pixels, threads, iters = sys.argv[2:]
+        return worker(library, file, pixels, int(threads), int(iters))
     name, flags = cpu()
     table = peers(flags)
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
@@ -215,18 +216,22 @@ def main():
 
     facts = about(args, flags, name)
     runs = {(peer, threads): [] for threads in args.threads for peer in table}
-    # Loading is measured with every file in memory already.
-    for path in DATA.rglob("*"):
-        if path.is_file():
-            path.read_bytes()
+    # Accuracy first, untimed, which also brings every file into memory: loading is measured warm.
+    accuracies = {}
+    for peer, what in table.items():
+        run(what, PICTURES, max(args.threads), 1, tools)
+        accuracies[peer] = accuracy()
+        print(f"{peer}: mean cosine {accuracies[peer]['cos_mean']:.5f}", file=sys.stderr)
     for round in range(args.rounds):
         for threads in args.threads:
             for peer, what in table.items():
-                run = measure(what, threads, args.iters, tools)
-                runs[peer, threads].append(run)
-                print(f"round {round + 1}, {peer}, {threads} threads: {statistics.median(run['ms']):.1f} ms", file=sys.stderr)
+                found = run(what, PICTURE, threads, args.iters, tools)
+                runs[peer, threads].append(found)
+                print(f"round {round + 1}, {peer}, {threads} threads: {statistics.median(found['ms']):.1f} ms", file=sys.stderr)
     facts["load_average_after"] = f"{os.getloadavg()[0]:.2f}"
-    rows = [summary(peer, threads, found, DATA / table[peer][1]) for (peer, threads), found in runs.items()]
+    rows = [
+        summary(peer, threads, found, DATA / table[peer][1], accuracies[peer]) for (peer, threads), found in runs.items()
+    ]
     text = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()) + "\n\n" + markdown(rows) + "\n"
     (DATA.parent / "result.json").write_text(json.dumps({"about": facts, "rows": rows}, indent=1))
     (DATA.parent / "result.md").write_text(text)

@@ -102,22 +102,30 @@ def quantize(onnx, output, weight_type, reduce_range):
     )
 
 
+def whole(output, write):
+    """Writes beside `output` and renames: an interrupted run leaves nothing that looks complete."""
+    part = output.with_suffix(".part.onnx")
+    write(part)
+    part.rename(output)
+
+
 def main(data, photos, pack):
     data.mkdir(parents=True, exist_ok=True)
     photos = sorted(Path(photos).glob("*.jpg"))
     if len(photos) != 8:
         sys.exit(f"expected the project's 8 example photos, found {len(photos)}")
     pixels = pictures(photos)
-    pixels.astype("<f4").tofile(data / "pixels.f32")
+    pixels.astype("<f4").tofile(data / "pictures.f32")
+    pixels[:1].astype("<f4").tofile(data / "picture.f32")
     folder, onnx = data / "checkpoint", data / "fp32.onnx"
     if not (folder / "preprocessor_config.json").exists():
         checkpoint(folder)
-    if not (data / "reference.f32").exists() or not onnx.exists():
-        export(folder, pixels, onnx, data / "reference.f32")
+    if not onnx.exists():
+        whole(onnx, lambda part: export(folder, pixels, part, data / "reference.f32"))
     for name, (weight_type, reduce_range) in ONNX_INT8.items():
         output = data / f"int8-{name}.onnx"
         if not output.exists():
-            quantize(onnx, output, weight_type, reduce_range)
+            whole(output, lambda part: quantize(onnx, part, weight_type, reduce_range))
     # Always made anew: they are what is under test, and take seconds.
     for precision in PRECISIONS:
         command = [pack, "convert", folder, "-o", data / f"{precision}.ocelli", "--precision", precision, "--vision-only"]

@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images: Vec<NdTensor<f32, 4>> = pixels
         .chunks_exact(4 * 3 * 224 * 224)
         .map(|image| {
-            let values = image.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            let values: Vec<f32> =
+                image.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
             NdTensor::from_data([1, 3, 224, 224], values)
         })
         .collect();
