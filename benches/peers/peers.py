@@ -181,14 +181,16 @@ def cpu():
 def about(args, flags, name):
     packages = ["onnxruntime", "openvino", "torch", "transformers", "onnx"]
     versions = {package: importlib.metadata.version(package) for package in packages}
-    versions["rten"] = re.search(r'^rten = "=(.*)"', (ROOT / "benches/peers/rten/Cargo.toml").read_text(), re.M)[1]
+    manifest = (ROOT / "benches/peers/rten/Cargo.toml").read_text()
+    versions["rten"] = re.search(r'^rten = "=(.*)"', manifest, re.M)[1]
     changed = " with local changes" if output_of("git", "status", "--porcelain", "--untracked-files=no") else ""
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": output_of("git", "rev-parse", "--short", "HEAD") + changed,
         "command": "benches/peers/run.sh " + " ".join(sys.argv[1:]),
         "cpu": f"{name}, {os.cpu_count()} CPUs; {' '.join(sorted(flags))}",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {output_of('rustc', '--version')}",
+        "system": f"{system}, {output_of('rustc', '--version')}",
         "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
         "runs": f"{args.rounds} rounds of {args.iters} timed images",
         "load_average_before": f"{os.getloadavg()[0]:.2f}",
@@ -205,14 +207,17 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="processes per peer and thread count (default: 5)")
     parser.add_argument("--iters", type=int, default=15, help="timed images per process (default: 15)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"peers, or the first part of their names: {', '.join(table)}")
+    only = f"peers, or the first part of their names: {', '.join(table)}"
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=only)
     args = parser.parse_args()
     if args.only:
-        table = {peer: what for peer, what in table.items() if any(f"{peer}-".startswith(f"{only}-") for only in args.only)}
+        chosen = tuple(f"{name}-" for name in args.only)
+        table = {peer: what for peer, what in table.items() if f"{peer}-".startswith(chosen)}
     if not table or min(args.rounds, args.iters, *args.threads) < 1:
         parser.error("nothing to measure")
     tools = {tool: os.environ[f"PEERS_{tool.upper()}"] for tool in ("ocelli", "pack", "rten")}
-    subprocess.run([sys.executable, ROOT / "benches/peers/prepare.py", DATA, ROOT / "examples", tools["pack"]], check=True)
+    prepare = [sys.executable, ROOT / "benches/peers/prepare.py", DATA, ROOT / "examples", tools["pack"]]
+    subprocess.run(prepare, check=True)
 
     facts = about(args, flags, name)
     runs = {(peer, threads): [] for threads in args.threads for peer in table}
@@ -227,12 +232,15 @@ def main():
             for peer, what in table.items():
                 found = run(what, PICTURE, threads, args.iters, tools)
                 runs[peer, threads].append(found)
-                print(f"round {round + 1}, {peer}, {threads} threads: {statistics.median(found['ms']):.1f} ms", file=sys.stderr)
+                median = statistics.median(found["ms"])
+                print(f"round {round + 1}, {peer}, {threads} threads: {median:.1f} ms", file=sys.stderr)
     facts["load_average_after"] = f"{os.getloadavg()[0]:.2f}"
     rows = [
-        summary(peer, threads, found, DATA / table[peer][1], accuracies[peer]) for (peer, threads), found in runs.items()
+        summary(peer, threads, found, DATA / table[peer][1], accuracies[peer])
+        for (peer, threads), found in runs.items()
     ]
-    text = "\n".join(f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()) + "\n\n" + markdown(rows) + "\n"
+    lines = [f"- {key.replace('_', ' ')}: {value}" for key, value in facts.items()]
+    text = "\n".join(lines) + f"\n\n{markdown(rows)}\n"
     (DATA.parent / "result.json").write_text(json.dumps({"about": facts, "rows": rows}, indent=1))
     (DATA.parent / "result.md").write_text(text)
     print(text)

@@ -8,7 +8,10 @@ cd "$(dirname "$0")/../.."
 for tool in python3 cargo git; do
     command -v "$tool" >/dev/null || { echo "run.sh: $tool is needed and not installed" >&2; exit 1; }
 done
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "run.sh: Python 3.11 or newer is needed" >&2; exit 1; }
+python3 -c "import sys; sys.exit(sys.version_info < (3, 11))" || {
+    echo "run.sh: Python 3.11 or newer is needed" >&2
+    exit 1
+}
 
 venv=target/peers/venv
 if ! cmp -s benches/peers/requirements.txt "$venv/installed.txt"; then
