@@ -8,7 +8,7 @@ use ocelli::{Model, Options, Session};
 use ocelli_kernels::Isa;
 use serde_json::{Value, json};
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -77,20 +77,36 @@ impl Random {
     }
 }
 
-/// One random value of a tensor. Queries and keys are scaled so that attention is not uniform, the others so that the
-/// residual stream neither dies out nor explodes.
-fn value(name: &str, shape: &[usize], random: &mut Random) -> f32 {
+/// Whether a tensor holds the gains of a LayerNorm, which are positive.
+fn is_gain(name: &str) -> bool {
+    name.contains("norm") && name.ends_with("weight")
+}
+
+/// The standard deviation of a tensor's values. Queries and keys are scaled so that attention is not uniform, the others
+/// so that the residual stream neither dies out nor explodes.
+fn deviation(name: &str, shape: &[usize]) -> f32 {
     let inputs: usize = shape.iter().skip(1).product();
-    match name {
-        "logit_scale" => 100f32.ln(),
-        _ if name.contains("norm") && name.ends_with("weight") => (random.next() * 0.25).exp(),
-        _ if name.ends_with("bias") => random.next() * 0.1,
-        _ if name.contains("embeddings") && !name.contains("patch") => random.next() * 0.5,
-        _ if name.contains("q_proj") || name.contains("k_proj") => {
-            random.next() * 1.3 / (inputs as f32).sqrt()
-        }
-        _ => random.next() / (inputs as f32).sqrt(),
+    if is_gain(name) {
+        0.25
+    } else if name.ends_with("bias") {
+        0.1
+    } else if name.contains("embeddings") && !name.contains("patch") {
+        0.5
+    } else {
+        let gain = if name.contains("q_proj") || name.contains("k_proj") { 1.3 } else { 1.0 };
+        gain / (inputs as f32).sqrt()
     }
+}
+
+/// Appends a tensor's values.
+fn write_tensor(file: &mut impl Write, name: &str, shape: &[usize], random: &mut Random) -> io::Result<()> {
+    let deviation = deviation(name, shape);
+    let gain = is_gain(name);
+    for _ in 0..shape.iter().product() {
+        let value = random.next() * deviation;
+        file.write_all(&(if gain { value.exp() } else { value }).to_le_bytes())?;
+    }
+    Ok(())
 }
 
 /// Writes the checkpoint's folder; returns the bytes of the image tower's weights.
@@ -133,9 +149,7 @@ fn write_checkpoint(directory: &Path) -> u64 {
     file.write_all(header.as_bytes()).unwrap();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for (name, shape) in &list {
-        for _ in 0..shape.iter().product() {
-            file.write_all(&value(name, shape, &mut random).to_le_bytes()).unwrap();
-        }
+        write_tensor(&mut file, name, shape, &mut random).unwrap();
     }
     file.into_inner().unwrap();
     vision
