@@ -128,8 +128,11 @@ def main(data, photos, pack):
             whole(output, lambda part: quantize(onnx, part, weight_type, reduce_range))
     # Always made anew: they are what is under test, and take seconds.
     for precision in PRECISIONS:
-        command = [pack, "convert", folder, "-o", data / f"{precision}.ocelli", "--precision", precision, "--vision-only"]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        output = data / f"{precision}.ocelli"
+        command = [pack, "convert", folder, "-o", output, "--precision", precision, "--vision-only"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(done.stderr)
 
 
 if __name__ == "__main__":
