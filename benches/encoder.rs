@@ -1,0 +1,139 @@
+//! What a frame costs, on one thread and two: preprocessing, the whole image tower and scoring of the demo model, and
+//! opening it. With `OCELLI_BENCH_MODEL=FILE.ocelli` also that model's opening and tower.
+//!
+//! `cargo bench -p ocelli --bench encoder [-- FILTER]`
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use ocelli::format::Dtype;
+use ocelli::preprocess::decode::decode_file;
+use ocelli::profile::Op;
+use ocelli::score::{Scored, normalize};
+use ocelli::{Model, Options, Session, knobs};
+use ocelli_kernels::Kernels;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const THREADS: [usize; 2] = [1, 2];
+
+fn session(model: &Model, threads: usize) -> Session<'_> {
+    let isa = knobs::isa().expect("OCELLI_ISA names instruction sets of this CPU");
+    let options = Options { threads, isa, batch: 1, vision: true, text: false };
+    Session::new(model, &options).expect("an image tower and enough memory")
+}
+
+/// MACs per second of the register-only loop on `threads` threads at once: the best of some short runs, so that one
+/// falls between interruptions.
+fn peak(kernels: &Kernels, dtype: Dtype, threads: usize) -> f64 {
+    let one = || {
+        let start = Instant::now();
+        let mut macs = 0;
+        while start.elapsed() < Duration::from_millis(20) {
+            macs += if dtype == Dtype::I8 { kernels.peak_i8(50_000) } else { kernels.peak_f32(50_000) };
+        }
+        macs as f64 / start.elapsed().as_secs_f64()
+    };
+    let all = || {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a loop does not panic")).sum()
+        })
+    };
+    (0..10).map(|_| all()).fold(0.0, f64::max)
+}
+
+/// The image tower, from a frame to an embedding; its best rate goes to `report`, next to the peak of this machine.
+fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String>) {
+    let tower = &model.file().config().vision.tower;
+    let mut group = c.benchmark_group(format!("encoder/{name}/{}x{}", tower.depth, tower.width));
+    let weights = model.file().tensor("vision.block.0.qkv.weight").expect("every tower has it");
+    for threads in THREADS {
+        let mut session = session(model, threads);
+        let mut embedding = vec![0.0; session.embed_dim()];
+        let mut encode = |session: &mut Session<'_>| {
+            session.encode_frames(1, black_box(&mut embedding)).expect("planned for one frame");
+        };
+        encode(&mut session);
+        let macs: u64 = Op::ALL.iter().map(|&op| session.profile_mut().op(op).macs).sum();
+        let mut best = f64::INFINITY;
+        group.throughput(Throughput::Elements(macs));
+        group.bench_function(BenchmarkId::from_parameter(format!("{threads} threads")), |bencher| {
+            bencher.iter_custom(|iterations| {
+                let all = Instant::now();
+                for _ in 0..iterations {
+                    let start = Instant::now();
+                    encode(&mut session);
+                    best = best.min(start.elapsed().as_secs_f64());
+                }
+                all.elapsed()
+            });
+        });
+        // Infinite where the filter left the benchmark out.
+        if best.is_finite() {
+            let (rate, peak) =
+                (macs as f64 / best, peak(session.kernels(), weights.dtype(), session.threads()));
+            report.push(format!(
+                "encoder/{name}, {} weights, {threads} threads, {}: best {:.2} ms, {:.1} GMAC/s, {:.1} % of the peak of {:.1}",
+                weights.dtype().name(),
+                session.kernels().isa(),
+                best * 1e3,
+                rate / 1e9,
+                100.0 * rate / peak,
+                peak / 1e9,
+            ));
+        }
+    }
+    group.finish();
+}
+
+/// A decoded photo to the model's frame.
+fn preprocess(c: &mut Criterion, model: &Model) {
+    let photo = decode_file(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/astronaut.jpg"));
+    let photo = photo.expect("the photo is part of the project");
+    let view = photo.view();
+    let vision = &model.file().config().vision;
+    let shape = format!("{}x{} to {}x{}", view.height(), view.width(), vision.height, vision.width);
+    let mut group = c.benchmark_group(format!("preprocess/{shape}"));
+    for threads in THREADS {
+        let mut session = session(model, threads);
+        group.bench_function(BenchmarkId::from_parameter(format!("{threads} threads")), |bencher| {
+            bencher.iter(|| session.preprocess(black_box(&[view])).expect("planned for one photo"));
+        });
+    }
+    group.finish();
+}
+
+/// An embedding against the model's labels.
+fn score(c: &mut Criterion, model: &Model) {
+    let session = session(model, 1);
+    let bank = model.file().bank().expect("the demo model carries labels");
+    let mut embedding = bank.embedding(0).to_vec();
+    normalize(&mut embedding);
+    let mut scored = vec![Scored::default(); bank.len()];
+    c.bench_function(&format!("score/{} labels x {}", bank.len(), embedding.len()), |bencher| {
+        bencher.iter(|| {
+            session.score(black_box(&embedding), &bank, &mut scored).expect("the model's own labels")
+        });
+    });
+}
+
+fn main() {
+    let mut c = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(10)
+        .configure_from_args();
+    let mut report = Vec::new();
+    let open_demo = || ocelli::demo::model().expect("the demo model is valid");
+    c.bench_function("open/demo", |bencher| bencher.iter(open_demo));
+    let demo = open_demo();
+    preprocess(&mut c, &demo);
+    encoder(&mut c, "demo", &demo, &mut report);
+    score(&mut c, &demo);
+    if let Some(path) = std::env::var_os("OCELLI_BENCH_MODEL") {
+        let open = || Model::open(&path).unwrap_or_else(|error| panic!("OCELLI_BENCH_MODEL: {error}"));
+        c.bench_function("open/OCELLI_BENCH_MODEL", |bencher| bencher.iter(open));
+        encoder(&mut c, "OCELLI_BENCH_MODEL", &open(), &mut report);
+    }
+    c.final_summary();
+    report.iter().for_each(|line| eprintln!("{line}"));
+}
