@@ -2,6 +2,9 @@
 
 use super::{example, ocelli, run};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
+use ocelli::format::Alpha;
+use ocelli::preprocess::decode::decode_file;
 use std::fs;
 use std::path::Path;
 
@@ -67,18 +70,21 @@ fn bad_photos_are_reported_and_the_others_classified() {
 fn sixty_megapixels() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.jpg");
-    let small = image::open(example("ship")).unwrap().to_rgb8();
-    let (times, row_len) = (242, small.width() as usize * 242 * 3);
-    let mut pixels = Vec::with_capacity(row_len * small.height() as usize * times);
-    for row in small.rows() {
+    let small = decode_file(example("ship")).unwrap();
+    let (side, times) = (small.view().width() as usize, 242);
+    let mut pixels = Vec::with_capacity(side * side * times * times * 3);
+    let mut row = vec![0; side * 3];
+    for y in 0..side {
+        small.view().row_rgb(y, 0..side, Alpha::Drop, &mut row);
         let start = pixels.len();
-        row.for_each(|pixel| (0..times).for_each(|_| pixels.extend_from_slice(&pixel.0)));
-        (1..times).for_each(|_| pixels.extend_from_within(start..start + row_len));
+        row.chunks(3).for_each(|pixel| (0..times).for_each(|_| pixels.extend_from_slice(pixel)));
+        let large_row = start..pixels.len();
+        (1..times).for_each(|_| pixels.extend_from_within(large_row.clone()));
     }
-    let side = small.width() * times as u32;
-    let large = DynamicImage::from(RgbImage::from_raw(side, side, pixels).unwrap());
+    let side = side * times;
     assert!(side * side > 59_000_000);
-    large.save_with_format(&path, ImageFormat::Jpeg).unwrap();
+    let jpeg = compress(&pixels, side, side, PixelFormat::Rgb, 90, Subsampling::S420).unwrap();
+    fs::write(&path, jpeg).unwrap();
     for resize in ["exact", "fast"] {
         let result = run(&mut ocelli!["classify", "--json", "--resize", resize, path]).ok();
         assert_eq!(result.json()[0]["labels"][0]["label"], "ship", "{resize}");
