@@ -7,6 +7,7 @@ use common::{CLIPS, Expected, isas, packed, relative, worst_cosine};
 use ocelli::score::normalize;
 use ocelli::vit::Stage;
 use ocelli::{Model, Options, Session};
+use ocelli_kernels::{Feature, Isa};
 use ocelli_tools::Precision;
 
 /// What a precision must reach on a fixture.
@@ -21,7 +22,7 @@ struct Limits {
     scores: Option<(f32, f32)>,
 }
 
-fn limits(fixture: &str, precision: Precision) -> Limits {
+fn limits(fixture: &str, precision: Precision, isa: Isa) -> Limits {
     let outliers = fixture == "clip-hf-outliers";
     // Single blocks of tiny random networks have no agreed limit in int8; the embedding has. Seven bits are half as
     // fine as eight.
@@ -38,7 +39,14 @@ fn limits(fixture: &str, precision: Precision) -> Limits {
             margin: 0.0,
             scores: Some((1e-4, 1e-5)),
         },
-        Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, margin: 0.1, scores: None },
+        // 3e-3 is for f32 arithmetic on f16 weights. Half-precision arithmetic rounds the activations too, which shows
+        // where channels differ by a factor of 100: 4.2e-3, whether 32 or 64 products are summed in f16.
+        Precision::Fp16 => Limits {
+            stage: if outliers && isa.has(Feature::Fp16) { 6e-3 } else { 3e-3 },
+            cosine: 0.99999,
+            margin: 0.1,
+            scores: None,
+        },
         Precision::Int8 => int8(0.1),
         Precision::Int8w7 => int8(0.2),
     }
@@ -55,7 +63,7 @@ fn every_stage_agrees_with_the_library() {
             for isa in isas() {
                 let options = Options { isa, threads: 2, batch: 3, vision: true, text: true };
                 let mut session = Session::new(&model, &options).unwrap();
-                check(&mut session, &model, &expected, &limits(fixture, precision), &mut |what| {
+                check(&mut session, &model, &expected, &limits(fixture, precision, isa), &mut |what| {
                     failures.push(format!("{fixture} {precision:?} {isa}: {what}"));
                 });
             }
