@@ -61,7 +61,7 @@ fn every_stage_agrees_with_the_library() {
         for precision in common::PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
-                let options = Options { isa, threads: 2, batch: 3, vision: true, text: true };
+                let options = Options { isa, threads: 2, batch: 3, ..Options::default() };
                 let mut session = Session::new(&model, &options).unwrap();
                 check(&mut session, &model, &expected, &limits(fixture, precision, isa), &mut |what| {
                     failures.push(format!("{fixture} {precision:?} {isa}: {what}"));
