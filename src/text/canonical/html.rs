@@ -51,9 +51,7 @@ fn numbered(number: Option<u32>) -> Option<char> {
         0 => Some('\u{fffd}'),
         0x0d => Some('\r'),
         0x81 | 0x8d | 0x8f | 0x90 | 0x9d => char::from_u32(number),
-        0x80..=0x9f => {
-            WINDOWS_1252.iter().find(|(code, _)| *code == number).map(|(_, character)| *character)
-        }
+        0x80..=0x9f => WINDOWS_1252.iter().find(|(code, _)| *code == number).map(|(_, character)| *character),
         0x01..=0x08 | 0x0b | 0x0e..=0x1f | 0x7f | 0xfdd0..=0xfdef => None,
         _ if number & 0xfffe == 0xfffe && number <= 0x10_ffff => None,
         _ => Some(char::from_u32(number).unwrap_or('\u{fffd}')),
@@ -127,7 +125,9 @@ pub(super) fn unescape_unambiguous(text: &str) -> String {
         }
         let whole = 1 + hash + len + 1;
         let characters = if hash == 1 {
-            number(rest).filter(|(_, end)| *end == whole).map(|(value, _)| numbered(value).into_iter().collect())
+            number(rest)
+                .filter(|(_, end)| *end == whole)
+                .map(|(value, _)| numbered(value).into_iter().collect())
         } else {
             named(&rest[1..whole]).or_else(|| capitals(&rest[1..whole]))
         };
@@ -142,7 +142,9 @@ pub(super) fn unescape_unambiguous(text: &str) -> String {
 
 /// The reference `name`, all in capitals, of a name that has only small letters.
 fn capitals(name: &str) -> Option<String> {
-    if name.contains(|c: char| c.is_ascii_lowercase()) || unescape(&std::format!("&{name}")) != std::format!("&{name}") {
+    if name.contains(|c: char| c.is_ascii_lowercase())
+        || unescape(&std::format!("&{name}")) != std::format!("&{name}")
+    {
         return None;
     }
     Some(named(&name.to_ascii_lowercase())?.to_uppercase())

@@ -8,7 +8,6 @@ mod mojibake;
 use std::string::String;
 
 /// Lower case letter by letter, whatever stands around it: `Siglip2Tokenizer` of transformers.
-#[allow(dead_code)]
 pub(super) fn lower(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
 }

@@ -78,7 +78,8 @@ const BAD: [&str; 37] = [
 ];
 
 /// Characters of bytes 0x80 to 0xBF that do not usually stand for themselves beside mojibake.
-const CONTINUATION: &str = "\u{80}-¿ĄÆĽŁØŖŚŠŞŤŸŹŽŻŒąæƒľłøŗśšşťźžżœˆˇ˘˛˜˝΄΅ΆΈΉΊΌΎΏЁЂЃЄЅІЇЈЉЊЋЌЎЏёђѓєѕіїјљњћќўџҐґ†‡‰‹›€№™";
+const CONTINUATION: &str =
+    "\u{80}-¿ĄÆĽŁØŖŚŠŞŤŸŹŽŻŒąæƒľłøŗśšşťźžżœˆˇ˘˛˜˝΄΅ΆΈΉΊΌΎΏЁЂЃЄЅІЇЈЉЊЋЌЎЏёђѓєѕіїјљњћќўџҐґ†‡‰‹›€№™";
 /// Others of those bytes, and the space that a no-break space becomes.
 const CONTINUATION_TOO: &str = " –—―‘’‚“”„•…";
 const FIRST_OF_2: &str = "ĂÂÄĀÅÃÆĆČÇĎĐÉĚÊËĖÈĒĘÐĞĢÍÎÏİÌĪĶĹĻŁŃŇŅÑÓÔÖŐÒŌØÕŘŚŠŞŢÞÚÛÜŰÙŪŲŮÝŹŽŻß×ΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩΪΫάέήίВГДЕЖЗИЙКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ";
@@ -180,7 +181,11 @@ fn decode_as_utf8(charmap: &Charmap, mut bytes: Vec<u8>) -> Option<String> {
     if charmap.windows {
         bytes = patterns().lossy.replace_all(&bytes, &b"\xef\xbf\xbd"[..]).into_owned();
     }
-    if bytes.contains(&0xed) || bytes.contains(&0xc0) { decode_variants(&bytes) } else { String::from_utf8(bytes).ok() }
+    if bytes.contains(&0xed) || bytes.contains(&0xc0) {
+        decode_variants(&bytes)
+    } else {
+        String::from_utf8(bytes).ok()
+    }
 }
 
 /// Puts byte 0xA0 back where it became a space inside a UTF-8 sequence.
@@ -212,7 +217,8 @@ fn decode_variants(bytes: &[u8]) -> Option<String> {
             [0xc0, 0x80, ..] => ('\0', 2),
             [0xed, b1 @ 0xa0..=0xaf, b2 @ 0x80..=0xbf, 0xed, b4 @ 0xb0..=0xbf, b5 @ 0x80..=0xbf, ..] => {
                 let bits = |byte: u8, mask: u8| u32::from(byte & mask);
-                let code = (bits(b1, 15) << 16 | bits(b2, 63) << 10 | bits(b4, 15) << 6 | bits(b5, 63)) + 0x10000;
+                let code =
+                    (bits(b1, 15) << 16 | bits(b2, 63) << 10 | bits(b4, 15) << 6 | bits(b5, 63)) + 0x10000;
                 (char::from_u32(code)?, 6)
             }
             _ => {

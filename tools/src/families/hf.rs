@@ -3,7 +3,6 @@
 use crate::source::Tensors;
 use crate::{Error, Result};
 use ocelli::format::{Act, Pooling, TowerConfig, feature};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
@@ -24,7 +23,12 @@ impl<'p> Keys<'p> {
     /// The whole configuration, or its section `name`, whose `..._dict` twin has the last word where there is one.
     /// Releases of transformers before 5 store only what differs from the defaults of a class: those are in `defaults`,
     /// an object.
-    pub(super) fn new(json: &Value, name: Option<&'static str>, defaults: Value, path: &'p Path) -> Result<Keys<'p>> {
+    pub(super) fn new(
+        json: &Value,
+        name: Option<&'static str>,
+        defaults: Value,
+        path: &'p Path,
+    ) -> Result<Keys<'p>> {
         let mut keys = defaults;
         let mut add = |section: &Value, name: &str| match (section, keys.as_object_mut()) {
             (Value::Object(section), Some(keys)) => {

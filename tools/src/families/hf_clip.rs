@@ -33,13 +33,10 @@ pub(super) fn recognise(
     let section = |name| if saved == Saved::Both { Some(name) } else { None };
     let mut config = Config::zeroed();
     // Of a whole CLIP the top-level value counts: those in the towers may be stale.
-    let embed_dim: u32 = Keys::new(json, None, json!({"projection_dim": 512}), path)?.required("projection_dim")?;
-    config.score = ScoreConfig {
-        kind: Scoring::Embedding as u32,
-        embed_dim,
-        logit_scale: 1.0,
-        ..ScoreConfig::zeroed()
-    };
+    let embed_dim: u32 =
+        Keys::new(json, None, json!({"projection_dim": 512}), path)?.required("projection_dim")?;
+    config.score =
+        ScoreConfig { kind: Scoring::Embedding as u32, embed_dim, logit_scale: 1.0, ..ScoreConfig::zeroed() };
     let (mut scalars, mut files, mut text) = (Vec::new(), Vec::new(), None);
     if saved == Saved::Both {
         config.score.kind = Scoring::Softmax as u32;
@@ -57,7 +54,11 @@ pub(super) fn recognise(
         }
         files.push(file);
     } else if wishes.vision_only {
-        return Err(Error::field(path, "model_type", "is that of a text tower, which --vision-only leaves out"));
+        return Err(Error::field(
+            path,
+            "model_type",
+            "is that of a text tower, which --vision-only leaves out",
+        ));
     }
     if saved != Saved::Vision && !wishes.vision_only {
         let keys = Keys::new(json, section("text_config"), text_defaults(), path)?;
@@ -84,6 +85,7 @@ pub(super) fn recognise(
         tokenizer: text,
         labels: Vec::new(),
         scalars,
+        path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), prefixes, patch)),
         ignore: Box::new(move |name| {

@@ -49,7 +49,11 @@ pub(super) fn recognise(
         config.score.embed_dim = config.vision.tower.width;
         files.push(file);
     } else if wishes.vision_only {
-        return Err(Error::field(path, "model_type", "is that of a text tower, which --vision-only leaves out"));
+        return Err(Error::field(
+            path,
+            "model_type",
+            "is that of a text tower, which --vision-only leaves out",
+        ));
     }
     if saved != Saved::Vision && !wishes.vision_only {
         let keys = Keys::new(json, section("text_config"), text_defaults(), path)?;
@@ -78,6 +82,7 @@ pub(super) fn recognise(
         tokenizer: text,
         labels: Vec::new(),
         scalars,
+        path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), prefixes, patch, width)),
         ignore: Box::new(move |name| match name {

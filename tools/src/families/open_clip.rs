@@ -24,8 +24,16 @@ const MODEL_KEYS: [&str; 8] = [
     "init_logit_bias",
     "nonscalar_logit_scale",
 ];
-const VISION_KEYS: [&str; 8] =
-    ["image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout", "final_ln_after_pool"];
+const VISION_KEYS: [&str; 8] = [
+    "image_size",
+    "layers",
+    "width",
+    "head_width",
+    "mlp_ratio",
+    "patch_size",
+    "patch_dropout",
+    "final_ln_after_pool",
+];
 const TEXT_KEYS: [&str; 8] =
     ["context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "pad_id", "eos_id"];
 
@@ -44,7 +52,8 @@ impl Section<'_> {
     /// The value of `key`, or the library's default.
     fn get<T: DeserializeOwned>(&self, key: &str, default: Value) -> Result<T> {
         let value = self.json.get(key).filter(|value| !value.is_null()).unwrap_or(&default);
-        T::deserialize(value).map_err(|error| self.wrong(key, format!("is {value}, which makes no sense there: {error}")))
+        T::deserialize(value)
+            .map_err(|error| self.wrong(key, format!("is {value}, which makes no sense there: {error}")))
     }
 
     /// A size in pixels, or height and width.
@@ -70,7 +79,9 @@ impl Section<'_> {
                 ("ls_init_value", _) => value.is_number(),
                 // Read only with `attentional_pool`, `hf_model_name` or `timm_model_name`, which are refused.
                 ("attn_pooler_queries" | "attn_pooler_heads" | "hf_proj_type" | "hf_pooler_type", _) => true,
-                ("hf_model_pretrained" | "timm_pool" | "timm_proj" | "timm_drop" | "timm_drop_path", _) => true,
+                ("hf_model_pretrained" | "timm_pool" | "timm_proj" | "timm_drop" | "timm_drop_path", _) => {
+                    true
+                }
                 _ => false,
             };
             if !off && !known.contains(&key.as_str()) {
@@ -81,7 +92,14 @@ impl Section<'_> {
     }
 
     /// The transformer; `heads` of `width`.
-    fn tower(&self, width: u32, heads: u32, act: Act, features: u32, pooling: Pooling) -> Result<TowerConfig> {
+    fn tower(
+        &self,
+        width: u32,
+        heads: u32,
+        act: Act,
+        features: u32,
+        pooling: Pooling,
+    ) -> Result<TowerConfig> {
         let ratio: f64 = self.get("mlp_ratio", json!(4.0))?;
         let eps = self.json["norm_kwargs"].get("eps").map_or(Some(1e-5), Value::as_f64);
         Ok(TowerConfig {
@@ -159,6 +177,7 @@ pub(super) fn recognise(
         tokenizer,
         labels: Vec::new(),
         scalars: scalars.map(ToString::to_string).collect(),
+        path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), text_prefix, patch, scaled)),
         ignore: Box::new(move |name| match name {
@@ -177,13 +196,20 @@ fn vision(section: &Section<'_>, act: Act) -> Result<VisionConfig> {
         let problem = format!("is {patch}x{columns} for an image of {height}x{width}");
         return Err(section.wrong("patch_size", problem));
     }
-    let (channels, head): (u32, u32) = (section.get("width", json!(768))?, section.get("head_width", json!(64))?);
+    let (channels, head): (u32, u32) =
+        (section.get("width", json!(768))?, section.get("head_width", json!(64))?);
     if head == 0 || !channels.is_multiple_of(head) || channels == 0 {
         return Err(section.wrong("head_width", format!("is {head}, no divisor of {channels}")));
     }
     let pre_norm = if section.get("no_ln_pre", json!(false))? { 0 } else { feature::PRE_NORM };
     Ok(VisionConfig {
-        tower: section.tower(channels, channels / head, act, feature::CLASS_TOKEN | pre_norm, Pooling::Class)?,
+        tower: section.tower(
+            channels,
+            channels / head,
+            act,
+            feature::CLASS_TOKEN | pre_norm,
+            Pooling::Class,
+        )?,
         patch,
         height,
         width,
@@ -229,7 +255,8 @@ fn preprocess(section: &Section<'_>, height: u32, width: u32) -> Result<Preproce
         "shortest" if height == width => (ResizeMode::ShortestCrop, height),
         "squash" => (ResizeMode::Squash, 0),
         other => {
-            let problem = format!("is {other:?} for {height}x{width}; supported: \"shortest\" (square), \"squash\"");
+            let problem =
+                format!("is {other:?} for {height}x{width}; supported: \"shortest\" (square), \"squash\"");
             return Err(section.wrong("resize_mode", problem));
         }
     };

@@ -62,7 +62,8 @@ impl Model {
     /// It cannot be read, or is no SentencePiece model of a kind that is supported.
     pub(super) fn open(path: &Path) -> Result<Model> {
         let bytes = read_bytes(path)?;
-        Model::parse(&bytes).map_err(|problem| Error::file(path, format!("not a usable SentencePiece model: {problem}")))
+        Model::parse(&bytes)
+            .map_err(|problem| Error::file(path, format!("not a usable SentencePiece model: {problem}")))
     }
 
     fn parse(bytes: &[u8]) -> std::result::Result<Model, String> {
@@ -84,7 +85,9 @@ impl Model {
                             (3, Value::Integer(1)) => model.algorithm = Algorithm::Unigram,
                             (3, Value::Integer(2)) => model.algorithm = Algorithm::Bpe,
                             (3, Value::Integer(other)) => {
-                                return Err(format!("its model type is {other}; supported: 1 (unigram), 2 (BPE)"));
+                                return Err(format!(
+                                    "its model type is {other}; supported: 1 (unigram), 2 (BPE)"
+                                ));
                             }
                             (35, Value::Integer(on)) => model.byte_fallback = on != 0,
                             _ => {}
@@ -122,7 +125,8 @@ fn piece(bytes: &[u8]) -> std::result::Result<Piece, String> {
     for field in Fields(bytes) {
         match field? {
             (1, Value::Bytes(text)) => {
-                piece.text = String::from_utf8(text.to_vec()).map_err(|_| "a piece is not UTF-8".to_string())?;
+                piece.text =
+                    String::from_utf8(text.to_vec()).map_err(|_| "a piece is not UTF-8".to_string())?;
             }
             (2, Value::Fixed(bits)) => piece.score = f32::from_bits(bits),
             (3, Value::Integer(kind)) => {
@@ -223,7 +227,10 @@ mod tests {
         .concat();
         let model = Model::parse(&good).unwrap();
         assert_eq!((model.algorithm, model.dummy_prefix, model.pieces.len()), (Algorithm::Bpe, false, 2));
-        assert_eq!((model.pieces[0].score, model.pieces[1].kind, model.id("b")), (1.0, Kind::UserDefined, Some(1)));
+        assert_eq!(
+            (model.pieces[0].score, model.pieces[1].kind, model.id("b")),
+            (1.0, Kind::UserDefined, Some(1))
+        );
         assert!(Model::parse(&[]).is_err());
         for end in 1..good.len() {
             _ = Model::parse(&good[..end]);

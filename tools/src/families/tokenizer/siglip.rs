@@ -20,7 +20,13 @@ const FILES: &str = "tokenizer.json, spiece.model or tokenizer.model";
 ///
 /// # Errors
 /// There is none, it is damaged, or it leaves open how a text ends or is padded.
-pub fn load_siglip(directory: &Path, vocab: u32, context: u32, lower: bool, pad: Option<u32>) -> Result<Loaded> {
+pub fn load_siglip(
+    directory: &Path,
+    vocab: u32,
+    context: u32,
+    lower: bool,
+    pad: Option<u32>,
+) -> Result<Loaded> {
     let whole = directory.join("tokenizer.json");
     let pieces = ["spiece.model", "tokenizer.model"].map(|name| directory.join(name));
     let (mut json, path) = if whole.exists() {
@@ -130,7 +136,9 @@ impl Settings {
         }
         // The class defaults of `GemmaTokenizer`.
         if bos.unwrap_or(true) {
-            return Err(self.wrong("add_bos_token", "is true or missing; SigLIP's texts have no token before them"));
+            return Err(
+                self.wrong("add_bos_token", "is true or missing; SigLIP's texts have no token before them")
+            );
         }
         if !eos.unwrap_or(false) {
             return Err(self.wrong("add_eos_token", "is false or missing; SigLIP's texts have an end token"));
@@ -159,7 +167,8 @@ impl Settings {
 
 /// The post-processor that ends every text with `end`.
 fn template(end: &str, id: u64) -> Value {
-    let single = json!([{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}}]);
+    let single =
+        json!([{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}}]);
     let pair = json!([
         {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}},
         {"Sequence": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}},
@@ -199,7 +208,8 @@ fn unigram(model: &Model, path: &Path) -> Result<Value> {
     }
     normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
     normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
-    let space = json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
+    let space =
+        json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [
@@ -226,9 +236,13 @@ fn bpe(model: &Model, path: &Path) -> Result<Value> {
             return Err(Error::file(path, format!("has the piece {:?} twice", piece.text)));
         }
     }
-    let added: Vec<Value> = model.pieces.iter().enumerate().filter(|(_, piece)| {
-        matches!(piece.kind, Kind::Control | Kind::Unknown | Kind::UserDefined)
-    }).map(|(id, piece)| added_token(id as u64, &piece.text, false)).collect();
+    let added: Vec<Value> = model
+        .pieces
+        .iter()
+        .enumerate()
+        .filter(|(_, piece)| matches!(piece.kind, Kind::Control | Kind::Unknown | Kind::UserDefined))
+        .map(|(id, piece)| added_token(id as u64, &piece.text, false))
+        .collect();
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added,
