@@ -68,6 +68,17 @@ impl<'a> MatMut<'a> {
     }
 }
 
+impl MatMut<'_> {
+    /// Where `rows` of columns `cols` start, and how far apart they are.
+    ///
+    /// # Panics
+    /// If the rows or the columns lie outside.
+    pub(crate) fn window_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> (*mut f32, usize) {
+        assert!(rows.start < rows.end && rows.end <= self.rows, "outside the window");
+        (self.row_mut(rows.start, cols).as_mut_ptr(), self.stride)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
