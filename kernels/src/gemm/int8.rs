@@ -69,6 +69,9 @@ impl Kernels {
                 let first = first + TILE_ROWS * i.min(tiles - 1);
                 rows.tile_codes(tile.format, first, span.clone())
             });
+            if span.end == k {
+                target.prefetch(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
+            }
             let mut acc = [[0; TILE_ROWS * NR]; TILES * MAX_PANELS];
             multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], &mut acc);
             for i in 0..tiles {

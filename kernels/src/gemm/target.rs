@@ -30,6 +30,12 @@ impl<'k> Target<'k, '_, '_> {
         first..self.out.cols().min(first + NR)
     }
 
+    /// Asks for the lines that `finish_i8` will write: with wide outputs they come from far away, and a whole tile's
+    /// multiplication is time enough.
+    pub(super) fn prefetch(&self, rows: Range<usize>, panels: Range<usize>) {
+        self.out.prefetch(rows, self.cols(panels.start).start..self.cols(panels.end - 1).end);
+    }
+
     /// Puts the sums of one tile, `rows` of its rows, through scales, bias and epilogue.
     pub(super) fn finish_i8(&mut self, rows: Range<usize>, panel: usize, acc: &AccI8, by: &Dequant<'_>) {
         let cols = self.cols(panel);
