@@ -1,6 +1,6 @@
 //! Texts through a session.
 
-use super::{Session, check_finite, forward};
+use super::{Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::score::normalize;
@@ -23,7 +23,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).
     pub fn embed_text_raw_into(&mut self, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        self.check_out(1, out)?;
+        check_len(self.dimensions.embed_dim, out)?;
         let parts = self.parts();
         let (Some(weights), Some(longest)) = (parts.text, &parts.dimensions.text) else {
             return Err(Error::Message("this session has no text tower".into()));

@@ -52,20 +52,12 @@ pub(crate) fn encode(
         }
     });
     for of_block in &weights.blocks {
-        block(forward, of_block, shape, tokens, x, work);
+        block(forward, of_block, shape, None, tokens, x, work);
     }
     let pooled = &mut pooled[..width];
-    project(
-        forward,
-        Some(&weights.final_norm),
-        eps,
-        width,
-        weights.project.as_ref(),
-        x,
-        |_| pooled_at,
-        pooled,
-        out,
-    );
+    let norm = &weights.final_norm;
+    forward.kernels.layer_norm(&x[pooled_at * width..][..width], norm.gamma, norm.beta, eps, pooled);
+    project(forward, weights.project.as_ref(), pooled, out);
 }
 
 #[cfg(test)]
