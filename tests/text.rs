@@ -40,7 +40,7 @@ fn check(name: &str, model: &Path, cases: &[Value], ids: impl Fn(&Value) -> Vec<
         truncated += usize::from(tokens.truncated);
     }
     assert!(wrong.is_empty(), "{name}: {} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(truncated, 1, "{name}: one of the strings is too long");
+    assert!((1..=2).contains(&truncated), "{name}: {truncated} strings are too long");
 }
 
 /// `clip-hf` has a tokenizer.json; `clip-hf-gelu-p14` has vocab.json and merges.txt, which the packer joins.
@@ -77,8 +77,7 @@ fn open_clips_token_ids_are_its_own() {
 #[test]
 fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
     let directory = tempfile::tempdir().unwrap();
-    for (fixture, pieces, pad) in
-        [("siglip-hf", "spiece.model", 1), ("siglip2-fixres", "tokenizer.model", 0)]
+    for (fixture, pieces, pad) in [("siglip-hf", "spiece.model", 1), ("siglip2-fixres", "tokenizer.model", 0)]
     {
         let path = common::packed(directory.path(), fixture, Precision::Fp16);
         check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad));

@@ -2,23 +2,22 @@
 //! of arXiv 2106.04560).
 //!
 //! ```text
-//! y = out(attention(query, kv(norm x)))       query: the probe after its projection, from the packed file
+//! y = out(attention(query, kv(x)))        query: the probe after its projection, from the packed file
 //! pooled = y + fc2(act(fc1(head_norm y)))
 //! ```
 
 use super::block::Shape;
 use super::forward::Forward;
-use crate::model::{AttentionHead, Norm};
+use crate::model::AttentionHead;
 use crate::profile::Op;
 use ocelli_kernels::Epilogue;
 
-/// Pools the tokens `x`, [images, tokens, width], into `pooled`, [images, width]. `norm` is that of the tokens.
+/// Pools the normed tokens `x`, [images, tokens, width], into `pooled`, [images, width].
 ///
 /// `work` holds [images, tokens, 3·heads·head_dim] and a row of heads for each image, or the hidden layer of each.
 pub(crate) fn pool_by_attention(
     forward: &mut Forward<'_>,
     head: &AttentionHead<'_>,
-    norm: &Norm<'_>,
     shape: &Shape,
     x: &[f32],
     work: &mut [f32],
@@ -29,9 +28,7 @@ pub(crate) fn pool_by_attention(
     let (inner, rows) = (heads * head_dim, images * tokens);
 
     let (qkv, rest) = work.split_at_mut(rows * 3 * inner);
-    forward.produce(Op::Norm, &head.kv, rows, |i, row| {
-        kernels.layer_norm(&x[i * width..][..width], norm.gamma, norm.beta, eps, row);
-    });
+    forward.convert(Op::Norm, &head.kv, x);
     // Keys and values are written to the end and spread from there, so that each has room for a query before it.
     forward.multiply(Op::Qkv, &head.kv, Epilogue::Store, &mut qkv[rows * inner..]);
     for row in 0..rows {
