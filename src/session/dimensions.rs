@@ -4,7 +4,7 @@ use super::Options;
 use super::buffers::{Dimensions, VisionDimensions};
 use crate::error::{Error, Result};
 use crate::format::{
-    Act, Config, Interpolation, Pooling, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
+    Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
 };
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan};
@@ -32,6 +32,12 @@ pub(super) fn of(
             let (shape, (rows, columns)) = (&dimensions.shape, dimensions.grid);
             operands.add(shape.images * rows * columns, Some(&weights.patch_embed));
             operands.add_tower(shape, &weights.blocks, weights.project.as_ref());
+            if let Some(head) = &weights.head {
+                operands.add(shape.images * shape.tokens, Some(&head.kv));
+                for linear in [&head.out, &head.fc1, &head.fc2] {
+                    operands.add(shape.images, Some(linear));
+                }
+            }
             operands.add(1, weights.classifier.as_ref());
             Some(dimensions)
         }
@@ -79,10 +85,7 @@ impl Operands<'_> {
 
 fn vision_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
     let vision = &config.vision;
-    if vision.tower.pooling == Pooling::AttentionHead as u32
-        || vision.position == Position::ScaledAverage as u32
-        || vision.max_patches != 0
-    {
+    if vision.position == Position::ScaledAverage as u32 || vision.max_patches != 0 {
         return Err(Error::Message("this image tower has parts that this version cannot run".into()));
     }
     let (height, width) = options.image_size.unwrap_or((vision.height, vision.width));

@@ -125,7 +125,8 @@ fn norm_tokens(forward: &mut Forward<'_>, norm: &Norm<'_>, shape: &Shape, x: &mu
     });
 }
 
-fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {
+/// Shows `values` to whoever watches.
+pub(crate) fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {
     if let Some(observer) = observer {
         observer(stage, values);
     }

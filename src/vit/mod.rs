@@ -6,10 +6,11 @@ mod forward;
 mod gate;
 mod patch_embed;
 mod pool;
+mod pool_head;
 pub mod position;
 
 pub(crate) use block::{Shape, activation, block};
-pub(crate) use encoder::{EncoderBuffers, ImageInput, Task, encode};
+pub(crate) use encoder::{EncoderBuffers, ImageInput, Task, encode, show};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use pool::project;
 

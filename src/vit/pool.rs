@@ -2,6 +2,7 @@
 
 use super::block::Shape;
 use super::forward::Forward;
+use super::pool_head::pool_by_attention;
 use crate::format::Pooling;
 use crate::model::{Linear, VisionWeights};
 use crate::profile::Op;
@@ -21,6 +22,10 @@ pub(crate) fn pool(
     match pooling {
         Pooling::MeanPatches => mean(shape, weights.prefix_tokens(width), x, pooled),
         Pooling::MeanAll => mean(shape, 0, x, pooled),
+        Pooling::AttentionHead => {
+            let head = weights.head.as_ref().expect("a file has the head that its pooling names");
+            pool_by_attention(forward, head, shape, x, work, pooled);
+        }
         _ => {
             for (x, pooled) in x.chunks_exact(tokens * width).zip(pooled.chunks_exact_mut(width)) {
                 pooled.copy_from_slice(&x[..width]);

@@ -7,9 +7,19 @@ use ocelli_tools::{ConvertOptions, Precision, convert};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
-/// The CLIP fixtures, and the one whose tokenizer each uses.
-pub(crate) const CLIPS: [(&str, &str); 3] =
-    [("clip-hf", "clip-hf"), ("clip-hf-gelu-p14", "clip-hf-gelu-p14"), ("clip-hf-outliers", "clip-hf")];
+/// The fixtures with an image and a text tower.
+pub(crate) const PAIRS: [&str; 7] = [
+    "clip-hf",
+    "clip-hf-gelu-p14",
+    "clip-hf-outliers",
+    "clip-openclip",
+    "clip-openai",
+    "siglip-hf",
+    "siglip2-fixres",
+];
+
+/// The fixtures that have no tokenizer use that of `clip-hf`.
+const WITHOUT_TOKENIZER: [&str; 3] = ["clip-hf-outliers", "clip-openclip", "clip-openai"];
 
 /// All precisions.
 pub(crate) const PRECISIONS: [Precision; 4] =
@@ -21,8 +31,17 @@ pub(crate) fn fixtures() -> PathBuf {
 
 /// A fixture converted into `directory`.
 pub(crate) fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
-    let tokenizer =
-        CLIPS.iter().find(|(name, _)| *name == fixture).map_or(fixture, |(_, tokenizer)| tokenizer);
+    let tokenizer = if WITHOUT_TOKENIZER.contains(&fixture) { "clip-hf" } else { fixture };
+    packed_with(directory, fixture, tokenizer, precision)
+}
+
+/// A fixture with the tokenizer of another folder, converted into `directory`.
+pub(crate) fn packed_with(
+    directory: &Path,
+    fixture: &str,
+    tokenizer: impl AsRef<Path>,
+    precision: Precision,
+) -> PathBuf {
     let output = directory.join(format!("{fixture}-{precision:?}.ocelli"));
     let mut options = ConvertOptions::new(fixtures().join(fixture), &output, precision);
     options.wishes.tokenizer = Some(fixtures().join(tokenizer));
@@ -85,14 +104,21 @@ impl Expected {
         tensor.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
     }
 
-    /// The token ids of every text, without padding.
-    pub(crate) fn texts(&self) -> Vec<Vec<u32>> {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes).unwrap().tensor(&self.name(name)).is_ok()
+    }
+
+    /// The token ids of every text as a model reads them: `padded` (SigLIP), or up to the end token.
+    pub(crate) fn texts(&self, padded: bool) -> Vec<Vec<u32>> {
         let length = self.shape("input_ids")[1];
-        let (ids, mask) = (self.i64("input_ids"), self.i64("attention_mask"));
-        let text = |(ids, mask): (&[i64], &[i64])| {
-            ids.iter().zip(mask).filter(|(_, mask)| **mask == 1).map(|(id, _)| *id as u32).collect()
+        let ids: Vec<u32> = self.i64("input_ids").iter().map(|&id| id as u32).collect();
+        let text = |ids: &[u32]| {
+            // CLIP's end token has the largest id; the first of several counts.
+            let max = ids.iter().max().unwrap();
+            let end = ids.iter().position(|id| id == max).unwrap() + 1;
+            ids[..if padded { length } else { end }].to_vec()
         };
-        ids.chunks(length).zip(mask.chunks(length)).map(text).collect()
+        ids.chunks(length).map(text).collect()
     }
 }
 

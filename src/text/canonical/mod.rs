@@ -37,3 +37,36 @@ fn single_spaces(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::vec::Vec;
+
+    /// Awkward strings, many of them decoded wrongly, and what open_clip 3.3.0 with ftfy 6.3.1 and transformers 5.23.0
+    /// make of them before they tokenise.
+    #[test]
+    fn texts_become_what_the_libraries_make_of_them() {
+        let cases = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/canonical/cases.json"));
+        let cases: Vec<Value> = serde_json::from_str(cases).unwrap();
+        assert_eq!(cases.len(), 400);
+        let mut wrong = Vec::new();
+        for case in &cases {
+            let text = case["text"].as_str().unwrap();
+            for (rule, found) in [("open_clip", open_clip(text)), ("siglip", siglip(text))] {
+                let expected = case[rule].as_str().unwrap();
+                if found != expected {
+                    wrong.push(std::format!("{rule} {text:?}: {found:?} instead of {expected:?}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    #[test]
+    fn lower_case_looks_at_one_letter_at_a_time() {
+        // The final sigma of "σας" would need a look at its neighbours.
+        assert_eq!(lower("ΣΑΣ Straße"), "σασ straße");
+    }
+}

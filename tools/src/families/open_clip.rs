@@ -49,9 +49,12 @@ impl Section<'_> {
         Error::field(self.path, format!("{}.{key}", self.name), problem)
     }
 
-    /// The value of `key`, or the library's default.
+    /// The value of `key`, or the library's default; null if it has none.
     fn get<T: DeserializeOwned>(&self, key: &str, default: Value) -> Result<T> {
         let value = self.json.get(key).filter(|value| !value.is_null()).unwrap_or(&default);
+        if value.is_null() {
+            return Err(self.wrong(key, "is missing"));
+        }
         T::deserialize(value)
             .map_err(|error| self.wrong(key, format!("is {value}, which makes no sense there: {error}")))
     }
