@@ -58,34 +58,50 @@ pub(crate) fn isas() -> Vec<Isa> {
     isas
 }
 
-/// The tensors of `expected.safetensors`.
-pub(crate) struct Expected(Vec<u8>);
+/// The tensors of `expected.safetensors`, or those of `expected_interp.safetensors` for one resolution.
+pub(crate) struct Expected {
+    bytes: Vec<u8>,
+    prefix: String,
+}
 
 impl Expected {
     pub(crate) fn of(fixture: &str) -> Expected {
-        Expected(std::fs::read(fixtures().join(fixture).join("expected.safetensors")).unwrap())
+        let bytes = std::fs::read(fixtures().join(fixture).join("expected.safetensors")).unwrap();
+        Expected { bytes, prefix: String::new() }
+    }
+
+    /// At another resolution.
+    pub(crate) fn at(fixture: &str, height: u32, width: u32) -> Expected {
+        let bytes = std::fs::read(fixtures().join(fixture).join("expected_interp.safetensors")).unwrap();
+        Expected { bytes, prefix: format!("{height}x{width}.") }
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
-        SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().shape().to_vec()
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        tensors.tensor(&self.name(name)).unwrap().shape().to_vec()
+    }
+
+    /// The tensor, if there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<Vec<f32>> {
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = tensors.tensor(&self.name(name)).ok()?;
+        assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
+        Some(tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
     }
 
     pub(crate) fn f32(&self, name: &str) -> Vec<f32> {
-        let tensors = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = tensors.tensor(name).unwrap_or_else(|_| panic!("no {name}"));
-        assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
-        tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        self.find(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
     pub(crate) fn i64(&self, name: &str) -> Vec<i64> {
-        let tensors = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = tensors.tensor(name).unwrap();
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = tensors.tensor(&self.name(name)).unwrap();
         assert_eq!(tensor.dtype(), Dtype::I64, "{name}");
         tensor.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
-    }
-
-    pub(crate) fn has(&self, name: &str) -> bool {
-        SafeTensors::deserialize(&self.0).unwrap().tensor(name).is_ok()
     }
 
     /// The token ids of every text as a model reads them: `padded` (SigLIP), or up to the end token.

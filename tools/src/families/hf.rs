@@ -118,6 +118,12 @@ impl<'p> Keys<'p> {
     }
 }
 
+/// The first of `prefixes` under which the checkpoint has the tensor `name`; the last one if none has.
+pub(super) fn prefix_of(tensors: &Tensors, prefixes: &[&'static str], name: &str) -> &'static str {
+    let found = prefixes.iter().find(|prefix| tensors.get(&format!("{prefix}{name}")).is_some());
+    found.or(prefixes.last()).copied().unwrap_or_default()
+}
+
 /// The names of a layer's modules in CLIP and SigLIP: `block.{i}.{part}` is these, one after the other.
 pub(super) fn layer_modules(module: &str) -> Vec<String> {
     let (block, part) = module.rsplit_once('.').expect("parts of blocks have a block");

@@ -1,10 +1,16 @@
 //! Checkpoint families: from a library's configuration and tensor names to ocelli's.
 
+mod classes;
 mod hf;
 mod hf_clip;
+mod hf_dino;
 mod hf_preprocess;
 mod hf_siglip;
+mod hf_vit;
 mod open_clip;
+mod simple_vit;
+mod timm;
+mod timm_vit;
 pub mod tokenizer;
 
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, read_json};
@@ -142,6 +148,10 @@ pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) ->
         Some("siglip" | "siglip_vision_model" | "siglip_text_model" | "siglip2_text_model") => {
             hf_siglip::recognise
         }
+        Some("vit" | "vit_mae") => hf_vit::recognise,
+        Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => hf_dino::recognise,
+        None if json["library"] == "vit-pytorch" => simple_vit::recognise,
+        None if json.get("architecture").is_some() => timm_vit::recognise,
         Some(other) => {
             return Err(Error::field(
                 &path,
@@ -149,13 +159,16 @@ pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) ->
                 format!("is {other:?}; supported: {}", FAMILIES.join(", ")),
             ));
         }
-        None => return Err(Error::field(&path, "model_type", "is missing")),
+        None => {
+            let problem = "is missing, and so is the \"architecture\" of a timm checkpoint";
+            return Err(Error::field(&path, "model_type", problem));
+        }
     };
     recognise(checkpoint, &path, &json, tensors, wishes)
 }
 
 /// Every `model_type` that is supported.
-const FAMILIES: [&str; 7] = [
+const FAMILIES: [&str; 12] = [
     "clip",
     "clip_vision_model",
     "clip_text_model",
@@ -163,6 +176,11 @@ const FAMILIES: [&str; 7] = [
     "siglip_vision_model",
     "siglip_text_model",
     "siglip2_text_model",
+    "vit",
+    "vit_mae",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
 ];
 
 /// Names, sizes and hashes of the files that decide what a model computes, and the id made of them.
