@@ -276,7 +276,7 @@ fn preprocess(section: &Section<'_>, height: u32, width: u32) -> Result<Preproce
         alpha: Alpha::Drop as u32,
         shortest,
         mean: triple("mean", [0.481_454_66, 0.457_827_5, 0.408_210_73])?,
-        std: triple("std", [0.268_629_54, 0.261_302_58, 0.275_777_11])?,
+        std: triple("std", [0.268_629_54, 0.261_302_6, 0.275_777_1])?,
         reserved: [0; 8],
     })
 }
