@@ -56,6 +56,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) pooled: &'a mut [f32],
     /// One embedding per image.
     pub(crate) embeddings: &'a mut [f32],
+    /// The mean embedding of an image's tiles.
+    pub(crate) mean: &'a mut [f32],
     /// One logit per class.
     pub(crate) logits: &'a mut [f32],
     /// The left operand of the next GEMM.
@@ -91,6 +93,7 @@ impl Dimensions {
         plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
         plan.add("pooled", self.largest(|s| s.images * s.width) * F32);
         plan.add("embeddings", images * self.embed_dim * F32);
+        plan.add("mean of tiles", vision.map_or(0, |_| self.embed_dim * F32));
         plan.add("class logits", self.classes * F32);
         let rows = self.operands.iter().map(|(rows, format, k)| format.bytes(*rows, *k)).max();
         plan.add("rows: left operand of a GEMM", rows.unwrap_or(0));
@@ -117,6 +120,7 @@ impl Dimensions {
             work: carver.take(),
             pooled: carver.take(),
             embeddings: carver.take(),
+            mean: carver.take(),
             logits: carver.take(),
             rows: RowBuffer::new(carver.take(), carver.take()),
             scratch: ThreadScratch::new(carver.take(), carver.take(), carver.take()),

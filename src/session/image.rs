@@ -4,7 +4,7 @@ use super::buffers::Buffers;
 use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::{Bank, Pooling, feature};
-use crate::preprocess::PixelView;
+use crate::preprocess::{FrameSpec, PixelView};
 use crate::profile::Op;
 use crate::score::{Scored, normalize, score};
 use crate::vit::position::{self, rope::Rotations};
@@ -141,6 +141,14 @@ impl Session<'_> {
     pub fn image_size(&self) -> Result<(u32, u32)> {
         let vision = self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
         Ok((vision.frame.height, vision.frame.width))
+    }
+
+    /// How a picture becomes the frame that the model sees.
+    ///
+    /// # Errors
+    /// No image tower.
+    pub fn frame_spec(&self) -> Result<&FrameSpec> {
+        self.dimensions.vision.as_ref().map(|vision| &vision.frame).ok_or_else(no_vision)
     }
 
     /// Writes the vectors of `layer` for the first `images` frames of the session to `out`, [images, vectors,

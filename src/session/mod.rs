@@ -1,5 +1,6 @@
 //! A model ready to run: kernels chosen, threads started, all memory taken.
 
+mod any_res;
 mod buffers;
 mod classes;
 mod dimensions;
