@@ -187,7 +187,8 @@ impl LabelArgs {
         let templates = templates(&self.template)?;
         if !model.file().has_text() && model.file().labels().next().is_some() {
             return Err(args.blame(Error::Message(
-                "this model has classes of its own and no text tower: leave the labels out to use them".into(),
+                "this model has classes of its own and no text tower: leave the labels out to use them"
+                    .into(),
             )));
         }
         let tokenizer = TextTokenizer::new(model.file()).map_err(|error| args.blame(error))?;
@@ -261,11 +262,7 @@ pub(crate) enum Resize {
 }
 
 /// Preprocesses `view` into the session's first frame.
-pub(crate) fn preprocess(
-    session: &mut Session<'_>,
-    resize: Resize,
-    view: &PixelView<'_>,
-) -> Result<()> {
+pub(crate) fn preprocess(session: &mut Session<'_>, resize: Resize, view: &PixelView<'_>) -> Result<()> {
     match resize {
         Resize::Exact => session.preprocess(core::slice::from_ref(view)),
         Resize::Fast => {
