@@ -85,8 +85,12 @@ fn open_clips_token_ids_are_its_own() {
 #[test]
 fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
     let directory = tempfile::tempdir().unwrap();
-    for (fixture, pieces, pad) in [("siglip-hf", "spiece.model", 1), ("siglip2-fixres", "tokenizer.model", 0)]
-    {
+    for (fixture, pieces, pad) in [
+        ("siglip-hf", "spiece.model", 1),
+        ("siglip2-fixres", "tokenizer.model", 0),
+        // Lower-cased.
+        ("siglip2-naflex", "tokenizer.model", 0),
+    ] {
         let path = common::packed(directory.path(), fixture, Precision::Fp16);
         check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad), 2);
 
