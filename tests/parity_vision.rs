@@ -202,7 +202,7 @@ fn check_pairs(
 #[test]
 fn frames_are_those_of_the_library() {
     let directory = tempfile::tempdir().unwrap();
-    for fixture in common::VISION.into_iter().chain(["siglip2-naflex"]) {
+    for fixture in common::PAIRS.into_iter().chain(["siglip2-naflex"]).chain(common::VISION) {
         let model = Model::open(packed(directory.path(), fixture, Precision::Fp32)).unwrap();
         let mut session = Session::new(&model, &Options { threads: 2, ..Options::default() }).unwrap();
         let config = model.file().config();
