@@ -4,7 +4,7 @@
 use core::arch::aarch64::{int8x16_t, int32x4_t};
 use core::arch::asm;
 
-/// `acc[i] += Σⱼ b[4i + j] · a[4·LANE + j]`, j < 4.
+/// `acc[i] += Σⱼ b[4i + j] · a[4·LANE + j]`, j < 4. Not `pure`, so it stays between the fences it is written between.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn sdot_lane<const LANE: i32>(mut acc: int32x4_t, b: int8x16_t, a: int8x16_t) -> int32x4_t {
@@ -16,7 +16,7 @@ pub(super) fn sdot_lane<const LANE: i32>(mut acc: int32x4_t, b: int8x16_t, a: in
             b = in(vreg) b,
             a = in(vreg) a,
             lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags),
+            options(nomem, nostack, preserves_flags),
         );
     }
     acc

@@ -1,6 +1,6 @@
 //! Panels of f32 or f16.
 
-use super::{GemmScratch, KC_FLOAT, MAX_PANELS, SUMS, Target, groups, row_blocks};
+use super::{GemmScratch, KC_BYTES, KC_FLOAT, MAX_PANELS, SUMS, Target, groups, row_blocks};
 use crate::activations::{Rows, float_stride};
 use crate::layout::{NR, padded_k};
 use crate::table::{Kernels, TileFloat};
@@ -23,7 +23,7 @@ impl Kernels {
         for panels in groups(panels, tile.panels()) {
             for block in row_blocks(rows.rows, tile.tile_rows) {
                 start_sums(sums, panels.clone(), target);
-                for span in k_blocks(k) {
+                for span in k_blocks(k, KC_BYTES / (NR * size_of::<T>())) {
                     let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
                     multiply(tile, rows, &block, &span, &b[..panels.len()], sums);
                 }
@@ -47,7 +47,7 @@ impl Kernels {
         for panels in groups(panels, tile.panels()) {
             for block in row_blocks(rows.rows, tile.tile_rows) {
                 start_sums(sums, panels.clone(), target);
-                for span in k_blocks(k) {
+                for span in k_blocks(k, KC_FLOAT) {
                     let b: [&[f16]; MAX_PANELS] = pieces(weights, &panels, k, &span);
                     let to = [&mut first[..b[0].len()], &mut second[..b[1].len()]];
                     for (from, to) in b.into_iter().zip(to).take(panels.len()) {
@@ -107,7 +107,7 @@ fn multiply<T: Pod>(
     }
 }
 
-/// `k` in blocks of `KC_FLOAT`.
-fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..k).step_by(KC_FLOAT).map(move |first| first..k.min(first + KC_FLOAT))
+/// `k` in blocks of `step`.
+fn k_blocks(k: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..k).step_by(step).map(move |first| first..k.min(first + step))
 }

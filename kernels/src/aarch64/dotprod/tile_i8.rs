@@ -3,43 +3,66 @@
 
 use super::super::asm::sdot_lane;
 use crate::activations::{I8Format, TILE_ROWS};
-use crate::layout::{K_GROUP, NR};
+use crate::layout::{K_ALIGN, K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
+use core::sync::atomic::{Ordering, compiler_fence};
 
-pub(in super::super) const TILE_I8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_dotprod", format: I8Format::S8K4, run: tile_i8, quad: None, prepare: None };
+pub(in super::super) const TILE_I8: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_dotprod",
+    format: I8Format::S8K4,
+    run: tile_i8,
+    quad: None,
+    prepare: None,
+};
 
 /// # Safety
 /// As [`TileI8::run`] says; the CPU has dotprod.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     let mut acc = [[vdupq_n_s32(0); NR / 4]; TILE_ROWS];
-    for step in 0..k / (2 * K_GROUP) {
-        // SAFETY: `k` is a multiple of 16, so two groups of the tile and of the panel start here.
-        unsafe {
-            let a = a.add(step * 2 * K_GROUP * TILE_ROWS).cast::<i8>();
-            let b = b.add(step * 2 * K_GROUP * NR);
-            let a: [int8x16_t; 3] = core::array::from_fn(|j| vld1q_s8(a.add(16 * j)));
-            let first: [int8x16_t; 4] = core::array::from_fn(|j| vld1q_s8(b.add(16 * j)));
-            add_row::<0>(&mut acc[0], &first, a[0]);
-            add_row::<1>(&mut acc[1], &first, a[0]);
-            add_row::<2>(&mut acc[2], &first, a[0]);
-            add_row::<3>(&mut acc[3], &first, a[0]);
-            add_row::<0>(&mut acc[4], &first, a[1]);
-            add_row::<1>(&mut acc[5], &first, a[1]);
-            let second: [int8x16_t; 4] = core::array::from_fn(|j| vld1q_s8(b.add(64 + 16 * j)));
-            add_row::<2>(&mut acc[0], &second, a[1]);
-            add_row::<3>(&mut acc[1], &second, a[1]);
-            add_row::<0>(&mut acc[2], &second, a[2]);
-            add_row::<1>(&mut acc[3], &second, a[2]);
-            add_row::<2>(&mut acc[4], &second, a[2]);
-            add_row::<3>(&mut acc[5], &second, a[2]);
+    for step in 0..k / K_ALIGN {
+        for half in 0..2 {
+            let step = 2 * step + half;
+            // SAFETY: `k` is a multiple of 16, so two groups of the tile and of the panel start here.
+            unsafe {
+                add_groups(&mut acc, a.add(step * 2 * K_GROUP * TILE_ROWS), b.add(step * 2 * K_GROUP * NR))
+            }
         }
     }
     for (acc, out) in acc.as_flattened().iter().zip(out.as_chunks_mut::<4>().0) {
         // SAFETY: four elements to write.
         unsafe { vst1q_s32(out.as_mut_ptr(), *acc) }
+    }
+}
+
+/// Adds the products of two groups of four `k`.
+///
+/// # Safety
+/// `a` and `b` hold two groups of the tile and of the panel.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn add_groups(acc: &mut [[int32x4_t; NR / 4]; TILE_ROWS], a: *const u8, b: *const i8) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        // Loaded no earlier: the sums and `a` leave five registers.
+        compiler_fence(Ordering::SeqCst);
+        let a: [int8x16_t; 3] = core::array::from_fn(|j| vld1q_s8(a.cast::<i8>().add(16 * j)));
+        let first: [int8x16_t; 4] = core::array::from_fn(|j| vld1q_s8(b.add(16 * j)));
+        add_row::<0>(&mut acc[0], &first, a[0]);
+        add_row::<1>(&mut acc[1], &first, a[0]);
+        add_row::<2>(&mut acc[2], &first, a[0]);
+        add_row::<3>(&mut acc[3], &first, a[0]);
+        add_row::<0>(&mut acc[4], &first, a[1]);
+        add_row::<1>(&mut acc[5], &first, a[1]);
+        compiler_fence(Ordering::SeqCst);
+        let second: [int8x16_t; 4] = core::array::from_fn(|j| vld1q_s8(b.add(64 + 16 * j)));
+        add_row::<2>(&mut acc[0], &second, a[1]);
+        add_row::<3>(&mut acc[1], &second, a[1]);
+        add_row::<0>(&mut acc[2], &second, a[2]);
+        add_row::<1>(&mut acc[3], &second, a[2]);
+        add_row::<2>(&mut acc[4], &second, a[2]);
+        add_row::<3>(&mut acc[5], &second, a[2]);
     }
 }
 

@@ -10,7 +10,7 @@ const ROWS: usize = 8;
 /// Steps along `k` whose activations of one row fill a register.
 const LANES: usize = 8;
 /// Products that are summed in half precision.
-const BLOCK: usize = 64;
+const BLOCK: usize = 128;
 
 pub(in super::super) const TILE_F16: TileFloat<f16> =
     TileFloat { name: "f16_gemm_8x16_fp16", tile_rows: ROWS, run: tile_f16, pair: None };
@@ -22,18 +22,18 @@ type Acc = [[float16x8_t; NR / 8]; ROWS];
 #[target_feature(enable = "neon,fp16")]
 unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f16, c: *mut f32, ldc: usize) {
     // SAFETY: `a` has `rows` rows, and the last one stands in for those past it.
-    let mut a: [*const u16; ROWS] =
-        core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
-    let mut b = b.cast::<u16>();
-    let mut left = k;
-    while left > 0 {
-        let steps = left.min(BLOCK);
-        left -= steps;
+    let a: [*const u16; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) }.cast());
+    let b = b.cast::<u16>();
+    let mut start = 0;
+    while start < k {
+        let end = k.min(start + BLOCK);
         let mut acc: Acc = [[vreinterpretq_f16_u16(vdupq_n_u16(0)); NR / 8]; ROWS];
-        for _ in 0..steps / LANES {
+        let whole = start + (end - start) / LANES * LANES;
+        for at in (start..whole).step_by(LANES) {
             // SAFETY: rows and panel hold LANES more steps.
             unsafe {
-                let values = a.map(|a| load(a));
+                let values = a.map(|a| load(a.add(at)));
+                let b = b.add(at * NR);
                 add_step::<0>(&mut acc, &values, b);
                 add_step::<1>(&mut acc, &values, b.add(NR));
                 add_step::<2>(&mut acc, &values, b.add(2 * NR));
@@ -42,15 +42,13 @@ unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f
                 add_step::<5>(&mut acc, &values, b.add(5 * NR));
                 add_step::<6>(&mut acc, &values, b.add(6 * NR));
                 add_step::<7>(&mut acc, &values, b.add(7 * NR));
-                (a, b) = (a.map(|a| a.add(LANES)), b.add(LANES * NR));
             }
         }
-        for _ in steps / LANES * LANES..steps {
+        for at in whole..end {
             // SAFETY: rows and panel hold another step.
             unsafe {
-                let values = a.map(|a| vreinterpretq_f16_u16(vdupq_n_u16(*a)));
-                add_step::<0>(&mut acc, &values, b);
-                (a, b) = (a.map(|a| a.add(1)), b.add(NR));
+                let values = a.map(|a| vreinterpretq_f16_u16(vdupq_n_u16(*a.add(at))));
+                add_step::<0>(&mut acc, &values, b.add(at * NR));
             }
         }
         for (row, acc) in acc.iter().enumerate() {
@@ -64,6 +62,7 @@ unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f
                 }
             }
         }
+        start = end;
     }
 }
 

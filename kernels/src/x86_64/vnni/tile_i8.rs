@@ -5,8 +5,13 @@ use crate::layout::{K_ALIGN, K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 use core::arch::x86_64::*;
 
-pub(crate) const TILE_I8_AVX: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_avxvnni_dpbusd", format: I8Format::U8K4, run: tile_avx, quad: None, prepare: None };
+pub(crate) const TILE_I8_AVX: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_avxvnni_dpbusd",
+    format: I8Format::U8K4,
+    run: tile_avx,
+    quad: None,
+    prepare: None,
+};
 
 pub(crate) const TILE_I8_AVX512: TileI8 = TileI8 {
     name: "i8_gemm_12x32c4_avx512vnni_dpbusd",
