@@ -92,6 +92,31 @@ impl<T> TileFloat<T> {
     }
 }
 
+impl<T> TileFloat<T> {
+    /// The same for all of `panels`, `panel_len` elements each.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    pub(crate) fn multiply_all(
+        &self,
+        k: usize,
+        a: &[T],
+        lda: usize,
+        rows: usize,
+        panels: &[T],
+        panel_len: usize,
+        c: &mut [f32],
+        ldc: usize,
+    ) {
+        let step = self.panels();
+        for (i, panels) in panels.chunks(step * panel_len).enumerate() {
+            let c = &mut c[i * step * NR..];
+            match panels.split_at(panel_len) {
+                (only, []) => self.multiply(k, a, lda, rows, &[only], c, ldc),
+                (first, second) => self.multiply(k, a, lda, rows, &[first, second], c, ldc),
+            }
+        }
+    }
+}
+
 /// The most rows that a float micro-kernel computes at once.
 pub(crate) const MAX_TILE_ROWS: usize = 12;
 

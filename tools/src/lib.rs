@@ -5,6 +5,7 @@ mod error;
 pub mod families;
 pub mod inspect;
 pub mod quant;
+mod read;
 pub mod source;
 pub mod verify;
 pub mod write;

@@ -69,6 +69,9 @@ impl Kernels {
                 let first = first + TILE_ROWS * i.min(tiles - 1);
                 rows.tile_codes(tile.format, first, span.clone())
             });
+            if span.end == k {
+                target.prefetch(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
+            }
             // The first span's sums need no start, so the micro-kernel writes them where they wait.
             if span.start == 0 {
                 multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], sums);

@@ -3,7 +3,7 @@
 
 use super::super::asm::smmla;
 use crate::activations::{I8Format, TILE_ROWS};
-use crate::layout::{K_GROUP, NR};
+use crate::layout::{K_ALIGN, K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -45,11 +45,12 @@ unsafe fn join_groups(k: usize, b: *const i8, joined: *mut i8) {
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     let mut acc: Acc = [[vdupq_n_s32(0); TILE_ROWS / 2]; NR / 2];
-    for step in 0..k / (2 * STEP) {
-        for half in 0..2 {
-            let step = 2 * step + half;
-            // SAFETY: `k` is a multiple of 16, so a group of eight of the tile and of the panel start here.
-            unsafe { add_group(&mut acc, a.add(step * STEP * TILE_ROWS), b.add(step * STEP * NR)) }
+    for step in 0..k / K_ALIGN {
+        // SAFETY: `k` is a multiple of 16, so two groups of eight of the tile and of the panel start here.
+        unsafe {
+            let (a, b) = (a.add(step * K_ALIGN * TILE_ROWS), b.add(step * K_ALIGN * NR));
+            add_group(&mut acc, a, b);
+            add_group(&mut acc, a.add(STEP * TILE_ROWS), b.add(STEP * NR));
         }
     }
     for (i, out) in out.as_chunks_mut::<{ 2 * NR }>().0.iter_mut().enumerate() {
