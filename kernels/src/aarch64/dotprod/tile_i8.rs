@@ -15,29 +15,14 @@ pub(in super::super) const TILE_I8: TileI8 = TileI8 {
 };
 
 /// Adds the products of one row's four codes, lane `$a`, with the group's 16 channels in v0 to v3.
+#[rustfmt::skip]
 macro_rules! row {
     ($a:literal: $c0:literal $c1:literal $c2:literal $c3:literal) => {
         concat!(
-            "sdot v",
-            $c0,
-            ".4s, v0.16b, ",
-            $a,
-            "\n",
-            "sdot v",
-            $c1,
-            ".4s, v1.16b, ",
-            $a,
-            "\n",
-            "sdot v",
-            $c2,
-            ".4s, v2.16b, ",
-            $a,
-            "\n",
-            "sdot v",
-            $c3,
-            ".4s, v3.16b, ",
-            $a,
-            "\n",
+            "sdot v", $c0, ".4s, v0.16b, ", $a, "\n",
+            "sdot v", $c1, ".4s, v1.16b, ", $a, "\n",
+            "sdot v", $c2, ".4s, v2.16b, ", $a, "\n",
+            "sdot v", $c3, ".4s, v3.16b, ", $a, "\n",
         )
     };
 }
