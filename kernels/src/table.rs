@@ -25,6 +25,12 @@ pub(crate) type AccI8 = [i32; TILE_ROWS * NR];
 /// One dequantized tile, `TILE_ROWS` × `NR`, row-major.
 pub(crate) type TileOut = [f32; TILE_ROWS * NR];
 
+/// Two tiles by two panels; see [`TileI8::quad`].
+pub(crate) type QuadI8 = unsafe fn(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]);
+/// A tile by two panels; see [`TileFloat::pair`].
+pub(crate) type PairFloat<T> =
+    unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: [*const T; 2], c: *mut f32, ldc: usize);
+
 /// An int8 micro-kernel: `acc[r][c] = Σₖ a[r][k] · b[c][k]`, exact.
 #[derive(Clone, Copy)]
 pub(crate) struct TileI8 {
@@ -35,7 +41,7 @@ pub(crate) struct TileI8 {
     /// the panel hold `k` steps; the pointers need no alignment beyond their element's.
     pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
     /// Two tiles by two panels at once, for a CPU whose registers hold that many sums: tile by tile, panel by panel.
-    pub(crate) quad: Option<unsafe fn(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4])>,
+    pub(crate) quad: Option<QuadI8>,
     /// (`k`, panel, `prepared`): what `run` reads in place of a panel, made once for all tiles. At most `2·k·NR` bytes.
     pub(crate) prepare: Option<unsafe fn(k: usize, b: *const i8, prepared: *mut i8)>,
 }
@@ -48,13 +54,11 @@ pub(crate) struct TileFloat<T> {
     pub(crate) tile_rows: usize,
     /// (`k`, `a`, `lda`, `rows`, `b`, `c`, `ldc`). `1 <= rows <= tile_rows`, `a` has `rows` rows of `k` elements,
     /// `lda` apart; `b` has `k` rows of `NR`; `c` has `tile_rows` rows of `NR`, `ldc` apart, all of which may be
-    /// written: those past `rows` with anything.
+    /// written: those past `rows` with anything. f16: `k` is a multiple of `K_ALIGN`.
     pub(crate) run:
         unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: *const T, c: *mut f32, ldc: usize),
     /// The same for two panels at once, `c` having rows of `2·NR`.
-    pub(crate) pair: Option<
-        unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: [*const T; 2], c: *mut f32, ldc: usize),
-    >,
+    pub(crate) pair: Option<PairFloat<T>>,
 }
 
 impl<T> TileFloat<T> {

@@ -24,12 +24,15 @@ pub(in super::super) const TILE_F16: TileFloat<f16> =
 #[target_feature(enable = "neon,fp16")]
 unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f16, c: *mut f32, ldc: usize) {
     let mut twice = [0.0; ROWS * 2 * NR];
+    // SAFETY: `c` has ROWS rows of NR, `ldc` apart.
+    let row = |row| unsafe { core::slice::from_raw_parts_mut(c.add(row * ldc), NR) };
+    for (i, sums) in twice.as_chunks_mut::<{ 2 * NR }>().0.iter_mut().enumerate() {
+        sums[..NR].copy_from_slice(row(i));
+    }
     // SAFETY: as the caller promises; `twice` has ROWS rows of two panels.
     unsafe { pair_f16(k, a, lda, rows, [b, b], twice.as_mut_ptr(), 2 * NR) };
-    for (row, sums) in twice.as_chunks::<{ 2 * NR }>().0.iter().enumerate() {
-        // SAFETY: `c` has ROWS rows of NR, `ldc` apart.
-        let c = unsafe { core::slice::from_raw_parts_mut(c.add(row * ldc), NR) };
-        c.iter_mut().zip(sums).for_each(|(c, sum)| *c += sum);
+    for (i, sums) in twice.as_chunks::<{ 2 * NR }>().0.iter().enumerate() {
+        row(i).copy_from_slice(&sums[..NR]);
     }
 }
 
@@ -55,37 +58,22 @@ macro_rules! steps {
 }
 
 /// Adds 16 sums to `c` at byte `$at` of the row.
+#[rustfmt::skip]
 macro_rules! add_to {
     ($at:literal, $at2:literal: $low:literal $high:literal) => {
         concat!(
-            "ldp q0, q1, [{c}, #",
-            $at,
-            "]\n",
-            "ldp q2, q3, [{c}, #",
-            $at2,
-            "]\n",
-            "fcvtl v4.4s, v",
-            $low,
-            ".4h\n",
-            "fcvtl2 v5.4s, v",
-            $low,
-            ".8h\n",
-            "fcvtl v6.4s, v",
-            $high,
-            ".4h\n",
-            "fcvtl2 v7.4s, v",
-            $high,
-            ".8h\n",
+            "ldp q0, q1, [{c}, #", $at, "]\n",
+            "ldp q2, q3, [{c}, #", $at2, "]\n",
+            "fcvtl v4.4s, v", $low, ".4h\n",
+            "fcvtl2 v5.4s, v", $low, ".8h\n",
+            "fcvtl v6.4s, v", $high, ".4h\n",
+            "fcvtl2 v7.4s, v", $high, ".8h\n",
             "fadd v0.4s, v0.4s, v4.4s\n",
             "fadd v1.4s, v1.4s, v5.4s\n",
             "fadd v2.4s, v2.4s, v6.4s\n",
             "fadd v3.4s, v3.4s, v7.4s\n",
-            "stp q0, q1, [{c}, #",
-            $at,
-            "]\n",
-            "stp q2, q3, [{c}, #",
-            $at2,
-            "]\n",
+            "stp q0, q1, [{c}, #", $at, "]\n",
+            "stp q2, q3, [{c}, #", $at2, "]\n",
         )
     };
 }

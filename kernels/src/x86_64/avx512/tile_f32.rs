@@ -50,8 +50,8 @@ unsafe fn tile<const PANELS: usize>(
     // Rows past the end repeat the last one; their sums are never read.
     // SAFETY: `a` has `rows` rows, `lda` apart.
     let a: [*const f32; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) });
-    // SAFETY: all ROWS rows of `c`, `ldc` apart, hold PANELS · NR elements.
     let mut sums: [[__m512; PANELS]; ROWS] = core::array::from_fn(|row| {
+        // SAFETY: all ROWS rows of `c`, `ldc` apart, hold PANELS · NR elements.
         core::array::from_fn(|panel| unsafe { _mm512_loadu_ps(c.add(row * ldc + panel * NR)) })
     });
     for step in 0..k {
