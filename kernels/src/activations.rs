@@ -20,8 +20,7 @@ pub enum I8Format {
     S8K4,
     /// i8 in groups of eight: SMMLA reads two rows as one register.
     S8K8,
-    /// code + 128 as u8 in groups of four: `vpmaddubsw` and `vpdpbusd`, whose left operand is unsigned. The kernel's
-    /// sums are 128 × (sum of the weights) too large.
+    /// code + 128 as u8 in groups of four: `vpmaddubsw` and `vpdpbusd`, whose left operand is unsigned.
     U8K4,
     /// i16 in groups of four: `vpmaddwd`.
     S16K4,
@@ -41,14 +40,6 @@ impl I8Format {
         match self {
             I8Format::S16K4 => 2,
             _ => 1,
-        }
-    }
-
-    /// What was added to each code.
-    pub const fn offset(self) -> i32 {
-        match self {
-            I8Format::U8K4 => 128,
-            _ => 0,
         }
     }
 }

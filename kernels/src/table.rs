@@ -37,6 +37,8 @@ pub(crate) struct TileI8 {
     pub(crate) name: &'static str,
     /// What it reads on the left.
     pub(crate) format: I8Format,
+    /// What its sums contain of the sum of the weights: `128` if `vpdpbusd` read codes made unsigned, else 0.
+    pub(crate) excess: i32,
     /// (`k`, tile of activations, panel of weights, sums). `k` is a multiple of `K_ALIGN`, at most `KC_I8`; the tile and
     /// the panel hold `k` steps; the pointers need no alignment beyond their element's.
     pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
@@ -124,9 +126,9 @@ impl<T> TileFloat<T> {
 /// The most rows that a float micro-kernel computes at once.
 pub(crate) const MAX_TILE_ROWS: usize = 12;
 
-/// What dequantization multiplies and adds: `y[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`.
+/// What dequantization multiplies and adds: `y[r][c] = (acc[r][c] − excess · sums[c]) · rows[r] · cols[c] + bias[c]`.
 pub(crate) struct Dequant<'a> {
-    pub(crate) offset: i32,
+    pub(crate) excess: i32,
     pub(crate) sums: &'a [i32; NR],
     pub(crate) row_scales: &'a [f32; TILE_ROWS],
     pub(crate) col_scales: &'a [f32; NR],

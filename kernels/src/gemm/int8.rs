@@ -86,7 +86,7 @@ impl Kernels {
                     }
                     let first = first + i * TILE_ROWS;
                     let by = Dequant {
-                        offset: tile.format.offset(),
+                        excess: tile.excess,
                         sums: weights.panel_sums(panel),
                         row_scales: &rows.tile_scales(first),
                         col_scales: weights.panel_scales(panel),

@@ -4,7 +4,7 @@ use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::NR;
 use crate::table::{AccI8, Dequant};
 
-/// `y[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`, stored or added.
+/// `y[r][c] = (acc[r][c] − excess · sums[c]) · rows[r] · cols[c] + bias[c]`, stored or added.
 ///
 /// # Safety
 /// As [`DequantTile`](crate::table::DequantTile) says.
@@ -20,7 +20,7 @@ pub(crate) unsafe fn dequant(
         // SAFETY: `out` has `rows` rows of NR, `stride` apart.
         let out = unsafe { core::slice::from_raw_parts_mut(out.add(r * stride), NR) };
         for (c, out) in out.iter_mut().enumerate() {
-            let sum = acc[r * NR + c].wrapping_sub(by.offset.wrapping_mul(by.sums[c]));
+            let sum = acc[r * NR + c].wrapping_sub(by.excess.wrapping_mul(by.sums[c]));
             let y = sum as f32 * (by.row_scales[r] * by.col_scales[c]) + by.bias[c];
             *out = if add { *out + y } else { y };
         }

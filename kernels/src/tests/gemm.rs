@@ -264,10 +264,10 @@ fn shares_of_a_gemm_make_the_whole_to_the_bit() {
                 let whole = case.run(&kernels, Epilogue::Add, &before, 1);
                 for parts in [2, 3, 4] {
                     let split = case.run(&kernels, Epilogue::Add, &before, parts);
-                    failures
-                        .check(bytemuck::cast_slice::<_, u8>(&whole) == bytemuck::cast_slice(&split), || {
-                            format!("{} {rows}x{n}x{k} in {parts} parts", kernels.gemm_name(&case.weights()))
-                        });
+                    failures.check(
+                        bytemuck::cast_slice::<_, u8>(&whole) == bytemuck::cast_slice::<_, u8>(&split),
+                        || format!("{} {rows}x{n}x{k} in {parts} parts", kernels.gemm_name(&case.weights())),
+                    );
                 }
             }
         }

@@ -19,7 +19,7 @@ pub(in super::super) unsafe fn dequant(
     out: *mut f32,
     stride: usize,
 ) {
-    debug_assert_eq!(by.offset, 0);
+    debug_assert_eq!(by.excess, 0);
     for j in (0..NR).step_by(4) {
         // SAFETY: scales and bias hold NR elements, and `j + 4 <= NR`.
         let (cols, bias) =

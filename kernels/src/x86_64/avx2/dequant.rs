@@ -6,7 +6,7 @@ use crate::scalar;
 use crate::table::{AccI8, Dequant};
 use core::arch::x86_64::*;
 
-/// `y[r][c] = (acc[r][c] − offset · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
+/// `y[r][c] = (acc[r][c] − excess · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
 ///
 /// # Safety
 /// As [`DequantTile`](crate::table::DequantTile) says; the CPU has AVX2.
@@ -19,7 +19,7 @@ pub(super) unsafe fn dequant(
     out: *mut f32,
     stride: usize,
 ) {
-    let offset = _mm256_set1_epi32(by.offset);
+    let factor = _mm256_set1_epi32(by.excess);
     for at in [0, 8] {
         // SAFETY: `at + 8 <= NR`, the length of each.
         let (sums, cols, bias) = unsafe {
@@ -29,7 +29,7 @@ pub(super) unsafe fn dequant(
                 _mm256_loadu_ps(by.bias.as_ptr().add(at)),
             )
         };
-        let excess = _mm256_mullo_epi32(offset, sums);
+        let excess = _mm256_mullo_epi32(factor, sums);
         for row in 0..rows.min(TILE_ROWS) {
             let scale = _mm256_mul_ps(_mm256_set1_ps(by.row_scales[row]), cols);
             // SAFETY: `row · NR + at + 8 <= TILE_ROWS · NR`, the length of `acc`; `out` has `rows` rows of NR.
