@@ -1,11 +1,11 @@
 //! Texts through a session.
 
-use super::{Session, check_finite, forward};
+use super::{Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::score::normalize;
 use crate::text::{TextBuffers, encode, pooled_token};
-use crate::vit::{Forward, Shape};
+use crate::vit::{Forward, Observer, Shape};
 
 impl Session<'_> {
     /// Embeds the text with the token ids `ids` into `out`, normalised to length 1.
@@ -23,7 +23,19 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).
     pub fn embed_text_raw_into(&mut self, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        self.check_out(1, out)?;
+        self.encode_text(ids, out, None)
+    }
+
+    /// [`embed_text_raw_into`](Self::embed_text_raw_into) with the stages of the text tower shown to `observer`.
+    ///
+    /// # Errors
+    /// As [`embed_text_into`](Self::embed_text_into).
+    pub fn trace_text(&mut self, ids: &[u32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
+        self.encode_text(ids, out, Some(observer))
+    }
+
+    fn encode_text(&mut self, ids: &[u32], out: &mut [f32], observer: Option<Observer<'_>>) -> Result<()> {
+        check_len(self.dimensions.embed_dim, out)?;
         let parts = self.parts();
         let (Some(weights), Some(longest)) = (parts.text, &parts.dimensions.text) else {
             return Err(Error::Message("this session has no text tower".into()));
@@ -33,6 +45,14 @@ impl Session<'_> {
                 "{} tokens; 1 to {} are possible",
                 ids.len(),
                 longest.tokens
+            )));
+        }
+        if parts.config.text.padded != 0 && ids.len() != longest.tokens {
+            // Without a mask the padding is part of the text.
+            let (context, pad) = (longest.tokens, parts.config.text.pad);
+            let count = ids.len();
+            return Err(Error::Message(std::format!(
+                "{count} tokens; this model's texts are always {context}: fill them up with token {pad}"
             )));
         }
         let vocab = parts.config.text.vocab;
@@ -45,7 +65,7 @@ impl Session<'_> {
         let mut forward = forward!(parts);
         let buffers =
             TextBuffers { x: parts.buffers.x, work: parts.buffers.work, pooled: parts.buffers.pooled };
-        encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out);
+        encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out, observer);
         check_finite(out)
     }
 }

@@ -118,8 +118,11 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
     let (planned, origins) = plan(&recognised, &tensors, options.precision)?;
     let ignored = leftovers(&recognised, &tensors, &origins)?;
 
-    refuse_to_overwrite(&options.output, checkpoint.weights.iter().chain(&recognised.files))?;
-    let (mut files, id) = identify(&checkpoint)?;
+    refuse_to_overwrite(
+        &options.output,
+        checkpoint.weights.iter().chain([&recognised.path]).chain(&recognised.files),
+    )?;
+    let (mut files, id) = identify(&recognised.path, &checkpoint)?;
     recognised.config.checkpoint_id = id;
     for path in &recognised.files {
         files.push(hash(path)?.0);

@@ -2,6 +2,7 @@
 
 mod common;
 mod refusals;
+mod wrong_families;
 
 use common::*;
 use half::f16;
