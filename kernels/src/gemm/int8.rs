@@ -95,6 +95,9 @@ impl Kernels {
                     target.finish_i8(first..block.end.min(first + TILE_ROWS), panel, &acc[at], &by);
                 }
             }
+            if span.end == k {
+                target.activate_block(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
+            }
         }
     }
 }

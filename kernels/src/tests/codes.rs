@@ -142,43 +142,43 @@ fn int8_tiles_are_exact() {
 }
 
 #[test]
-fn rows_are_quantized_to_the_bit() {
+fn tiles_are_quantized_to_the_bit() {
     let mut failures = Failures::default();
     let mut rng = Rng::new(2);
     for k in [16, 32, 48, 64, 80, 768] {
-        let ties: Vec<f32> = (0..k).map(|i| (i as f32 - k as f32 / 2.0) * 0.5).collect();
-        let mut random = rng.floats(k, 3.0);
-        random[k / 2] = 3.0;
-        random[k / 3] = -3.0;
-        random[k - 1] = -0.0;
-        let rows = [("ties", ties, 1.0), ("random", random, 127.0 / 3.0), ("zeros", vec![0.0; k], 0.0)];
-        for (what, values, inverse) in rows {
-            let values: Vec<f32> = values.iter().map(|v| v.clamp(-127.0, 127.0)).collect();
-            for format in [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4, I8Format::S16K4] {
-                let bytes = (TILE_ROWS * k - (TILE_ROWS - 1) * format.group()) * format.bytes();
-                let mut right = vec![0xaa; bytes];
-                for (i, value) in values.iter().enumerate() {
-                    let code = (value * inverse).round_ties_even() as i8;
-                    let to = (i / format.group() * TILE_ROWS * format.group() + i % format.group())
-                        * format.bytes();
-                    match format {
-                        I8Format::S8K4 | I8Format::S8K8 => right[to] = code as u8,
-                        I8Format::U8K4 => right[to] = (i32::from(code) + 128) as u8,
-                        I8Format::S16K4 => {
-                            right[to..to + 2].copy_from_slice(&i16::from(code).to_ne_bytes());
-                        }
-                    }
+        for rows in 1..=TILE_ROWS {
+            // Ties, then random values up to the largest code, then zeros.
+            let inverses = [1.0, 127.0 / 3.0, 0.0, 1.0, 127.0 / 3.0, 42.0];
+            let mut x = rng.floats(rows * k, 3.0);
+            for (row, x) in x.chunks_exact_mut(k).enumerate() {
+                match row {
+                    0 => (0..k).for_each(|i| x[i] = ((i as f32 - k as f32 / 2.0) * 0.5).clamp(-127.0, 127.0)),
+                    2 => x.fill(0.0),
+                    _ => (x[k / 2], x[k / 3], x[k - 1]) = (3.0, -3.0, -0.0),
                 }
-                let mut reference = vec![0xaa; bytes];
-                scalar::quantize_row(format, &values, inverse, &mut reference);
-                failures.check(reference == right, || format!("scalar {format:?} k={k} {what}"));
+            }
+            let codes: Vec<i8> =
+                (0..rows * k).map(|at| (x[at] * inverses[at / k]).round_ties_even() as i8).collect();
+            for format in [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4, I8Format::S16K4] {
+                let right = tile_bytes(format, &codes, k);
+                // Codes of missing rows are arbitrary: compared are those of the others.
+                let present = tile_bytes(format, &vec![1; rows * k], k);
+                let missing = tile_bytes(format, &[], k);
+                let same = |out: &[u8]| {
+                    let bytes = out.iter().zip(&right).zip(present.iter().zip(&missing));
+                    let width = format.bytes();
+                    let there: Vec<bool> = bytes.clone().map(|(_, (p, m))| p != m).collect();
+                    let there = |at: usize| there[at / width * width..][..width].iter().any(|&there| there);
+                    out.iter().zip(&right).enumerate().all(|(at, (out, right))| !there(at) || out == right)
+                };
+                let mut reference = vec![0xaa; right.len()];
+                // SAFETY: `x` has `rows` rows of `k`, the tile room for `k` steps.
+                unsafe { scalar::quantize_tile(format, x.as_ptr(), k, rows, &inverses, &mut reference) };
+                failures.check(same(&reference), || format!("scalar {format:?} {rows}x{k}"));
                 for kernels in each_isa() {
-                    let mut out = vec![0xaa; bytes];
-                    kernels.quantize_row(format, &values, inverse, &mut out);
-                    failures.check(out == right, || {
-                        let at = out.iter().zip(&right).position(|(out, right)| out != right);
-                        format!("{} {format:?} k={k} {what}: byte {at:?}", kernels.isa())
-                    });
+                    let mut out = vec![0xaa; right.len()];
+                    kernels.quantize_tile(format, &x, k, &inverses, &mut out);
+                    failures.check(same(&out), || format!("{} {format:?} {rows}x{k}", kernels.isa()));
                 }
             }
         }
