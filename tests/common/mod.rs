@@ -104,10 +104,6 @@ impl Expected {
         tensor.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
     }
 
-    pub(crate) fn has(&self, name: &str) -> bool {
-        SafeTensors::deserialize(&self.bytes).unwrap().tensor(&self.name(name)).is_ok()
-    }
-
     /// The token ids of every text as a model reads them: `padded` (SigLIP), or up to the end token.
     pub(crate) fn texts(&self, padded: bool) -> Vec<Vec<u32>> {
         let length = self.shape("input_ids")[1];

@@ -264,7 +264,7 @@ fn preprocess(section: &Section<'_>, height: u32, width: u32) -> Result<Preproce
         }
     };
     // One number stands for all channels.
-    let triple = |key, default: [f32; 3]| match section.json.get(key) {
+    let triple = |key, default: [f64; 3]| match section.json.get(key) {
         Some(Value::Number(_)) => section.get(key, Value::Null).map(|value| [value; 3]),
         _ => section.get::<[f32; 3]>(key, json!(default)),
     };
@@ -275,8 +275,8 @@ fn preprocess(section: &Section<'_>, height: u32, width: u32) -> Result<Preproce
         crop_rounding: CropRounding::HalfEven as u32,
         alpha: Alpha::Drop as u32,
         shortest,
-        mean: triple("mean", [0.481_454_66, 0.457_827_5, 0.408_210_73])?,
-        std: triple("std", [0.268_629_54, 0.261_302_58, 0.275_777_11])?,
+        mean: triple("mean", [0.48145466, 0.4578275, 0.40821073])?,
+        std: triple("std", [0.26862954, 0.26130258, 0.27577711])?,
         reserved: [0; 8],
     })
 }
