@@ -1,7 +1,7 @@
 //! The session's buffers, sized from the model's dimensions and carved from the arena.
 
 use crate::plan::{Carver, Plan};
-use crate::preprocess::{FrameSpec, ResizePlan, Tables, Window};
+use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables, Window};
 use crate::vit::{RowBuffer, Shape, ThreadScratch};
 use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::layout::padded_k;
@@ -30,7 +30,11 @@ pub(crate) struct Dimensions {
 pub(crate) struct VisionDimensions {
     pub(crate) shape: Shape,
     pub(crate) frame: FrameSpec,
-    pub(crate) resize: ResizePlan,
+    /// How every picture is resized; `None` where it depends on the picture (NaFlex).
+    pub(crate) resize: Option<ResizePlan>,
+    pub(crate) memory: ResizeMemory,
+    /// Room for one frame, in bytes.
+    pub(crate) slot: usize,
     /// Rows and columns of patches.
     pub(crate) grid: (usize, usize),
     /// Elements of each of the two rotary tables.
@@ -57,6 +61,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) pooled: &'a mut [f32],
     /// One embedding per image.
     pub(crate) embeddings: &'a mut [f32],
+    /// The mean embedding of an image's tiles.
+    pub(crate) mean: &'a mut [f32],
     /// One logit per class.
     pub(crate) logits: &'a mut [f32],
     /// The left operand of the next GEMM.
@@ -80,10 +86,10 @@ impl Dimensions {
         let mut plan = Plan::default();
         let images = self.largest(|shape| shape.images);
         let vision = self.vision.as_ref();
-        plan.add("frames: preprocessed pixels", vision.map_or(0, |v| v.shape.images * v.frame.frame_len()));
-        plan.add("resize coefficients", vision.map_or(0, |v| v.resize.coefficients_len() * size_of::<i32>()));
-        plan.add("resize windows", vision.map_or(0, |v| v.resize.windows_len() * size_of::<Window>()));
-        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.resize.scratch_len()));
+        plan.add("frames: preprocessed pixels", vision.map_or(0, |v| v.shape.images * v.slot));
+        plan.add("resize coefficients", vision.map_or(0, |v| v.memory.coefficients * size_of::<i32>()));
+        plan.add("resize windows", vision.map_or(0, |v| v.memory.windows * size_of::<Window>()));
+        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.memory.scratch));
         plan.add("positions", vision.map_or(0, |v| v.shape.tokens * v.shape.width * F32));
         for name in ["rotary cosines", "rotary sines"] {
             plan.add(name, vision.map_or(0, |v| v.rotary * F32));
@@ -92,6 +98,7 @@ impl Dimensions {
         plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
         plan.add("pooled", self.largest(|s| s.images * s.width) * F32);
         plan.add("embeddings", images * self.embed_dim * F32);
+        plan.add("mean of tiles", vision.map_or(0, |_| self.embed_dim * F32));
         plan.add("class logits", self.classes * F32);
         let rows = self.operands.iter().map(|(rows, format, k)| format.bytes(*rows, *k)).max();
         plan.add("rows: left operand of a GEMM", rows.unwrap_or(0));
@@ -118,6 +125,7 @@ impl Dimensions {
             work: carver.take(),
             pooled: carver.take(),
             embeddings: carver.take(),
+            mean: carver.take(),
             logits: carver.take(),
             rows: RowBuffer::new(carver.take(), carver.take()),
             scratch: ThreadScratch::new(carver.take(), carver.take(), carver.take()),

@@ -127,7 +127,13 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
     for path in &recognised.files {
         files.push(hash(path)?.0);
     }
-    let bank = options.labels.as_ref().map(|labels| embed(options, labels)).transpose()?;
+    let bank = match &options.labels {
+        Some(set) if recognised.config.score.classes > 0 => {
+            name_classes(&mut recognised, set)?;
+            None
+        }
+        labels => labels.as_ref().map(|labels| embed(options, labels)).transpose()?,
+    };
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
@@ -169,6 +175,23 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         ignored,
         files,
     })
+}
+
+/// Gives the classes of a supervised classifier the names that were asked for.
+fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
+    let (classes, names) = (recognised.config.score.classes as usize, &set.labels);
+    let unusable = |name: &&String| name.trim().is_empty() || name.contains('\n');
+    let problem = match names.iter().find(unusable) {
+        _ if names.len() != classes => {
+            format!("{} labels were given, but the classifier has {classes} classes", names.len())
+        }
+        Some(name) => format!("the label {name:?} cannot name a class"),
+        None => {
+            recognised.labels = names.clone();
+            return Ok(());
+        }
+    };
+    Err(ocelli::Error::Message(problem).into())
 }
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
