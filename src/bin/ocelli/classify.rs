@@ -1,6 +1,7 @@
 //! `ocelli classify`
 
 use crate::common::{self, Failure, LabelArgs, Labels, ModelArgs, Resize, SizeArgs};
+use ocelli::format::{Config, Scoring};
 use ocelli::preprocess::{PixelView, TileBox, Tiles};
 use ocelli::score::{Scored, normalize, score_logits};
 use ocelli::{Model, Result, Session};
@@ -13,7 +14,8 @@ use std::time::Instant;
 /// Say what photos show: score them against labels.
 ///
 /// Labels come from --labels, --labels-file or --bank (made by `ocelli labels`; needs no text tower), otherwise from
-/// the model: a supervised classifier uses its own classes. Images that cannot be read are reported on stderr, the
+/// the model: a supervised classifier uses its own classes. With a CLIP the scores of all labels add up to 1; with a
+/// SigLIP each is the probability of that label alone, whatever the others are, and all may be small. Images that cannot be read are reported on stderr, the
 /// others are still classified, and the exit code is 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -125,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
     for path in &args.images {
         match classify(args, &mut session, &target, path) {
-            Ok(found) => print(args, &target, path, &found)?,
+            Ok(found) => print(args, model.file().config(), &target, path, &found)?,
             Err(error) => {
                 common::complain(&error);
                 code = ExitCode::FAILURE;
@@ -198,7 +200,13 @@ fn by_tiles(
     Ok(())
 }
 
-fn print(args: &Args, target: &Target<'_>, path: &Path, found: &Found) -> Result<(), Failure> {
+fn print(
+    args: &Args,
+    config: &Config,
+    target: &Target<'_>,
+    path: &Path,
+    found: &Found,
+) -> Result<(), Failure> {
     let Found { scored, tiles, times } = found;
     let top = &scored[..scored.len().min(args.top_k as usize)];
     if args.json {
@@ -228,9 +236,13 @@ fn print(args: &Args, target: &Target<'_>, path: &Path, found: &Found) -> Result
         return common::print_json(&report);
     }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}  ({:.1} ms)", path.display(), times.total)?;
+    // A label that is judged for itself often has far less than a per cent, and still more than the others.
+    let alone = config.score.kind == Scoring::Sigmoid as u32;
+    let (digits, note) = if alone { (4, ", each label for itself") } else { (2, "") };
+    writeln!(out, "{}  ({:.1} ms{note})", path.display(), times.total)?;
     for s in top {
-        writeln!(out, "  {:>6.2} %  {:>7.4}  {}", s.score * 100.0, s.similarity, target.name(s.label))?;
+        let (score, name, wide) = (s.score * 100.0, target.name(s.label), digits + 4);
+        writeln!(out, "  {score:>wide$.digits$} %  {:>7.4}  {name}", s.similarity)?;
     }
     for (TileBox { left, top, width, height }, best) in tiles {
         let (score, name) = (best.score * 100.0, target.name(best.label));

@@ -160,8 +160,8 @@ impl LabelArgs {
         self.labels.is_some() || self.labels_file.is_some() || !self.template.is_empty()
     }
 
-    /// The labels that were asked for, if any were.
-    fn labels(&self) -> Result<Option<Vec<String>>> {
+    /// The labels that were asked for, if any were, to be scored as `scoring` says.
+    fn labels(&self, scoring: Option<Scoring>) -> Result<Option<Vec<String>>> {
         let labels: Vec<String> = match (&self.labels, &self.labels_file) {
             (Some(labels), _) => labels.iter().map(|label| label.trim().to_owned()).collect(),
             (None, Some(path)) => read_labels(path)?,
@@ -171,19 +171,20 @@ impl LabelArgs {
             return Err(Error::Message("--labels is empty; give labels, separated by commas".into()));
         }
         let mut seen = HashSet::new();
-        for label in &labels {
-            if !seen.insert(label) {
-                warn(format_args!(
-                    "label {label:?} is given twice; its probability is split between the two"
-                ));
-            }
+        let effect = match scoring {
+            Some(Scoring::Softmax) => "; its probability is split between the two",
+            _ => "",
+        };
+        for label in labels.iter().filter(|label| !seen.insert(*label)) {
+            warn(format_args!("label {label:?} is given twice{effect}"));
         }
         Ok(Some(labels))
     }
 
     /// Embeds the labels that were asked for, if any were.
     fn embed(&self, args: &ModelArgs, model: &Model) -> Result<Option<OwnedBank>> {
-        let Some(labels) = self.labels()? else { return Ok(None) };
+        let scoring = Scoring::from_stored(model.file().config().score.kind);
+        let Some(labels) = self.labels(scoring)? else { return Ok(None) };
         let templates = templates(&self.template)?;
         if !model.file().has_text() && model.file().labels().next().is_some() {
             return Err(args.blame(Error::Message(

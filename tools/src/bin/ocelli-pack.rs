@@ -22,8 +22,9 @@ struct Cli {
 enum Command {
     /// Convert a checkpoint to a packed file
     ///
-    /// Reads the folder of a Hugging Face CLIP model: config.json, model.safetensors (or shards with their index),
-    /// preprocessor_config.json or processor_config.json, and tokenizer.json (or vocab.json with merges.txt). Whatever
+    /// Reads the folder of a CLIP, SigLIP, ViT, MAE or DINO of transformers (config.json, model.safetensors or shards
+    /// with their index, preprocessor_config.json or processor_config.json, and the tokenizer's files), of an OpenCLIP
+    /// (open_clip_config.json, open_clip_model.safetensors) or of a timm ViT or EVA; docs/models.md lists them. Whatever
     /// is missing, unknown or not supported is named and nothing is written; an interrupted conversion leaves an
     /// older output as it was.
     Convert {
