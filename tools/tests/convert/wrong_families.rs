@@ -190,3 +190,27 @@ fn wrong_siglip2_checkpoints() {
         ],
     );
 }
+
+#[test]
+fn wrong_naflex_checkpoints() {
+    check(NAFLEX, &SIGLIP_CASES[..15]);
+    check(
+        NAFLEX,
+        &[
+            (|c| without_tokenizer(c), &["tokenizer.model", "--tokenizer"]),
+            (
+                |c| transpose(c, "vision_model.embeddings.patch_embedding.weight"),
+                &["patch_embedding.weight", "[768, 48]", "[48, 768]"],
+            ),
+            (
+                |c| remove(c, "preprocessor_config.json", "/max_num_patches"),
+                &["preprocessor_config.json", "max_num_patches", "is missing"],
+            ),
+            (
+                |c| set(c, "preprocessor_config.json", "/patch_size", json!(14)),
+                &["preprocessor_config.json", "patch_size"],
+            ),
+            (|c| set(c, CONFIG, "/vision_config/num_patches", json!(15)), &["num_patches"]),
+        ],
+    );
+}
