@@ -7,27 +7,27 @@ use ocelli_tools::Precision;
 use serde_json::{Value, json};
 use std::fs;
 
-fn set(copy: &Copy, file: &str, pointer: &str, value: Value) {
+pub(crate) fn set(copy: &Copy, file: &str, pointer: &str, value: Value) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     copy.edit_json(file, |json| json.pointer_mut(parent).unwrap()[key] = value);
 }
 
-fn remove(copy: &Copy, file: &str, pointer: &str) {
+pub(crate) fn remove(copy: &Copy, file: &str, pointer: &str) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     copy.edit_json(file, |json| {
         json.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
     });
 }
 
-fn transpose(copy: &mut Copy, name: &str) {
+pub(crate) fn transpose(copy: &mut Copy, name: &str) {
     copy.tensors.get_mut(name).unwrap_or_else(|| panic!("no {name}")).shape.reverse();
 }
 
-fn drop_tensor(copy: &mut Copy, name: &str) {
+pub(crate) fn drop_tensor(copy: &mut Copy, name: &str) {
     copy.tensors.remove(name).unwrap_or_else(|| panic!("no {name}"));
 }
 
-fn check(name: &str, cases: &[Refusal]) {
+pub(crate) fn check(name: &str, cases: &[Refusal]) {
     // What is refused below must not be refused anyway.
     let copy = Copy::of(name);
     copy.save();
