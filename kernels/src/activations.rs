@@ -181,6 +181,11 @@ impl<'a> Rows<'a> {
         self.rows
     }
 
+    /// The rows where they are f32: [rows, padded k].
+    pub fn as_f32(&self) -> Option<&'a [f32]> {
+        (self.format == RowFormat::F32).then(|| bytemuck::cast_slice(self.bytes))
+    }
+
     /// The tile that starts at row `first`: its int8 codes, and its scales, the missing ones zero.
     pub(crate) fn tile_i8(&self, format: I8Format, first: usize) -> (&'a [u8], [f32; TILE_ROWS]) {
         let width = padded_k(self.k) * format.bytes();

@@ -7,7 +7,7 @@ use crate::format::Bank;
 use crate::preprocess::PixelView;
 use crate::profile::Op;
 use crate::score::{Scored, normalize, score};
-use crate::vit::{EncoderBuffers, Forward, ImageInput, Observer, Shape, encode};
+use crate::vit::{EncoderBuffers, Forward, ImageInput, Observer, Shape, Tap, encode};
 
 impl Session<'_> {
     /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
@@ -105,7 +105,15 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into).
     pub fn encode_frames(&mut self, images: usize, out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Frames(images), out, None)
+        self.encode(Source::Frames(images), out, None, None)
+    }
+
+    /// The same, with what every f32 GEMM reads shown to `tap`.
+    ///
+    /// # Errors
+    /// As [`embed_batch_into`](Self::embed_batch_into).
+    pub fn tap_frames(&mut self, images: usize, out: &mut [f32], tap: Tap<'_>) -> Result<()> {
+        self.encode(Source::Frames(images), out, None, Some(tap))
     }
 
     /// Embeds already normalised pixels, [images, 3, height, width] (red first), into `out`, not normalised.
@@ -113,7 +121,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into); or `pixels` is no whole number of images.
     pub fn embed_pixels_into(&mut self, pixels: &[f32], out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Planar(pixels), out, None)
+        self.encode(Source::Planar(pixels), out, None, None)
     }
 
     /// [`embed_pixels_into`](Self::embed_pixels_into) with every stage shown to `observer`. The last block then
@@ -122,7 +130,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_pixels_into`](Self::embed_pixels_into).
     pub fn trace_pixels(&mut self, pixels: &[f32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
-        self.encode(Source::Planar(pixels), out, Some(observer))
+        self.encode(Source::Planar(pixels), out, Some(observer), None)
     }
 
     /// Embeds `image`, scores it against every label of `bank`, and writes the results, best first, to `out` (one
@@ -142,13 +150,19 @@ impl Session<'_> {
         let mut parts = self.parts();
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
         let embedding = &mut embeddings[..parts.dimensions.embed_dim];
-        encode_images(parts, Source::Frames(1), embedding, None)?;
+        encode_images(parts, Source::Frames(1), embedding, None, None)?;
         normalize(embedding);
         score(&config.score, embedding, bank, out);
         Ok(())
     }
 
-    fn encode(&mut self, source: Source<'_>, out: &mut [f32], observer: Option<Observer<'_>>) -> Result<()> {
+    fn encode(
+        &mut self,
+        source: Source<'_>,
+        out: &mut [f32],
+        observer: Option<Observer<'_>>,
+        tap: Option<Tap<'_>>,
+    ) -> Result<()> {
         let images = match (&source, &self.dimensions.vision) {
             (Source::Frames(images), _) => *images,
             (_, None) => return Err(no_vision()),
@@ -165,7 +179,7 @@ impl Session<'_> {
         };
         self.check_batch(images)?;
         self.check_out(images, out)?;
-        encode_images(self.parts(), source, out, observer)
+        encode_images(self.parts(), source, out, observer, tap)
     }
 
     fn check_batch(&self, images: usize) -> Result<()> {
@@ -206,6 +220,7 @@ fn encode_images(
     source: Source<'_>,
     out: &mut [f32],
     observer: Option<Observer<'_>>,
+    tap: Option<Tap<'_>>,
 ) -> Result<()> {
     let (Some(weights), Some(vision)) = (parts.vision, &parts.dimensions.vision) else {
         return Err(no_vision());
@@ -221,7 +236,7 @@ fn encode_images(
         Source::Planar(pixels) => ImageInput::Planar { pixels, height, width, patch },
     };
     let shape = Shape { images: input.images(), ..vision.shape };
-    let mut forward = forward!(parts);
+    let mut forward = forward!(parts, tap);
     let Buffers { x, work, pooled, positions, .. } = parts.buffers;
     let buffers = EncoderBuffers { x, work, pooled, out: &mut *out };
     encode(&mut forward, weights, &shape, &input, positions, buffers, observer);

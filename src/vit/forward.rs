@@ -1,6 +1,7 @@
 //! What every step of a forward pass is made of: *produce* rows for the next GEMM, *multiply* them by its weights,
 //! *attend*. Each divides its work among the team statically, so one thread and many give the same bits.
 
+use super::Tap;
 use crate::model::Linear;
 use crate::plan::Team;
 use crate::profile::{Op, Profile};
@@ -67,6 +68,8 @@ pub(crate) struct Forward<'s> {
     pub(crate) profile: &'s mut Profile,
     pub(crate) scratch: ThreadScratch<'s>,
     pub(crate) rows: RowBuffer<'s>,
+    /// Is shown what f32 weights are multiplied by; `None` in every pass but calibration's.
+    pub(crate) tap: Option<Tap<'s>>,
 }
 
 impl Forward<'_> {
@@ -109,7 +112,7 @@ impl Forward<'_> {
         rows: usize,
         write: impl Fn(&mut RowsMut<'_>, usize, usize, &mut [f32]) + Sync,
     ) {
-        let Forward { kernels, team, profile, scratch, rows: buffer } = self;
+        let Forward { kernels, team, profile, scratch, rows: buffer, .. } = self;
         let k = next.weights.k();
         buffer.shape = (kernels.row_format(&next.weights), rows, k);
         let threads = team.threads();
@@ -131,9 +134,12 @@ impl Forward<'_> {
 
     /// `out = epilogue(rows · Wᵀ + b)` with the rows of the last `produce`. `out`: [rows, n].
     pub(crate) fn multiply(&mut self, op: Op, linear: &Linear<'_>, epilogue: Epilogue, out: &mut [f32]) {
-        let Forward { kernels, team, profile, scratch, rows: buffer } = self;
+        let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;
         let rows = buffer.rows_mut();
         let rows = rows.as_rows();
+        if let (Some(tap), Some(values)) = (tap, rows.as_f32()) {
+            tap(&linear.weights, values);
+        }
         let Linear { weights, bias } = *linear;
         let n = weights.n();
         let threads = team.threads();

@@ -11,6 +11,8 @@ pub(crate) use encoder::{EncoderBuffers, ImageInput, encode};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use pool::project;
 
+use ocelli_kernels::Weights;
+
 /// A point of the forward pass at which [`Session`](crate::Session) can show its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -28,3 +30,8 @@ pub enum Stage {
 
 /// Is shown every stage of a forward pass.
 pub type Observer<'o> = &'o mut dyn FnMut(Stage, &[f32]);
+
+/// Is shown the left operand of every GEMM by f32 weights before it runs: the weights, and the rows, [rows, k], whose
+/// starts are [`padded_k`](ocelli_kernels::layout::padded_k) apart and whose padding is zero. GEMMs by other weights
+/// read codes or halves and are not shown. Made for calibration, which runs the f32 model.
+pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &[f32]);
