@@ -36,7 +36,8 @@ impl Model {
     }
 
     fn map(path: &Path) -> Result<Model> {
-        let file = std::fs::File::open(path).map_err(|source| Error::Io { action: "open the model", source })?;
+        let file =
+            std::fs::File::open(path).map_err(|source| Error::Io { action: "open the model", source })?;
         Model::from_file(&file)
     }
 
