@@ -31,7 +31,7 @@ pub enum Stage {
 /// Is shown every stage of a forward pass.
 pub type Observer<'o> = &'o mut dyn FnMut(Stage, &[f32]);
 
-/// Is shown the left operand of every GEMM by f32 weights before it runs: the weights, and the rows, [rows, k], whose
-/// starts are [`padded_k`](ocelli_kernels::layout::padded_k) apart and whose padding is zero. GEMMs by other weights
-/// read codes or halves and are not shown. Made for calibration, which runs the f32 model.
+/// Is shown the left operand of every GEMM that reads f32, before it runs: the weights, and the rows, [rows, k], whose
+/// starts are [`padded_k`](ocelli_kernels::layout::padded_k) apart and whose padding is zero. GEMMs that read codes or
+/// halves are not shown. Made for calibration, which runs the f32 model.
 pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &[f32]);

@@ -3,6 +3,7 @@
 pub mod convert;
 mod error;
 pub mod families;
+pub mod images;
 pub mod inspect;
 pub mod quant;
 pub mod source;
