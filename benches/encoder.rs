@@ -17,7 +17,7 @@ const THREADS: [usize; 2] = [1, 2];
 
 fn session(model: &Model, threads: usize) -> Session<'_> {
     let isa = knobs::isa().expect("OCELLI_ISA names instruction sets of this CPU");
-    let options = Options { threads, isa, batch: 1, vision: true, text: false };
+    let options = Options { threads, isa, text: false, ..Options::default() };
     Session::new(model, &options).expect("an image tower and enough memory")
 }
 

@@ -18,7 +18,7 @@ fn threads_batches_and_the_short_last_block_change_no_bit() {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
                 let embed = |threads: usize, batch: usize| {
-                    let options = Options { isa, threads, batch, vision: true, text: true };
+                    let options = Options { isa, threads, batch, ..Options::default() };
                     let mut session = Session::new(&model, &options).unwrap();
                     let dim = session.embed_dim();
                     let mut out = vec![0.0; images * dim];

@@ -39,10 +39,10 @@ fn limits(fixture: &str, precision: Precision, isa: Isa) -> Limits {
             margin: 0.0,
             scores: Some((1e-4, 1e-5)),
         },
-        // 3e-3 is for f32 arithmetic on f16 weights. Half-precision arithmetic rounds the activations too, which shows
-        // where channels differ by a factor of 100: 4.0e-3 with sums of 64 products in f16, 4.2e-3 with sums of 32.
+        // f32 arithmetic on f16 weights. Half-precision arithmetic, which is there by request only, rounds the
+        // activations too: 4.0e-3 where channels differ by a factor of 100.
         Precision::Fp16 => Limits {
-            stage: if outliers && isa.has(Feature::Fp16) { 6e-3 } else { 3e-3 },
+            stage: if isa.has(Feature::Fp16) { 6e-3 } else { 3e-3 },
             cosine: 0.99999,
             margin: 0.1,
             scores: None,
@@ -61,7 +61,7 @@ fn every_stage_agrees_with_the_library() {
         for precision in common::PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
-                let options = Options { isa, threads: 2, batch: 3, vision: true, text: true };
+                let options = Options { isa, threads: 2, batch: 3, ..Options::default() };
                 let mut session = Session::new(&model, &options).unwrap();
                 check(&mut session, &model, &expected, &limits(fixture, precision, isa), &mut |what| {
                     failures.push(format!("{fixture} {precision:?} {isa}: {what}"));

@@ -69,7 +69,7 @@ fn embedding_allocates_nothing() {
         let model = Model::open(packed(directory.path(), "clip-hf", precision)).unwrap();
         for isa in [Isa::SCALAR, Isa::detect()] {
             for threads in [1, 4] {
-                let options = Options { isa, threads, batch: 3, vision: true, text: true };
+                let options = Options { isa, threads, batch: 3, ..Options::default() };
                 let mut session = Session::new(&model, &options).unwrap();
                 let mut out = vec![0.0; 3 * session.embed_dim()];
                 let count = allocations(|| {

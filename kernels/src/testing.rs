@@ -40,7 +40,7 @@ impl Rng {
 pub(crate) fn each_isa() -> Vec<Kernels> {
     let mut isas = std::vec![Isa::SCALAR];
     isas.extend(Feature::ALL.iter().filter_map(|f| Isa::select(f.name()).ok()));
-    isas.push(Isa::detect());
+    isas.extend([Isa::detect(), Isa::available()]);
     isas.dedup();
     isas.into_iter().map(Kernels::new).collect()
 }

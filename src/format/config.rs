@@ -43,12 +43,29 @@ stored_enum! {
 }
 
 stored_enum! {
-    /// Where patch positions come from.
+    /// What is added to the patches to say where they are.
     Position {
         /// A learned table, `position`, [prefix tokens that have one + grid, width].
         Learned = 1 "learned",
-        /// No table at all (rotary models without learned positions).
+        /// Nothing is added (rotary models without learned positions).
         None = 2 "none",
+        /// Fixed 2-D sine-cosine of vit-pytorch's `SimpleViT`: computed for the grid, not stored.
+        SinCos = 3 "sine-cosine",
+        /// Fixed 2-D sine-cosine of MAE, for a checkpoint that does not store it.
+        SinCosMae = 4 "sine-cosine (MAE)",
+        /// RetinaViT: patches of an image pyramid; a learned table for the finest level, scaled averages of it for the
+        /// others (arXiv 2403.13677).
+        ScaledAverage = 5 "scaled average of a pyramid",
+    }
+}
+
+stored_enum! {
+    /// How queries and keys of the patches are rotated. Prefix tokens never are.
+    Rope {
+        /// DINOv3: patch centres in -1..1, row then column frequencies, channel d paired with d + head_dim/2.
+        Centred = 1 "patch centres, rotate half",
+        /// EVA-02 (timm): patch indices, row then column frequencies, neighbouring channels paired.
+        Interleaved = 2 "patch indices, interleaved",
     }
 }
 
@@ -63,6 +80,8 @@ stored_enum! {
         BilinearAntialias = 3 "bilinear antialias",
         /// The model cannot run at another size.
         Fixed = 4 "fixed",
+        /// There is no table: positions are computed for whatever grid there is.
+        Computed = 5 "computed",
     }
 }
 
@@ -93,6 +112,9 @@ stored_enum! {
         ShortestCrop = 1 "shortest side, centre crop",
         /// Straight to `height` × `width`.
         Squash = 2 "squash",
+        /// To the largest multiple of the patch near the picture's aspect ratio with at most `max_patches` patches
+        /// (SigLIP 2 NaFlex).
+        Naflex = 3 "aspect ratio kept, limited patches",
     }
 }
 
@@ -145,13 +167,26 @@ stored_enum! {
         Sigmoid = 2 "sigmoid",
         /// Embeddings only.
         Embedding = 3 "embedding only",
+        /// Softmax over the logits of the model's own classifier.
+        Classifier = 4 "classifier",
+    }
+}
+
+stored_enum! {
+    /// What happens to a text before the tokenizer sees it; 0 for nothing.
+    Canonical {
+        /// Lower case, ASCII punctuation deleted, runs of white space become one space (SigLIP).
+        LowerNoPunctuation = 1 "lower case, no punctuation",
+        /// Lower case (SigLIP 2 NaFlex).
+        Lower = 2 "lower case",
+        /// White space cleaned, lower case (open_clip, whose repair of mojibake and HTML entities is not done).
+        LowerClean = 3 "white space cleaned, lower case",
     }
 }
 
 /// Optional parts of a tower, one bit each in [`TowerConfig::features`]. A set bit demands the tensors that the
 /// [schema](super::schema) names for it, a clear one forbids them, and a bit that a reader does not know is an error:
-/// so a later family (registers, SwiGLU, rotary positions, an attention-pooling head, a classifier) takes a new bit
-/// and, for its numbers, reserved words, and needs no new version of the format.
+/// so a later family takes a new bit and, for its numbers, reserved words, and needs no new version of the format.
 pub mod feature {
     /// `qkv.bias`
     pub const QKV_BIAS: u32 = 1 << 0;
@@ -171,6 +206,18 @@ pub mod feature {
     pub const PRE_NORM: u32 = 1 << 7;
     /// `class_token` (image tower)
     pub const CLASS_TOKEN: u32 = 1 << 8;
+    /// `pool_norm.*`: a norm of the pooled vector (EVA's `fc_norm`; image tower)
+    pub const POOL_NORM: u32 = 1 << 9;
+    /// `fc1` is twice as tall, gate rows, then value rows: `fc2(act(gate) · value)` (SwiGLU)
+    pub const GATED_MLP: u32 = 1 << 10;
+    /// `mlp_norm.*`: a norm of what `fc2` reads (EVA-02 base and large)
+    pub const MLP_NORM: u32 = 1 << 11;
+    /// `patch_norm.*`: a norm of each patch's pixels before the patch embedding (SimpleViT; image tower)
+    pub const PATCH_NORM: u32 = 1 << 12;
+    /// `embed_norm.*`: a norm of each patch's embedding, before positions are added (SimpleViT; image tower)
+    pub const EMBED_NORM: u32 = 1 << 13;
+    /// `classifier.*`: the pooled vector to class logits (image tower)
+    pub const CLASSIFIER: u32 = 1 << 14;
 }
 
 /// What a transformer tower has in common, image or text.
@@ -185,7 +232,7 @@ pub struct TowerConfig {
     pub heads: u32,
     /// Channels of a head; `heads · head_dim` may differ from `width`.
     pub head_dim: u32,
-    /// Channels inside the MLP.
+    /// Channels that `fc2` reads: of a gated MLP, half of what `fc1` gives.
     pub mlp_width: u32,
     /// An [`Act`].
     pub act: u32,
@@ -199,6 +246,9 @@ pub struct TowerConfig {
     pub reserved: [u32; 7],
 }
 
+/// Most levels of an image pyramid.
+pub const MAX_LEVELS: usize = 6;
+
 /// The image tower and what feeds it.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -211,7 +261,7 @@ pub struct VisionConfig {
     pub height: u32,
     /// Image width in pixels.
     pub width: u32,
-    /// Tokens before the patches: class token and registers.
+    /// Tokens before the patches: the class token, if there is one, and registers.
     pub prefix_tokens: u32,
     /// A [`Position`].
     pub position: u32,
@@ -221,10 +271,26 @@ pub struct VisionConfig {
     pub grid_cols: u32,
     /// An [`Interpolation`].
     pub interpolation: u32,
-    /// Rows of the position table before the grid: the prefix tokens that have a position, 0 or 1.
+    /// Rows of the position table before the grid: so many of the first tokens have a position of their own.
     pub position_prefix: u32,
+    /// A [`Rope`], or 0 for none.
+    pub rope: u32,
+    /// Base of the rotary frequencies; 0 without.
+    pub rope_theta: f32,
+    /// Rows of the grid to which patch indices are scaled ([`Rope::Interleaved`]); 0 if they are not.
+    pub rope_rows: u32,
+    /// Columns of that grid.
+    pub rope_cols: u32,
+    /// Base of the sine-cosine frequencies; 0 without.
+    pub sincos_temperature: f32,
+    /// Most patches of an image of variable size ([`ResizeMode::Naflex`]); otherwise 0.
+    pub max_patches: u32,
+    /// Pixels from one patch to the next in every level of a pyramid; 0 without one (the stride is then `patch`).
+    pub pyramid_stride: u32,
+    /// Sides of the pyramid's levels in pixels, finest first, then zeros.
+    pub pyramid: [u32; MAX_LEVELS],
     /// Zero, for later versions.
-    pub reserved: [u32; 15],
+    pub reserved: [u32; 2],
 }
 
 /// The text tower. All zero in a vision-only file.
@@ -245,8 +311,10 @@ pub struct TextConfig {
     pub pad: u32,
     /// 1 if a text is always padded to `context` (SigLIP); 0 if it may run at its own length (CLIP).
     pub padded: u32,
+    /// A [`Canonical`], or 0 for none.
+    pub canonical: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 10],
+    pub reserved: [u32; 9],
 }
 
 /// How an image becomes pixel values.
@@ -285,8 +353,10 @@ pub struct ScoreConfig {
     pub logit_scale: f32,
     /// What is added after that.
     pub logit_bias: f32,
+    /// Classes of the model's own classifier ([`Scoring::Classifier`]), named in LABELS; otherwise 0.
+    pub classes: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 3],
 }
 
 impl TowerConfig {
@@ -299,12 +369,33 @@ impl TowerConfig {
     pub const fn attention_width(&self) -> usize {
         self.heads as usize * self.head_dim as usize
     }
+
+    /// Output channels of `fc1`.
+    pub const fn fc1_width(&self) -> usize {
+        self.mlp_width as usize * if self.has(feature::GATED_MLP) { 2 } else { 1 }
+    }
 }
 
 impl VisionConfig {
     /// Inputs of the patch embedding: values of one RGB patch.
     pub const fn patch_values(&self) -> usize {
         self.patch as usize * self.patch as usize * 3
+    }
+
+    /// Tokens after the class token and before the patches.
+    pub const fn registers(&self) -> u32 {
+        self.prefix_tokens.saturating_sub(if self.tower.has(feature::CLASS_TOKEN) { 1 } else { 0 })
+    }
+
+    /// Sides of the pyramid's levels in pixels, finest first; none without a pyramid.
+    pub fn levels(&self) -> &[u32] {
+        let count = self.pyramid.iter().position(|&side| side == 0).unwrap_or(MAX_LEVELS);
+        &self.pyramid[..count]
+    }
+
+    /// Rows of the stored position table; 0 if there is none.
+    pub const fn position_rows(&self) -> usize {
+        self.position_prefix as usize + self.grid_rows as usize * self.grid_cols as usize
     }
 }
 

@@ -20,6 +20,7 @@ pub struct File<'a> {
     tokenizer: Option<&'a str>,
     provenance: &'a str,
     bank: Option<Bank<'a>>,
+    labels: Option<&'a str>,
     data: &'a [u8],
 }
 
@@ -62,13 +63,28 @@ impl<'a> File<'a> {
             tokenizer: optional(SectionKind::Tokenizer).map(text).transpose()?,
             provenance: text(required(SectionKind::Provenance)?)?,
             bank: optional(SectionKind::Bank).map(Bank::parse).transpose()?,
+            labels: optional(SectionKind::Labels).map(text).transpose()?,
             data: required(SectionKind::Data)?,
         };
         if let Some(bank) = &file.bank {
             bank.check_fits(config)?;
         }
+        file.check_labels()?;
         file.check_tensors()?;
         Ok(file)
+    }
+
+    /// LABELS must name every class.
+    fn check_labels(&self) -> Result<()> {
+        let classes = u64::from(self.config.score.classes);
+        let found = self.labels().count() as u64;
+        if found != classes {
+            return Err(wrong("LABELS does not name every class, one per line", 0, classes, found));
+        }
+        match self.labels().position(str::is_empty) {
+            None => Ok(()),
+            Some(bad) => Err(wrong("a class has no name; its number is the value found", 0, 0, bad as u64)),
+        }
     }
 
     /// The table must list what the configuration demands, in that order, and its payloads must tile DATA.
@@ -251,6 +267,11 @@ impl<'a> File<'a> {
     /// The label bank inside the file, if there is one.
     pub fn bank(&self) -> Option<Bank<'a>> {
         self.bank
+    }
+
+    /// The names of the classifier's classes, in the order of its logits; none without a classifier.
+    pub fn labels(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.labels.into_iter().flat_map(|labels| labels.split('\n'))
     }
 
     /// Whether there is an image tower.

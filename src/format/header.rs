@@ -38,17 +38,20 @@ pub enum SectionKind {
     Bank = 6,
     /// The tensors' payloads.
     Data = 7,
+    /// Names of the classifier's classes, UTF-8, one per line.
+    Labels = 8,
 }
 
 impl SectionKind {
     /// Every kind.
-    pub const ALL: [SectionKind; 7] = [
+    pub const ALL: [SectionKind; 8] = [
         SectionKind::Config,
         SectionKind::Tensors,
         SectionKind::Strings,
         SectionKind::Tokenizer,
         SectionKind::Provenance,
         SectionKind::Bank,
+        SectionKind::Labels,
         SectionKind::Data,
     ];
 
@@ -67,6 +70,7 @@ impl SectionKind {
             SectionKind::Provenance => "PROVENANCE",
             SectionKind::Bank => "BANK",
             SectionKind::Data => "DATA",
+            SectionKind::Labels => "LABELS",
         }
     }
 }

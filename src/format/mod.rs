@@ -15,6 +15,7 @@
 //! | 5 | PROVENANCE | JSON: source files with sizes and SHA-256, converter, precision, measurements; no reader depends on it |
 //! | 6 | BANK | a default [label bank](bank) with the model's own checkpoint id; optional |
 //! | 7 | DATA | the payloads of the tensors |
+//! | 8 | LABELS | the names of the classifier's classes, UTF-8, one per line; exactly if there is a classifier |
 //!
 //! **Checksums** are xxh3-64. The header carries one over itself and one per section; DATA has 0 there, because every
 //! tensor carries its own: opening a file must not read all of it.

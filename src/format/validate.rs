@@ -10,15 +10,19 @@ const MAX_SIDE: u32 = 8192;
 /// Most tokens of an image or a text.
 const MAX_TOKENS: u32 = 65536;
 
-const VISION_FEATURES: u32 = feature::QKV_BIAS
-    | feature::OUT_BIAS
-    | feature::MLP_BIAS
-    | feature::FINAL_NORM
-    | feature::PROJECT
-    | feature::PROJECT_BIAS
+/// Most tokens between class token and patches.
+const MAX_REGISTERS: u32 = 64;
+
+const VISION_FEATURES: u32 = TEXT_FEATURES
     | feature::PATCH_BIAS
     | feature::PRE_NORM
-    | feature::CLASS_TOKEN;
+    | feature::CLASS_TOKEN
+    | feature::POOL_NORM
+    | feature::GATED_MLP
+    | feature::MLP_NORM
+    | feature::PATCH_NORM
+    | feature::EMBED_NORM
+    | feature::CLASSIFIER;
 const TEXT_FEATURES: u32 = feature::QKV_BIAS
     | feature::OUT_BIAS
     | feature::MLP_BIAS
@@ -45,6 +49,9 @@ macro_rules! check_tower {
         named!($prefix, tower, act).known(Act::from_stored(tower.act).is_some(), "a known activation")?;
         let eps = tower.norm_eps;
         float(concat!($prefix, "norm_eps"), eps, eps > 0.0 && eps <= 1.0, "above 0, at most 1")?;
+        if tower.has(feature::GATED_MLP) {
+            named!($prefix, tower, mlp_width).within(1..=32768, "1..=32768 if it is gated")?;
+        }
         let known = tower.features & !$features == 0;
         named!($prefix, tower, features).known(known, "only bits that this version knows")?;
         let paired = tower.has(feature::PROJECT) || !tower.has(feature::PROJECT_BIAS);
@@ -107,6 +114,9 @@ impl Config {
             self.preprocess.validate(&self.vision)?;
             let fits = self.vision.tower.has(feature::PROJECT) || self.vision.tower.width == embed_dim;
             named!("score.", self.score, embed_dim).known(fits, "vision.tower.width, as nothing projects")?;
+            let classifies = self.vision.tower.has(feature::CLASSIFIER);
+            let scores = self.score.kind == Scoring::Classifier as u32;
+            named!("score.", self.score, kind).known(classifies == scores, "classifier if there is one")?;
         } else {
             let (vision, preprocess) =
                 (bytemuck::bytes_of(&self.vision), bytemuck::bytes_of(&self.preprocess));
@@ -144,44 +154,117 @@ fn absent(field: &'static str, bytes: &[u8]) -> Result<()> {
 impl VisionConfig {
     fn validate(&self) -> Result<()> {
         check_tower!("vision.tower.", &self.tower, VISION_FEATURES)?;
-        let class = self.tower.has(feature::CLASS_TOKEN);
+        let class = u32::from(self.tower.has(feature::CLASS_TOKEN));
         let pooling = match Pooling::from_stored(self.tower.pooling) {
-            Some(Pooling::Class) => class,
-            Some(Pooling::MeanPatches | Pooling::MeanAll) => true,
+            Some(Pooling::Class) => class == 1,
+            Some(Pooling::MeanPatches | Pooling::MeanAll | Pooling::AttentionHead) => true,
             _ => false,
         };
-        let expected = "class token (if there is one) or a mean";
+        let expected = "class token (if there is one), a mean or an attention head";
         named!("vision.tower.", self.tower, pooling).known(pooling, expected)?;
         named!("vision.", self, height).within(1..=MAX_SIDE, "1..=8192")?;
         named!("vision.", self, width).within(1..=MAX_SIDE, "1..=8192")?;
         let side = self.height.min(self.width).min(128);
         named!("vision.", self, patch).within(1..=side, "1..=128 and no larger than the image")?;
-        let prefix = u32::from(class);
-        named!("vision.", self, prefix_tokens)
-            .known(self.prefix_tokens == prefix, "1 with a class token, else 0")?;
+        named!("vision.", self, prefix_tokens).within(
+            class..=class + MAX_REGISTERS,
+            "the class token, if there is one, and at most 64 registers",
+        )?;
         let (rows, cols) = (self.height / self.patch, self.width / self.patch);
         named!("vision.", self, patch).known(rows * cols < MAX_TOKENS, "fewer than 65536 patches")?;
+        named!("vision.", self, max_patches).within(0..=MAX_TOKENS - 1, "fewer than 65536 patches")?;
+        self.validate_position((rows, cols))?;
+        self.validate_rope()?;
+        zero("vision.reserved", &self.reserved)
+    }
+
+    /// `patches`: rows and columns at the configured size.
+    fn validate_position(&self, patches: (u32, u32)) -> Result<()> {
         let interpolation = Interpolation::from_stored(self.interpolation);
         named!("vision.", self, interpolation).known(interpolation.is_some(), "a known interpolation")?;
-        match Position::from_stored(self.position) {
-            Some(Position::Learned) => {
+        let position = Position::from_stored(self.position);
+        let computed = match position {
+            Some(Position::Learned | Position::ScaledAverage) => {
                 named!("vision.", self, grid_rows).within(1..=MAX_TOKENS, "1..=65536")?;
                 let most = MAX_TOKENS / self.grid_rows;
                 named!("vision.", self, grid_cols).within(1..=most, "at most 65536 positions")?;
-                let fixed = interpolation == Some(Interpolation::Fixed);
-                let same = (self.grid_rows, self.grid_cols) == (rows, cols);
-                named!("vision.", self, interpolation)
-                    .known(same || !fixed, "a resampling: the grids differ")?;
-                named!("vision.", self, position_prefix).within(0..=prefix, "at most the prefix tokens")?;
+                named!("vision.", self, position_prefix)
+                    .within(0..=self.prefix_tokens, "at most the prefix tokens")?;
+                false
             }
-            Some(Position::None) => {
-                named!("vision.", self, grid_rows).within(0..=0, "0 without positions")?;
-                named!("vision.", self, grid_cols).within(0..=0, "0 without positions")?;
-                named!("vision.", self, position_prefix).within(0..=0, "0 without positions")?;
+            Some(Position::None | Position::SinCos | Position::SinCosMae) => {
+                named!("vision.", self, grid_rows).within(0..=0, "0 without stored positions")?;
+                named!("vision.", self, grid_cols).within(0..=0, "0 without stored positions")?;
+                named!("vision.", self, position_prefix).within(0..=0, "0 without stored positions")?;
+                true
             }
-            None => named!("vision.", self, position).known(false, "a known kind of position")?,
+            None => return named!("vision.", self, position).known(false, "a known kind of position"),
+        };
+        let fits = match interpolation {
+            Some(Interpolation::Computed) => computed,
+            Some(Interpolation::Fixed) => !computed && (self.grid_rows, self.grid_cols) == patches,
+            _ => !computed,
+        };
+        named!("vision.", self, interpolation)
+            .known(fits, "what the kind of position needs; not fixed if the grids differ")?;
+        if matches!(position, Some(Position::SinCos | Position::SinCosMae)) {
+            let quarters = self.tower.width.is_multiple_of(4) && self.tower.width >= 8;
+            named!("vision.tower.", self.tower, width).known(quarters, "a multiple of 4 for sine-cosine")?;
+            let base = self.sincos_temperature;
+            float("vision.sincos_temperature", base, base > 1.0 && base <= 1e9, "above 1, at most 1e9")?;
+        } else {
+            let base = self.sincos_temperature;
+            float("vision.sincos_temperature", base, base == 0.0, "0 without sine-cosine positions")?;
         }
-        zero("vision.reserved", &self.reserved)
+        self.validate_pyramid(position == Some(Position::ScaledAverage))
+    }
+
+    fn validate_pyramid(&self, wanted: bool) -> Result<()> {
+        let levels = self.levels();
+        if !wanted {
+            named!("vision.", self, pyramid_stride).within(0..=0, "0 without a pyramid")?;
+            return zero("vision.pyramid", &self.pyramid);
+        }
+        named!("vision.", self, pyramid_stride).within(1..=self.patch, "1..=patch")?;
+        let field = |value| Field { name: "vision.pyramid", value };
+        let first = self.pyramid[0];
+        field(first).known((first, first) == (self.height, self.width), "the image's side first")?;
+        let mut before = MAX_SIDE + 1;
+        for &side in levels {
+            field(side).within(self.patch..=before - 1, "falling sides of at least a patch")?;
+            before = side;
+        }
+        let tail = self.pyramid[levels.len()..].iter().copied().find(|&side| side != 0);
+        field(tail.unwrap_or(0)).known(tail.is_none(), "zeros after the last level")?;
+        let base = first / self.patch;
+        named!("vision.", self, grid_rows).known(self.grid_rows == base, "height / patch")?;
+        named!("vision.", self, grid_cols).known(self.grid_cols == base, "width / patch")?;
+        let tokens =
+            levels.iter().map(|&side| u64::from((side - self.patch) / self.pyramid_stride + 1).pow(2));
+        let few = tokens.sum::<u64>() < u64::from(MAX_TOKENS);
+        named!("vision.", self, pyramid_stride).known(few, "fewer than 65536 patches in all levels")
+    }
+
+    fn validate_rope(&self) -> Result<()> {
+        let theta = self.rope_theta;
+        match Rope::from_stored(self.rope) {
+            Some(rope) => {
+                let quarters = self.tower.head_dim.is_multiple_of(4);
+                named!("vision.tower.", self.tower, head_dim)
+                    .known(quarters, "a multiple of 4 for rotary positions")?;
+                float("vision.rope_theta", theta, theta > 1.0 && theta <= 1e9, "above 1, at most 1e9")?;
+                let most = if rope == Rope::Interleaved { MAX_TOKENS } else { 0 };
+                named!("vision.", self, rope_rows).within(0..=most, "at most 65536, 0 for patch centres")?;
+                named!("vision.", self, rope_cols).within(0..=most, "at most 65536, 0 for patch centres")?;
+                let both = (self.rope_rows == 0) == (self.rope_cols == 0);
+                named!("vision.", self, rope_rows).known(both, "0 together with rope_cols")
+            }
+            None => {
+                named!("vision.", self, rope).within(0..=0, "a known kind of rotation, or 0")?;
+                float("vision.rope_theta", theta, theta == 0.0, "0 without rotary positions")?;
+                zero("vision.rope_rows and rope_cols", &[self.rope_rows, self.rope_cols])
+            }
+        }
     }
 }
 
@@ -200,6 +283,8 @@ impl TextConfig {
         named!("text.", self, padded).within(0..=1, "0 or 1")?;
         named!("text.", self, eos).within(0..=self.vocab - 1, "an id of the vocabulary")?;
         named!("text.", self, pad).within(0..=self.vocab - 1, "an id of the vocabulary")?;
+        let known = self.canonical == 0 || Canonical::from_stored(self.canonical).is_some();
+        named!("text.", self, canonical).known(known, "a known canonicalisation, or 0")?;
         zero("text.reserved", &self.reserved)
     }
 }
@@ -225,6 +310,9 @@ impl PreprocessConfig {
             }
             _ => named!("preprocess.", self, shortest).within(0..=0, "0 without a crop")?,
         }
+        let flexible = mode == Some(ResizeMode::Naflex);
+        named!("vision.", vision, max_patches)
+            .known(flexible == (vision.max_patches > 0), "above 0 exactly if the patches are limited")?;
         for mean in self.mean {
             float("preprocess.mean", mean, mean.abs() <= 1000.0, "at most 1000 in magnitude")?;
         }
@@ -243,6 +331,8 @@ impl ScoreConfig {
         let scale = self.logit_scale;
         float("score.logit_scale", scale, scale > 0.0 && scale <= 1e6, "above 0, at most 1e6")?;
         float("score.logit_bias", self.logit_bias, self.logit_bias.abs() <= 1e6, "at most 1e6 in magnitude")?;
+        let classes = if self.kind == Scoring::Classifier as u32 { 1..=1_000_000 } else { 0..=0 };
+        named!("score.", self, classes).within(classes, "1..=1000000 with a classifier, else 0")?;
         zero("score.reserved", &self.reserved)
     }
 }

@@ -1,7 +1,7 @@
 //! The weights as borrowed views, one struct per block. Building them looks every tensor up once.
 
 use crate::error::{Name, Result};
-use crate::format::{File, Table, TowerConfig};
+use crate::format::{File, Pooling, Table, TowerConfig, feature};
 use core::fmt::Write;
 use ocelli_kernels::Weights;
 use std::vec::Vec;
@@ -24,7 +24,8 @@ pub struct Linear<'a> {
     pub bias: &'a [f32],
 }
 
-/// A pre-norm transformer block: `x += out(attention(qkv(norm1 x)))`, `x += fc2(act(fc1(norm2 x)))`.
+/// A pre-norm transformer block: `x += out(attention(qkv(norm1 x)))`, `x += fc2(mlp_norm(act(fc1(norm2 x))))`. Of a
+/// gated MLP `fc1` gives gate and value, and `act(gate) · value` goes on.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the formula above names them")]
 pub struct Block<'a> {
@@ -33,26 +34,57 @@ pub struct Block<'a> {
     pub out: Linear<'a>,
     pub norm2: Norm<'a>,
     pub fc1: Linear<'a>,
+    pub mlp_norm: Option<Norm<'a>>,
+    pub fc2: Linear<'a>,
+}
+
+/// Pooling by attention with one constant query (SigLIP, arXiv 2303.15343): `y = out(attention(query, kv(x)))`, then
+/// `y + fc2(act(fc1(norm y)))`.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionHead<'a> {
+    /// The probe after its projection, one vector for all heads.
+    pub query: &'a [f32],
+    /// Tokens → keys, then values.
+    pub kv: Linear<'a>,
+    /// Attended values → width.
+    pub out: Linear<'a>,
+    /// Before the MLP.
+    pub norm: Norm<'a>,
+    /// Width → hidden.
+    pub fc1: Linear<'a>,
+    /// Hidden → width.
     pub fc2: Linear<'a>,
 }
 
 /// The image tower.
 #[derive(Clone, Debug)]
 pub struct VisionWeights<'a> {
+    /// Of a patch's pixels (SimpleViT).
+    pub patch_norm: Option<Norm<'a>>,
     /// Patch pixels in (row, column, channel) order → width.
     pub patch_embed: Linear<'a>,
-    /// The class token.
-    pub class_token: &'a [f32],
-    /// Positions: the class token's, then the grid's.
-    pub position: Table<'a>,
+    /// Of a patch's embedding (SimpleViT).
+    pub embed_norm: Option<Norm<'a>>,
+    /// The class token, if there is one.
+    pub class_token: Option<&'a [f32]>,
+    /// Tokens between class token and patches, if there are any.
+    pub registers: Option<Table<'a>>,
+    /// Stored positions: those of the first tokens, then the grid's.
+    pub position: Option<Table<'a>>,
     /// CLIP normalises before the first block.
     pub pre_norm: Option<Norm<'a>>,
     /// The blocks.
     pub blocks: Vec<Block<'a>>,
-    /// After the last block.
-    pub final_norm: Norm<'a>,
+    /// Of the tokens after the last block.
+    pub final_norm: Option<Norm<'a>>,
+    /// Pooling by attention.
+    pub head: Option<AttentionHead<'a>>,
+    /// Of the pooled vector.
+    pub pool_norm: Option<Norm<'a>>,
     /// Width → embedding.
     pub project: Option<Linear<'a>>,
+    /// Embedding → class logits.
+    pub classifier: Option<Linear<'a>>,
 }
 
 /// The text tower.
@@ -92,15 +124,43 @@ impl<'a> Tensors<'a> {
         Ok(Norm { gamma: self.vector(part, ".weight", width)?, beta: self.vector(part, ".bias", width)? })
     }
 
+    /// A norm that only some towers have.
+    fn maybe_norm(&self, part: &str, width: usize) -> Result<Option<Norm<'a>>> {
+        if self.has(part, ".weight") { self.norm(part, width).map(Some) } else { Ok(None) }
+    }
+
+    /// A linear layer that only some towers have.
+    fn maybe_linear(&self, part: &str) -> Result<Option<Linear<'a>>> {
+        if self.has(part, ".weight") { self.linear(part).map(Some) } else { Ok(None) }
+    }
+
+    fn table(&self, part: &str) -> Result<Option<Table<'a>>> {
+        let name = self.name(part, "");
+        if self.has(part, "") { self.file.table(name.as_str()).map(Some) } else { Ok(None) }
+    }
+
     fn linear(&self, part: &str) -> Result<Linear<'a>> {
         let bias = self.name(part, ".bias");
-        let bias =
-            if self.file.tensor(bias.as_str()).is_ok() { self.file.vector(bias.as_str())? } else { &[] };
+        let bias = if self.has(part, ".bias") { self.file.vector(bias.as_str())? } else { &[] };
         Ok(Linear { weights: self.file.weights(self.name(part, ".weight").as_str())?, bias })
     }
 
-    fn has(&self, part: &str) -> bool {
-        self.file.tensor(self.name(part, ".weight").as_str()).is_ok()
+    fn has(&self, part: &str, leaf: &str) -> bool {
+        self.file.tensor(self.name(part, leaf).as_str()).is_ok()
+    }
+
+    fn head(&self, config: &TowerConfig) -> Result<Option<AttentionHead<'a>>> {
+        if config.pooling != Pooling::AttentionHead as u32 {
+            return Ok(None);
+        }
+        Ok(Some(AttentionHead {
+            query: self.vector("head.query", "", config.attention_width())?,
+            kv: self.linear("head.kv")?,
+            out: self.linear("head.out")?,
+            norm: self.norm("head.norm", config.width as usize)?,
+            fc1: self.linear("head.fc1")?,
+            fc2: self.linear("head.fc2")?,
+        }))
     }
 
     fn blocks(&self, config: &TowerConfig) -> Result<Vec<Block<'a>>> {
@@ -114,6 +174,7 @@ impl<'a> Tensors<'a> {
                     out: self.linear(&part("out"))?,
                     norm2: self.norm(&part("norm2"), width)?,
                     fc1: self.linear(&part("fc1"))?,
+                    mlp_norm: self.maybe_norm(&part("mlp_norm"), config.mlp_width as usize)?,
                     fc2: self.linear(&part("fc2"))?,
                 })
             })
@@ -128,16 +189,24 @@ impl<'a> VisionWeights<'a> {
     /// A tensor is missing (a parsed file has them all).
     pub fn new(file: File<'a>) -> Result<VisionWeights<'a>> {
         let tensors = Tensors { file, tower: "vision" };
-        let tower = &file.config().vision.tower;
+        let vision = &file.config().vision;
+        let tower = &vision.tower;
         let width = tower.width as usize;
+        let class = tower.has(feature::CLASS_TOKEN);
         Ok(VisionWeights {
+            patch_norm: tensors.maybe_norm("patch_norm", vision.patch_values())?,
             patch_embed: tensors.linear("patch_embed")?,
-            class_token: tensors.vector("class_token", "", width)?,
-            position: file.table("vision.position")?,
-            pre_norm: if tensors.has("pre_norm") { Some(tensors.norm("pre_norm", width)?) } else { None },
+            embed_norm: tensors.maybe_norm("embed_norm", width)?,
+            class_token: class.then(|| tensors.vector("class_token", "", width)).transpose()?,
+            registers: tensors.table("registers")?,
+            position: tensors.table("position")?,
+            pre_norm: tensors.maybe_norm("pre_norm", width)?,
             blocks: tensors.blocks(tower)?,
-            final_norm: tensors.norm("final_norm", width)?,
-            project: if tensors.has("project") { Some(tensors.linear("project")?) } else { None },
+            final_norm: tensors.maybe_norm("final_norm", width)?,
+            head: tensors.head(tower)?,
+            pool_norm: tensors.maybe_norm("pool_norm", width)?,
+            project: tensors.maybe_linear("project")?,
+            classifier: tensors.maybe_linear("classifier")?,
         })
     }
 }
@@ -155,7 +224,7 @@ impl<'a> TextWeights<'a> {
             position: file.table("text.position")?,
             blocks: tensors.blocks(tower)?,
             final_norm: tensors.norm("final_norm", tower.width as usize)?,
-            project: if tensors.has("project") { Some(tensors.linear("project")?) } else { None },
+            project: tensors.maybe_linear("project")?,
         })
     }
 }

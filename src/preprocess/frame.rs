@@ -75,7 +75,7 @@ impl FrameSpec {
     /// Where the frame of a picture of `width` × `height` comes from.
     pub fn geometry(&self, width: u32, height: u32) -> Geometry {
         let (resized_width, resized_height) = match self.mode {
-            ResizeMode::Squash => (u64::from(self.width), u64::from(self.height)),
+            ResizeMode::Squash | ResizeMode::Naflex => (u64::from(self.width), u64::from(self.height)),
             ResizeMode::ShortestCrop => {
                 let short = u64::from(width.min(height));
                 // An exact quotient, truncated: what `int(size * long / short)` gives for sides below 2^26. Up to

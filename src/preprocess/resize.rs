@@ -38,7 +38,7 @@ impl ResizePlan {
         let taps = |resized: u32| max_taps(spec.filter, f64::from(max_side) / f64::from(resized));
         let taps = match spec.mode {
             ResizeMode::ShortestCrop => (taps(spec.shortest), taps(spec.shortest)),
-            ResizeMode::Squash => (taps(spec.width), taps(spec.height)),
+            ResizeMode::Squash | ResizeMode::Naflex => (taps(spec.width), taps(spec.height)),
         };
         Ok(ResizePlan { spec, max_side, taps })
     }

@@ -54,7 +54,9 @@ pub fn score(config: &ScoreConfig, embedding: &[f32], bank: &Bank<'_>, out: &mut
         Some(Scoring::Sigmoid) => out.iter_mut().for_each(|s| {
             s.score = (1.0 / (1.0 + (-(scaled(s) + bias)).exp())) as f32;
         }),
-        Some(Scoring::Embedding) | None => out.iter_mut().for_each(|s| s.score = s.similarity),
+        Some(Scoring::Embedding | Scoring::Classifier) | None => {
+            out.iter_mut().for_each(|s| s.score = s.similarity)
+        }
     }
     // Equal scores keep the labels' order.
     out.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.label.cmp(&b.label)));

@@ -3,7 +3,7 @@
 use super::Options;
 use super::buffers::{Dimensions, VisionDimensions};
 use crate::error::{Error, Result};
-use crate::format::{Act, Config, TowerConfig};
+use crate::format::{Act, Config, Pooling, Position, TowerConfig, feature};
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan};
 use crate::vit::{Shape, activation};
@@ -71,6 +71,21 @@ impl Operands<'_> {
 
 fn vision_dimensions(config: &Config, batch: usize) -> Result<VisionDimensions> {
     let vision = &config.vision;
+    let later = feature::POOL_NORM
+        | feature::GATED_MLP
+        | feature::MLP_NORM
+        | feature::PATCH_NORM
+        | feature::EMBED_NORM
+        | feature::CLASSIFIER;
+    if vision.tower.features & later != 0
+        || vision.rope != 0
+        || vision.registers() != 0
+        || vision.position != Position::Learned as u32
+        || vision.tower.pooling != Pooling::Class as u32
+        || vision.max_patches != 0
+    {
+        return Err(Error::Message("this image tower has parts that this version cannot run".into()));
+    }
     let (rows, columns) = (vision.height / vision.patch, vision.width / vision.patch);
     if (rows, columns) != (vision.grid_rows, vision.grid_cols) {
         return Err(Error::Message(std::format!(

@@ -208,7 +208,9 @@ impl Session<'_> {
         let Parts { vision, dimensions, buffers, .. } = self.parts();
         if let (Some(weights), Some(vision)) = (vision, &dimensions.vision) {
             for (i, row) in buffers.positions.chunks_exact_mut(vision.shape.width).enumerate() {
-                weights.position.row_into(i, row);
+                if let Some(position) = &weights.position {
+                    position.row_into(i, row);
+                }
             }
         }
     }

@@ -31,13 +31,20 @@ pub struct Options {
     pub text: bool,
 }
 
+impl Default for Options {
+    /// One image at a time on one thread with all instruction sets of this CPU; both towers.
+    fn default() -> Options {
+        Options { threads: 1, isa: Isa::detect(), batch: 1, vision: true, text: true }
+    }
+}
+
 impl Options {
     /// One image at a time on all CPUs with all instruction sets, unless the [`knobs`] say otherwise.
     ///
     /// # Errors
     /// A knob has an unusable value.
     pub fn from_environment() -> Result<Options> {
-        Ok(Options { threads: knobs::threads()?, isa: knobs::isa()?, batch: 1, vision: true, text: true })
+        Ok(Options { threads: knobs::threads()?, isa: knobs::isa()?, ..Options::default() })
     }
 }
 

@@ -55,7 +55,17 @@ pub(crate) fn encode(
         block(forward, of_block, shape, tokens, x, work);
     }
     let pooled = &mut pooled[..width];
-    project(forward, &weights.final_norm, eps, weights.project.as_ref(), x, |_| pooled_at, pooled, out);
+    project(
+        forward,
+        Some(&weights.final_norm),
+        eps,
+        width,
+        weights.project.as_ref(),
+        x,
+        |_| pooled_at,
+        pooled,
+        out,
+    );
 }
 
 #[cfg(test)]

@@ -71,7 +71,17 @@ pub(crate) fn encode(
         show(&mut observer, Stage::Block(i), &x[..images * queries * width]);
     }
     let pooled = &mut pooled[..images * width];
-    project(forward, &weights.final_norm, eps, weights.project.as_ref(), x, |i| i * queries, pooled, out);
+    project(
+        forward,
+        weights.final_norm.as_ref(),
+        eps,
+        width,
+        weights.project.as_ref(),
+        x,
+        |i| i * queries,
+        pooled,
+        out,
+    );
     show(&mut observer, Stage::Pooled, pooled);
     show(&mut observer, Stage::Projected, out);
 }

@@ -17,7 +17,7 @@ pub(crate) fn patch_embed(
     x: &mut [f32],
     work: &mut [f32],
 ) {
-    let width = weights.class_token.len();
+    let width = weights.patch_embed.weights.n();
     let tokens = positions.len() / width;
     let patches = tokens - 1;
     let images = input.images();
@@ -38,7 +38,7 @@ pub(crate) fn patch_embed(
     forward.multiply(Op::PatchEmbed, &weights.patch_embed, Epilogue::Store, embedded);
     for (image, x) in x[..images * tokens * width].chunks_exact_mut(tokens * width).enumerate() {
         let (class, rest) = x.split_at_mut(width);
-        class.copy_from_slice(weights.class_token);
+        class.copy_from_slice(weights.class_token.expect("only such models run"));
         rest.copy_from_slice(&embedded[image * patches * width..][..patches * width]);
         x.iter_mut().zip(positions).for_each(|(x, position)| *x += position);
     }

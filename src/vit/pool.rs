@@ -9,17 +9,21 @@ use ocelli_kernels::Epilogue;
 #[expect(clippy::too_many_arguments, reason = "two buffers in, two out")]
 pub(crate) fn project(
     forward: &mut Forward<'_>,
-    norm: &Norm<'_>,
+    norm: Option<&Norm<'_>>,
     eps: f32,
+    width: usize,
     projection: Option<&Linear<'_>>,
     x: &[f32],
     token: impl Fn(usize) -> usize,
     pooled: &mut [f32],
     out: &mut [f32],
 ) {
-    let width = norm.gamma.len();
     for (i, pooled) in pooled.chunks_exact_mut(width).enumerate() {
-        forward.kernels.layer_norm(&x[token(i) * width..][..width], norm.gamma, norm.beta, eps, pooled);
+        let x = &x[token(i) * width..][..width];
+        match norm {
+            Some(norm) => forward.kernels.layer_norm(x, norm.gamma, norm.beta, eps, pooled),
+            None => pooled.copy_from_slice(x),
+        }
     }
     match projection {
         Some(linear) => {

@@ -30,11 +30,11 @@ pub(crate) fn packed(directory: &Path, fixture: &str, precision: Precision) -> P
     output
 }
 
-/// Scalar, each feature of this CPU with what it builds on, and all together.
+/// Scalar, each feature of this CPU with what it builds on, the default, and all together.
 pub(crate) fn isas() -> Vec<Isa> {
     let mut isas = vec![Isa::SCALAR];
     isas.extend(Feature::ALL.iter().filter_map(|feature| Isa::select(feature.name()).ok()));
-    isas.push(Isa::detect());
+    isas.extend([Isa::detect(), Isa::available()]);
     isas.dedup();
     isas
 }

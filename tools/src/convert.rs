@@ -1,18 +1,18 @@
 //! From a checkpoint to a packed file.
 
-use crate::families::{Origin, Recognised, Transform, Wishes, identify, recognise};
+use crate::families::{Origin, Recognised, Wishes, identify, recognise};
 use crate::quant::Precision;
-use crate::source::{Checkpoint, SourceFile, SourceType, Tensors, hash, hex};
+use crate::read::{check, read_rows};
+use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
 use crate::write::{Contents, Planned, write};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use ocelli::format::{Demand, Kind, for_each_tensor};
+use ocelli::format::{Demand, for_each_tensor};
 use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, templates};
 use ocelli::{Model, Options, Session};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// What to convert, and how.
@@ -60,7 +60,7 @@ pub struct LabelSet {
 pub struct Used {
     /// Canonical name.
     pub name: String,
-    /// Names in the checkpoint.
+    /// Names in the checkpoint of everything that went into it.
     pub from: Vec<String>,
     /// Element type in the packed file.
     pub dtype: &'static str,
@@ -137,6 +137,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         tokenizer: recognised.tokenizer.as_deref(),
         provenance: &provenance,
         bank: bank.as_ref().map(OwnedBank::bytes),
+        labels: &recognised.labels,
         tensors: &planned,
     };
     let progress = &options.progress;
@@ -151,7 +152,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
 
     let used = planned.iter().zip(origins).map(|(tensor, origin)| Used {
         name: tensor.demand.name.as_str().into(),
-        from: origin.parts,
+        from: origin.names().map(String::from).collect(),
         dtype: tensor.dtype.name(),
         n: tensor.demand.n,
         k: tensor.demand.k,
@@ -215,7 +216,7 @@ fn plan(
     let (mut planned, mut origins) = (Vec::new(), Vec::new());
     for_each_tensor(&recognised.config, &mut |demand: Demand| {
         let origin = (recognised.origin)(&demand);
-        check_shapes(tensors, &demand, &origin)?;
+        check(tensors, &demand, &origin)?;
         let dtype = precision.dtype(demand.name.as_str(), demand.kind);
         planned.push(Planned { demand, dtype, magnitude: precision.magnitude(demand.kind) });
         origins.push(origin);
@@ -224,35 +225,9 @@ fn plan(
     Ok((planned, origins))
 }
 
-fn check_shapes(tensors: &Tensors, demand: &Demand, origin: &Origin) -> Result<()> {
-    let rows = demand.n / origin.parts.len();
-    let expected = match (origin.transform, demand.kind) {
-        (Transform::Convolution { side }, Kind::Matrix) => vec![rows, 3, side, side],
-        (_, Kind::Vector) => vec![rows],
-        _ => vec![rows, demand.k],
-    };
-    for name in &origin.parts {
-        let info = tensors
-            .get(name)
-            .ok_or_else(|| Error::tensor(name, format!("is missing (it becomes {})", demand.name)))?;
-        if info.shape != expected {
-            let found = &info.shape;
-            return Err(Error::tensor(
-                name,
-                format!("has shape {found:?}, but the configuration says {expected:?}"),
-            ));
-        }
-        if SourceType::new(info.dtype).is_none() {
-            let problem = format!("has type {:?}: only F32, F16 and BF16 can be converted", info.dtype);
-            return Err(Error::tensor(name, problem));
-        }
-    }
-    Ok(())
-}
-
 /// The tensors that nothing demands; an error if one of them has no business in such a checkpoint.
 fn leftovers(recognised: &Recognised, tensors: &Tensors, origins: &[Origin]) -> Result<Vec<Ignored>> {
-    let used: BTreeSet<&str> = origins.iter().flat_map(|origin| &origin.parts).map(String::as_str).collect();
+    let used: BTreeSet<&str> = origins.iter().flat_map(Origin::names).collect();
     let mut ignored = Vec::new();
     for name in tensors.names() {
         if used.contains(name) || recognised.scalars.iter().any(|scalar| scalar == name) {
@@ -263,41 +238,4 @@ fn leftovers(recognised: &Recognised, tensors: &Tensors, origins: &[Origin]) -> 
         ignored.push(Ignored { name: name.into(), reason: reason.into() });
     }
     Ok(ignored)
-}
-
-/// Reads rows of a demanded tensor from its parts.
-fn read_rows(
-    tensors: &Tensors,
-    demand: &Demand,
-    origin: &Origin,
-    rows: Range<usize>,
-    mut out: &mut [f32],
-) -> Result<()> {
-    let (k, part_rows) = (demand.k, demand.n / origin.parts.len());
-    let mut row = rows.start;
-    while row < rows.end {
-        let (part, first) = (row / part_rows, row % part_rows);
-        let count = (part_rows - first).min(rows.end - row);
-        let (now, later) = out.split_at_mut(count * k);
-        tensors.read(&origin.parts[part], first * k..(first + count) * k, now)?;
-        if let (Transform::Convolution { side }, Kind::Matrix) = (origin.transform, demand.kind) {
-            channels_last(now, side);
-        }
-        (row, out) = (row + count, later);
-    }
-    Ok(())
-}
-
-/// Each row from (channel, pixel) to (pixel, channel).
-fn channels_last(rows: &mut [f32], side: usize) {
-    let pixels = side * side;
-    let mut row = vec![0.0; 3 * pixels];
-    for values in rows.chunks_exact_mut(3 * pixels) {
-        row.copy_from_slice(values);
-        for (pixel, rgb) in values.chunks_exact_mut(3).enumerate() {
-            for (channel, value) in rgb.iter_mut().enumerate() {
-                *value = row[channel * pixels + pixel];
-            }
-        }
-    }
 }

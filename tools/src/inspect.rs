@@ -37,6 +37,7 @@ pub fn inspect(path: &Path) -> Result<Value> {
         "config": config_json(config),
         "tokenizer_bytes": file.tokenizer().map(str::len),
         "bank_labels": file.bank().map(|bank| bank.len()),
+        "classes": file.labels().collect::<Vec<_>>(),
         "provenance": provenance,
         "tensors": tensors.collect::<Vec<_>>(),
     }))
@@ -108,6 +109,23 @@ fn config_json(config: &Config) -> Value {
             "position_prefix": vision.position_prefix, "grid": [vision.grid_rows, vision.grid_cols],
             "interpolation": name_of!(Interpolation, vision.interpolation),
         })));
+        if let Some(rope) = Rope::from_stored(vision.rope) {
+            let scaled_to = [vision.rope_rows, vision.rope_cols];
+            part.insert(
+                "rope".into(),
+                json!({"kind": rope.name(), "theta": short(vision.rope_theta), "scaled_to": scaled_to}),
+            );
+        }
+        if vision.sincos_temperature > 0.0 {
+            part.insert("sincos_temperature".into(), short(vision.sincos_temperature).into());
+        }
+        if vision.max_patches > 0 {
+            part.insert("max_patches".into(), vision.max_patches.into());
+        }
+        if vision.pyramid_stride > 0 {
+            let pyramid = json!({"sides": vision.levels(), "stride": vision.pyramid_stride});
+            part.insert("pyramid".into(), pyramid);
+        }
         parts.insert("vision".into(), part.into());
         let value = json!({
             "mode": name_of!(ResizeMode, preprocess.mode), "filter": name_of!(Filter, preprocess.filter),
@@ -124,13 +142,14 @@ fn config_json(config: &Config) -> Value {
         part.extend(object(json!({
             "vocab": text.vocab, "context": text.context, "causal": text.causal == 1, "eos": text.eos,
             "pad": text.pad, "padded": text.padded == 1,
+            "canonical": Canonical::from_stored(text.canonical).map(Canonical::name),
         })));
         parts.insert("text".into(), part.into());
     }
     let score = &config.score;
     let value = json!({
         "kind": name_of!(Scoring, score.kind), "embed_dim": score.embed_dim, "logit_scale": short(score.logit_scale),
-        "logit_bias": short(score.logit_bias),
+        "logit_bias": short(score.logit_bias), "classes": score.classes,
     });
     parts.insert("score".into(), value);
     parts.insert("checkpoint_id".into(), hex(&config.checkpoint_id).into());
@@ -160,6 +179,12 @@ fn tower(tower: &TowerConfig) -> Map<String, Value> {
         ("patch bias", feature::PATCH_BIAS),
         ("pre norm", feature::PRE_NORM),
         ("class token", feature::CLASS_TOKEN),
+        ("pool norm", feature::POOL_NORM),
+        ("gated mlp", feature::GATED_MLP),
+        ("mlp norm", feature::MLP_NORM),
+        ("patch norm", feature::PATCH_NORM),
+        ("embed norm", feature::EMBED_NORM),
+        ("classifier", feature::CLASSIFIER),
     ];
     let features: Vec<&str> =
         names.iter().filter(|(_, bit)| tower.has(*bit)).map(|(name, _)| *name).collect();

@@ -6,6 +6,7 @@ pub mod families;
 pub mod images;
 pub mod inspect;
 pub mod quant;
+mod read;
 pub mod source;
 pub mod verify;
 pub mod write;

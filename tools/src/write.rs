@@ -42,6 +42,8 @@ pub struct Contents<'a> {
     pub provenance: &'a str,
     /// A label bank.
     pub bank: Option<&'a [u8]>,
+    /// Names of the classifier's classes.
+    pub labels: &'a [String],
     /// All tensors that the configuration demands, in its order.
     pub tensors: &'a [Planned<'a>],
 }
@@ -100,6 +102,10 @@ impl<W: Write + Seek> Pack<'_, W> {
         ];
         parts.extend(contents.tokenizer.map(|text| (SectionKind::Tokenizer, text.as_bytes())));
         parts.extend(contents.bank.map(|bank| (SectionKind::Bank, bank)));
+        let labels = contents.labels.join("\n");
+        if !labels.is_empty() {
+            parts.push((SectionKind::Labels, labels.as_bytes()));
+        }
 
         let (mut sections, mut at) = (Vec::new(), size_of::<Header>() as u64);
         self.put(&[0; size_of::<Header>()])?;

@@ -5,7 +5,7 @@
 use ocelli::preprocess::decode::decode_file;
 use ocelli::text::TextTokenizer;
 use ocelli::{Model, Options, Session};
-use ocelli_kernels::Isa;
+
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -182,7 +182,7 @@ fn size(path: &Path) -> u64 {
 fn embed_photo(model: &Model) -> (Vec<f32>, usize) {
     let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/astronaut.jpg");
     let photo = decode_file(photo).unwrap();
-    let options = Options { threads: 2, isa: Isa::detect(), batch: 1, vision: true, text: false };
+    let options = Options { threads: 2, text: false, ..Options::default() };
     let mut session = Session::new(model, &options).unwrap();
     let mut embedding = vec![0.0; EMBED_DIM];
     session.embed_into(&photo.view(), &mut embedding).unwrap();
@@ -190,7 +190,7 @@ fn embed_photo(model: &Model) -> (Vec<f32>, usize) {
 }
 
 fn embed_text(model: &Model) -> Vec<f32> {
-    let options = Options { threads: 2, isa: Isa::detect(), batch: 1, vision: false, text: true };
+    let options = Options { threads: 2, vision: false, ..Options::default() };
     let tokens = TextTokenizer::new(model.file()).unwrap().encode("a photo of an astronaut").unwrap();
     let mut embedding = vec![0.0; EMBED_DIM];
     Session::new(model, &options).unwrap().embed_text_raw_into(&tokens.ids, &mut embedding).unwrap();

@@ -60,7 +60,7 @@ fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
             "buffers": plan.buffers().iter().map(|b| (b.name.to_owned(), json!(b.bytes))).collect::<serde_json::Map<_, _>>(),
         },
         "cpu": {
-            "features": Isa::detect().to_string(),
+            "features": Isa::available().to_string(),
             "used": session.kernels().isa().to_string(),
             "threads": session.threads(),
         },
@@ -173,11 +173,15 @@ fn precision(file: File<'_>) -> Value {
 /// Which micro-kernel multiplies by which kind of matrix, and why that one.
 fn kernels(file: File<'_>, session: &Session<'_>) -> Value {
     let kernels = session.kernels();
-    let why = if kernels.isa() == Isa::detect() {
-        format!("best for what this CPU has ({})", kernels.isa())
+    let isa = kernels.isa();
+    let mut why = if isa == Isa::detect() {
+        format!("best for what this CPU has ({isa})")
     } else {
-        format!("{} allows {} only", knobs::ISA.name, kernels.isa())
+        format!("{} asks for {isa}", knobs::ISA.name)
     };
+    for feature in Isa::available().features().filter(|&feature| feature.on_request() && !isa.has(feature)) {
+        why += &format!("; {}=+{} would be faster and less exact", knobs::ISA.name, feature.name());
+    }
     let mut chosen = serde_json::Map::new();
     chosen.insert("why".into(), why.into());
     for tensor in file.tensors().filter(|tensor| tensor.layout() == Layout::Panels) {

@@ -134,7 +134,7 @@ pub(super) fn recognise(
         embed_dim: if projects { embed_dim } else { vision.hidden_size },
         logit_scale: 1.0,
         logit_bias: 0.0,
-        reserved: [0; 4],
+        ..ScoreConfig::zeroed()
     };
     let mut scalars = Vec::new();
     if whole {
@@ -164,6 +164,7 @@ pub(super) fn recognise(
     Ok(Recognised {
         config,
         tokenizer: text,
+        labels: Vec::new(),
         scalars,
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), vision_prefix, patch)),
@@ -217,7 +218,7 @@ fn vision(
         grid_cols: hf.image_size / hf.patch_size,
         interpolation: Interpolation::Bicubic as u32,
         position_prefix: 1,
-        reserved: [0; 15],
+        ..VisionConfig::zeroed()
     })
 }
 
@@ -242,7 +243,7 @@ fn text(hf: &HfTower, path: &Path, tokenizer: &tokenizer::Loaded) -> Result<Text
         // Nothing after the end token is seen, so any padding does; the configured id is often a leftover.
         pad: tokenizer.end,
         padded: 0,
-        reserved: [0; 10],
+        ..TextConfig::zeroed()
     })
 }
 
@@ -252,12 +253,8 @@ fn origin(name: &str, vision_prefix: &str, patch: usize) -> Origin {
     let vision = tower == "vision";
     let prefix = if vision { vision_prefix } else { "text_model." };
     let (module, end) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let mut transform = Transform::Rows;
     let parts = match (module, end) {
-        ("patch_embed", _) => {
-            transform = Transform::Convolution { side: patch };
-            vec![format!("{prefix}embeddings.patch_embedding.{end}")]
-        }
+        ("patch_embed", _) => vec![format!("{prefix}embeddings.patch_embedding.{end}")],
         ("class_token", _) => vec![format!("{prefix}embeddings.class_embedding")],
         ("position", _) => vec![format!("{prefix}embeddings.position_embedding.weight")],
         ("token_embed", _) => vec![format!("{prefix}embeddings.token_embedding.weight")],
@@ -281,5 +278,6 @@ fn origin(name: &str, vision_prefix: &str, patch: usize) -> Origin {
             modules.iter().map(|module| format!("{prefix}{layer}.{module}.{end}")).collect()
         }
     };
-    Origin { parts, transform }
+    let origin = Origin::rows(parts);
+    if module == "patch_embed" { origin.with(Transform::Convolution { side: patch }) } else { origin }
 }
