@@ -62,6 +62,8 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The file can't be read or decoded; the error names it and says what to do.
 pub fn decode(path: &Path) -> Result<DecodedImage> {
     decode_file(path).map_err(|error| {
-        Error::Ocelli(ocelli::Error::Message(format!("{error}; repair this picture or take it out of the set")))
+        Error::Ocelli(ocelli::Error::Message(format!(
+            "{error}; repair this picture or take it out of the set"
+        )))
     })
 }

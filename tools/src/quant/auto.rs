@@ -104,7 +104,8 @@ pub fn plan(
     let mut steps = vec![Step { repair: None, changed: 0, cosine: cosines, kept: true }];
     for &repair in &wish.repairs {
         progress.set_message(repair.name());
-        if let Some((better, with)) = attempt(&mut bench, &recipe, cosines, repair, wish.target, &mut steps)? {
+        if let Some((better, with)) = attempt(&mut bench, &recipe, cosines, repair, wish.target, &mut steps)?
+        {
             (recipe, cosines) = (better, with);
         }
     }
@@ -229,8 +230,11 @@ fn layers(workshop: &Workshop<'_, '_>, recipe: &Recipe) -> Result<Vec<Layer>> {
     matrices
         .par_iter()
         .map(|&i| {
-            let all: f64 =
-                matrices.iter().filter(|&&other| tower(other) == tower(i)).map(|&other| workshop.macs(other)).sum();
+            let all: f64 = matrices
+                .iter()
+                .filter(|&&other| tower(other) == tower(i))
+                .map(|&other| workshop.macs(other))
+                .sum();
             Ok(Layer {
                 name: name(i).as_str().into(),
                 dtype: recipe.tensors[i].dtype.name().into(),

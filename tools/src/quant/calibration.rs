@@ -105,15 +105,59 @@ fn texts(model: &Model, labels: &[String], templates: &[&str]) -> Result<Vec<Vec
 }
 
 /// Labels for models that are given none: to have texts to calibrate with, and answers to compare.
-pub const NOUNS: [&str; 48] = [
-    "person", "child", "cat", "dog", "bird", "horse", "cow", "sheep", "fish", "insect", "flower", "tree", "forest",
-    "mountain", "beach", "river", "sky", "street", "house", "bridge", "car", "bus", "truck", "bicycle", "train",
-    "airplane", "boat", "chair", "table", "bed", "lamp", "book", "phone", "computer", "clock", "bottle", "cup",
-    "plate of food", "fruit", "cake", "shoe", "hat", "bag", "ball", "toy", "tool", "sign", "painting",
+pub(super) const NOUNS: [&str; 48] = [
+    "person",
+    "child",
+    "cat",
+    "dog",
+    "bird",
+    "horse",
+    "cow",
+    "sheep",
+    "fish",
+    "insect",
+    "flower",
+    "tree",
+    "forest",
+    "mountain",
+    "beach",
+    "river",
+    "sky",
+    "street",
+    "house",
+    "bridge",
+    "car",
+    "bus",
+    "truck",
+    "bicycle",
+    "train",
+    "airplane",
+    "boat",
+    "chair",
+    "table",
+    "bed",
+    "lamp",
+    "book",
+    "phone",
+    "computer",
+    "clock",
+    "bottle",
+    "cup",
+    "plate of food",
+    "fruit",
+    "cake",
+    "shoe",
+    "hat",
+    "bag",
+    "ball",
+    "toy",
+    "tool",
+    "sign",
+    "painting",
 ];
 
 /// Whether labels can be scored: the towers are compared by cosine.
-pub fn scores(config: &Config) -> bool {
+pub(super) fn scores(config: &Config) -> bool {
     config.has_vision() && config.has_text()
 }
 

@@ -22,6 +22,8 @@ pub struct Canonical<'s> {
     pub source: &'s Source<'s>,
     /// Text of the tokenizer, if there is a text tower.
     pub tokenizer: Option<&'s str>,
+    /// Names of a classifier's classes.
+    pub classes: &'s [String],
     /// The packed file to write in the end; drafts lie beside it.
     pub output: &'s Path,
 }
@@ -101,6 +103,7 @@ impl Canonical<'_> {
         provenance: &'c str,
         bank: Option<&'c [u8]>,
     ) -> Contents<'c> {
-        Contents { config: self.config, tokenizer: self.tokenizer, provenance, bank, tensors }
+        let Canonical { config, tokenizer, classes, .. } = *self;
+        Contents { config, tokenizer, provenance, bank, labels: classes, tensors }
     }
 }

@@ -9,7 +9,7 @@ const GROUP: usize = 16;
 
 /// Rounds `values`, [n, k], to codes with the scales of `start`, for inputs like the rows of `sample`, [rows, k].
 /// `None` if the inputs' second moments can't be factored.
-pub fn compensated(values: &[f32], start: &Codes, magnitude: i8, sample: &[f32]) -> Option<Codes> {
+pub(super) fn compensated(values: &[f32], start: &Codes, magnitude: i8, sample: &[f32]) -> Option<Codes> {
     let k = values.len() / start.scales.len();
     let factor = factor(sample, k)?;
     let mut codes = start.clone();
@@ -19,7 +19,8 @@ pub fn compensated(values: &[f32], start: &Codes, magnitude: i8, sample: &[f32])
         let mut rest = values.to_vec();
         for i in 0..k {
             let row = &factor[i * k..][..k];
-            for ((rest, codes), &scale) in rest.chunks_exact_mut(k).zip(codes.chunks_exact_mut(k)).zip(scales) {
+            for ((rest, codes), &scale) in rest.chunks_exact_mut(k).zip(codes.chunks_exact_mut(k)).zip(scales)
+            {
                 let code =
                     if scale > 0.0 { (rest[i] / scale).round_ties_even().clamp(-limit, limit) } else { 0.0 };
                 codes[i] = code as i8;
@@ -120,7 +121,8 @@ mod tests {
         (0..rows * k)
             .map(|i| {
                 let (row, column) = (i / k, i % k);
-                let causes = (0..3).map(|c| noise(row * 3 + c + 7) * noise(column * 5 + c + 1_000)).sum::<f32>();
+                let causes =
+                    (0..3).map(|c| noise(row * 3 + c + 7) * noise(column * 5 + c + 1_000)).sum::<f32>();
                 causes + 0.1 * noise(i + 77_777)
             })
             .collect()

@@ -9,11 +9,11 @@ use ocelli_kernels::{
 };
 
 /// The signal-to-noise ratio of a product without noise.
-pub const MOST_DECIBELS: f64 = 200.0;
+pub(super) const MOST_DECIBELS: f64 = 200.0;
 
 /// How far a product is from the right one.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Error {
+pub(super) struct Error {
     /// Sum of squares of the right product, bias not included.
     pub signal: f64,
     /// Sum of squares of the difference.
@@ -22,7 +22,7 @@ pub struct Error {
 
 impl Error {
     /// Of `found` against `right`.
-    pub fn between(found: &[f32], right: &[f32]) -> Error {
+    pub(super) fn between(found: &[f32], right: &[f32]) -> Error {
         let mut error = Error::default();
         for (found, right) in found.iter().zip(right) {
             error.signal += f64::from(right * right);
@@ -32,14 +32,14 @@ impl Error {
     }
 
     /// Signal-to-noise ratio in decibels, within ±[`MOST_DECIBELS`], which stands for no noise (or no signal) at all.
-    pub fn snr(&self) -> f64 {
+    pub(super) fn snr(&self) -> f64 {
         let ratio = 10.0 * (self.signal / self.noise).log10();
         if self.noise > 0.0 { ratio.clamp(-MOST_DECIBELS, MOST_DECIBELS) } else { MOST_DECIBELS }
     }
 }
 
 /// `rows · Wᵀ` by f32 weights. `rows`: [rows, k]; `weights`: [n, k]; the result: [rows, n].
-pub fn product_f32(kernels: &Kernels, rows: &[f32], weights: &[f32], k: usize) -> Vec<f32> {
+pub(super) fn product_f32(kernels: &Kernels, rows: &[f32], weights: &[f32], k: usize) -> Vec<f32> {
     let n = weights.len() / k;
     let mut packed = vec![0.0; packed_len(n, k)];
     pack_float(weights, 0, k, &mut packed);
@@ -48,7 +48,7 @@ pub fn product_f32(kernels: &Kernels, rows: &[f32], weights: &[f32], k: usize) -
 }
 
 /// `rows · Wᵀ` by weights rounded to f16.
-pub fn product_f16(kernels: &Kernels, rows: &[f32], weights: &[f32], k: usize) -> Vec<f32> {
+pub(super) fn product_f16(kernels: &Kernels, rows: &[f32], weights: &[f32], k: usize) -> Vec<f32> {
     let n = weights.len() / k;
     let mut halves = vec![f16::ZERO; weights.len()];
     halves.convert_from_f32_slice(weights);
@@ -59,7 +59,7 @@ pub fn product_f16(kernels: &Kernels, rows: &[f32], weights: &[f32], k: usize) -
 }
 
 /// `rows · Wᵀ` by int8 weights, the rows quantized as the runtime does.
-pub fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes, magnitude: i8) -> Vec<f32> {
+pub(super) fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes, magnitude: i8) -> Vec<f32> {
     let n = codes.scales.len();
     let k = codes.codes.len() / n;
     let mut packed = vec![0; packed_len(n, k)];
@@ -69,8 +69,7 @@ pub fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes, magnitude: i8)
     let sum = |row: &[i8]| row.iter().map(|&code| i32::from(code)).sum();
     let mut sums: Vec<i32> = codes.codes.chunks_exact(k).map(sum).collect();
     sums.resize(padded_n(n), 0);
-    let weights =
-        WeightsI8::new(n, k, &packed, &scales, &sums, magnitude).expect("packed to its length");
+    let weights = WeightsI8::new(n, k, &packed, &scales, &sums, magnitude).expect("packed to its length");
     multiply(kernels, rows, Weights::I8(weights))
 }
 

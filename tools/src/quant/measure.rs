@@ -1,10 +1,10 @@
 //! A quantized model against the f32 one: embeddings of the pictures and texts that no repair was fitted to.
 
-use super::calibration::{NOUNS, split};
 use super::Calibration;
+use super::calibration::{NOUNS, split};
 use crate::Result;
 use ocelli::format::Bank;
-use ocelli::score::{OwnedBank, Scored, dot, normalize, score};
+use ocelli::score::{OwnedBank, Scored, normalize, score};
 use ocelli::text::{TextTokenizer, embed_labels};
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::Isa;
@@ -21,7 +21,7 @@ pub struct Cosine {
 
 impl Cosine {
     /// Of rows of `dim` values.
-    pub fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
+    pub(super) fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
         let cosines: Vec<f64> = cosines(a, b, dim);
         let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
         (!cosines.is_empty()).then(|| Cosine { mean, min: cosines.iter().copied().fold(1.0, f64::min) })
@@ -42,7 +42,7 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 /// What a model makes of the inputs that judge it.
 #[derive(Clone, Debug)]
-pub struct Embeddings {
+pub(super) struct Embeddings {
     /// Length of one.
     pub dim: usize,
     /// Of pictures, [images, dim].
@@ -56,7 +56,12 @@ impl Embeddings {
     ///
     /// # Errors
     /// What the runtime refuses.
-    pub fn of(model: &Model, calibration: &Calibration, images: usize, texts: usize) -> Result<Embeddings> {
+    pub(super) fn of(
+        model: &Model,
+        calibration: &Calibration,
+        images: usize,
+        texts: usize,
+    ) -> Result<Embeddings> {
         let options = Options::from_environment()?;
         let mut all = Embeddings { dim: 1, images: Vec::new(), texts: Vec::new() };
         if model.file().has_vision() && images > 0 {
@@ -82,7 +87,7 @@ impl Embeddings {
     }
 
     /// Cosines with what another model makes of them.
-    pub fn against(&self, other: &Embeddings) -> Cosines {
+    pub(super) fn against(&self, other: &Embeddings) -> Cosines {
         Cosines {
             image: Cosine::between(&self.images, &other.images, self.dim),
             text: Cosine::between(&self.texts, &other.texts, self.dim),
@@ -105,18 +110,18 @@ impl Cosines {
     }
 
     /// The smaller mean of the two towers: what a target is compared with.
-    pub fn worst_mean(&self) -> f64 {
+    pub(super) fn worst_mean(&self) -> f64 {
         self.towers().map(|cosine| cosine.mean).fold(1.0, f64::min)
     }
 
     /// What the means lack to 1, together: what repairs make smaller.
-    pub fn loss(&self) -> f64 {
+    pub(super) fn loss(&self) -> f64 {
         self.towers().map(|cosine| 1.0 - cosine.mean).sum()
     }
 }
 
 /// The labels that answers are compared over: a bank, or none if there is no text tower to make one.
-pub fn label_bank(model: &Model) -> Result<Option<OwnedBank>> {
+pub(super) fn label_bank(model: &Model) -> Result<Option<OwnedBank>> {
     if !super::calibration::scores(model.file().config()) {
         return Ok(None);
     }
@@ -129,7 +134,7 @@ pub fn label_bank(model: &Model) -> Result<Option<OwnedBank>> {
 }
 
 /// The best label of every embedding, [images, dim].
-pub fn answers(model: &Model, embeddings: &[f32], bank: &Bank<'_>) -> Vec<usize> {
+pub(super) fn answers(model: &Model, embeddings: &[f32], bank: &Bank<'_>) -> Vec<usize> {
     let mut scored = vec![Scored::default(); bank.len()];
     let best = |embedding: &[f32]| {
         let mut embedding = embedding.to_vec();
@@ -145,7 +150,7 @@ pub fn answers(model: &Model, embeddings: &[f32], bank: &Bank<'_>) -> Vec<usize>
 ///
 /// # Errors
 /// What the runtime refuses.
-pub fn kernel_error(model: &Model, calibration: &Calibration) -> Result<f64> {
+pub(super) fn kernel_error(model: &Model, calibration: &Calibration) -> Result<f64> {
     let options = Options::from_environment()?;
     let mut results = Vec::new();
     for isa in [Isa::SCALAR, options.isa] {
@@ -169,6 +174,7 @@ pub fn kernel_error(model: &Model, calibration: &Calibration) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ocelli::score::dot;
 
     #[test]
     fn cosines_of_scaled_and_opposite_vectors() {

@@ -14,7 +14,7 @@ const BYTES: usize = 3 << 29;
 
 /// The inputs of one matrix.
 #[derive(Clone, Debug, Default)]
-pub struct Inputs {
+pub(super) struct Inputs {
     /// Number of inputs.
     pub k: usize,
     /// The largest magnitude of each input over all rows.
@@ -31,12 +31,12 @@ pub struct Inputs {
 
 impl Inputs {
     /// Mean square of each input.
-    pub fn importance(&self) -> Vec<f32> {
+    pub(super) fn importance(&self) -> Vec<f32> {
         self.squares.iter().map(|sum| (sum / self.seen.max(1) as f64) as f32).collect()
     }
 
     /// Rows of a call, on average: what a call costs.
-    pub fn rows_per_call(&self) -> f64 {
+    pub(super) fn rows_per_call(&self) -> f64 {
         self.seen as f64 / self.calls.max(1) as f64
     }
 
@@ -62,7 +62,7 @@ impl Inputs {
     }
 
     /// Multiplies the inputs by powers of two, as a folded scale does.
-    pub fn scale(&mut self, factors: &[f32]) {
+    pub(super) fn scale(&mut self, factors: &[f32]) {
         self.peak.iter_mut().zip(factors).for_each(|(peak, factor)| *peak *= factor);
         let squares = self.squares.iter_mut().zip(factors);
         squares.for_each(|(sum, factor)| *sum *= f64::from(factor * factor));
@@ -77,7 +77,7 @@ impl Inputs {
 ///
 /// # Errors
 /// What the runtime refuses.
-pub fn observe(
+pub(super) fn observe(
     canonical: &Canonical<'_>,
     model: &Model,
     calibration: &Calibration,

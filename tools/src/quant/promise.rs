@@ -91,7 +91,8 @@ impl Promise {
         let line = |out: &mut String, name: &str, value: String| {
             let _ = writeln!(out, "{name:<16}{value}");
         };
-        let Measured { kind, hash, fitted_images, judged_images, fitted_texts, judged_texts } = &self.calibration;
+        let Measured { kind, hash, fitted_images, judged_images, fitted_texts, judged_texts } =
+            &self.calibration;
         let kind = match kind {
             Kind::Photos => "pictures",
             Kind::Synthetic => "made-up pictures (no --calibrate folder was given: photos tell more)",
@@ -128,7 +129,8 @@ impl Promise {
         }
         for step in &self.steps {
             let name = step.repair.map_or("plain int8", Repair::name);
-            let cosine = |cosine: Option<Cosine>| cosine.map_or("-".into(), |cosine| format!("{:.5}", cosine.mean));
+            let cosine =
+                |cosine: Option<Cosine>| cosine.map_or("-".into(), |cosine| format!("{:.5}", cosine.mean));
             let kept = if step.kept { "" } else { "  (not kept)" };
             line(
                 &mut out,

@@ -1,8 +1,8 @@
 //! Which matrices go to half precision: those whose int8 error costs most for the time that half precision takes.
 
+use super::Recipe;
 use super::auto::Bench;
 use super::measure::{Cosines, Embeddings};
-use super::Recipe;
 use crate::Result;
 use ocelli::format::Dtype;
 
@@ -41,7 +41,8 @@ pub(super) fn raise(
             continue;
         }
         let mut candidates = candidates(bench, recipe, tower)?;
-        candidates.sort_by(|a, b| (b.gain / b.time).total_cmp(&(a.gain / a.time)).then(a.tensor.cmp(&b.tensor)));
+        candidates
+            .sort_by(|a, b| (b.gain / b.time).total_cmp(&(a.gain / a.time)).then(a.tensor.cmp(&b.tensor)));
         let mut predicted = reached;
         for candidate in candidates {
             bench.workshop.raise(recipe, candidate.tensor);

@@ -63,7 +63,13 @@ impl Recipe {
     }
 
     /// Multiplies the rows `range` of tensor `i` by `factors`.
-    pub fn scale_rows(&mut self, i: usize, n: usize, range: Range<usize>, factors: impl Iterator<Item = f32>) {
+    pub fn scale_rows(
+        &mut self,
+        i: usize,
+        n: usize,
+        range: Range<usize>,
+        factors: impl Iterator<Item = f32>,
+    ) {
         let rows = self.tensors[i].rows.get_or_insert_with(|| vec![1.0; n]);
         rows[range].iter_mut().zip(factors).for_each(|(row, factor)| *row *= factor);
         self.tensors[i].codes = None;

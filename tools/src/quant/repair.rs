@@ -43,13 +43,13 @@ impl Repair {
 }
 
 /// What the repairs work on.
-pub struct Workshop<'c, 's> {
+pub(super) struct Workshop<'c, 's> {
     /// The model.
-    pub canonical: &'c Canonical<'s>,
+    pub(super) canonical: &'c Canonical<'s>,
     /// What its matrices are multiplied by; scaled as smoothing scales it.
-    pub inputs: Vec<Inputs>,
+    pub(super) inputs: Vec<Inputs>,
     /// The kernels of this machine.
-    pub kernels: Kernels,
+    pub(super) kernels: Kernels,
 }
 
 impl Workshop<'_, '_> {
@@ -63,7 +63,7 @@ impl Workshop<'_, '_> {
     ///
     /// # Errors
     /// What reading the checkpoint gives.
-    pub fn smooth(&mut self, recipe: &mut Recipe) -> Result<Vec<(usize, Vec<f32>)>> {
+    pub(super) fn smooth(&mut self, recipe: &mut Recipe) -> Result<Vec<(usize, Vec<f32>)>> {
         let matrices = self.quantized(recipe);
         let sites = smooth::sites(self.canonical);
         let sites: Vec<_> = sites.into_iter().filter(|site| matrices.contains(&site.consumer)).collect();
@@ -91,7 +91,7 @@ impl Workshop<'_, '_> {
     }
 
     /// Takes [`smooth`](Self::smooth) back, exactly.
-    pub fn roughen(&mut self, rescaled: &[(usize, Vec<f32>)]) {
+    pub(super) fn roughen(&mut self, rescaled: &[(usize, Vec<f32>)]) {
         rescaled.iter().for_each(|(consumer, factors)| self.inputs[*consumer].scale(factors));
     }
 
@@ -99,7 +99,7 @@ impl Workshop<'_, '_> {
     ///
     /// # Errors
     /// What reading the checkpoint gives.
-    pub fn clip(&self, recipe: &mut Recipe) -> Result<usize> {
+    pub(super) fn clip(&self, recipe: &mut Recipe) -> Result<usize> {
         self.choose_codes(recipe, |weights, inputs, magnitude, _| {
             Some(Codes::clipped(weights, inputs.k, magnitude, &inputs.importance()))
         })
@@ -109,7 +109,7 @@ impl Workshop<'_, '_> {
     ///
     /// # Errors
     /// What reading the checkpoint gives.
-    pub fn gptq(&self, recipe: &mut Recipe) -> Result<usize> {
+    pub(super) fn gptq(&self, recipe: &mut Recipe) -> Result<usize> {
         self.choose_codes(recipe, |weights, inputs, magnitude, chosen| {
             let start = chosen.map_or_else(|| Codes::plain(weights, inputs.k, magnitude), Codes::clone);
             gptq::compensated(weights, &start, magnitude, &inputs.sample)
@@ -144,7 +144,7 @@ impl Workshop<'_, '_> {
     ///
     /// # Errors
     /// What reading the checkpoint gives.
-    pub fn bias(&self, recipe: &mut Recipe) -> Result<usize> {
+    pub(super) fn bias(&self, recipe: &mut Recipe) -> Result<usize> {
         let before = &*recipe;
         let biased: Vec<(usize, usize)> =
             self.quantized(recipe).into_iter().filter_map(|i| Some((i, self.bias_of(i)?))).collect();
@@ -180,7 +180,7 @@ impl Workshop<'_, '_> {
     }
 
     /// Stores matrix `i` in half precision, and takes back what was only meant for its codes.
-    pub fn raise(&self, recipe: &mut Recipe, i: usize) {
+    pub(super) fn raise(&self, recipe: &mut Recipe, i: usize) {
         recipe.tensors[i].dtype = Dtype::F16;
         recipe.tensors[i].codes = None;
         if let Some(bias) = self.bias_of(i) {
@@ -193,7 +193,7 @@ impl Workshop<'_, '_> {
     ///
     /// # Errors
     /// What reading the checkpoint gives.
-    pub fn snr(&self, recipe: &Recipe, i: usize) -> Result<Option<f64>> {
+    pub(super) fn snr(&self, recipe: &Recipe, i: usize) -> Result<Option<f64>> {
         let inputs = &self.inputs[i];
         if inputs.k == 0 {
             return Ok(None);
@@ -222,19 +222,19 @@ impl Workshop<'_, '_> {
     }
 
     /// What matrix `i` costs per call in `dtype`, in int8 multiply-accumulates.
-    pub fn cost(&self, i: usize, dtype: Dtype) -> f64 {
+    pub(super) fn cost(&self, i: usize, dtype: Dtype) -> f64 {
         self.macs(i) * relative_cost(dtype)
     }
 
     /// Multiply-accumulates of matrix `i` per call of its tower.
-    pub fn macs(&self, i: usize) -> f64 {
+    pub(super) fn macs(&self, i: usize) -> f64 {
         self.inputs[i].rows_per_call() * (self.canonical.demands[i].n * self.canonical.demands[i].k) as f64
     }
 }
 
 /// What a multiply-accumulate costs next to one of int8. Fixed, not timed, so that plans do not change from run to run:
 /// the ratio of whole models in BENCHMARKS.md (ViT-B/16, AVX-512 VNNI, one thread) is 3.0 for f16 and 3.5 for f32.
-pub fn relative_cost(dtype: Dtype) -> f64 {
+pub(super) fn relative_cost(dtype: Dtype) -> f64 {
     match dtype {
         Dtype::I8 => 1.0,
         Dtype::F16 => 3.0,
@@ -251,7 +251,7 @@ impl Recipe {
 }
 
 /// The names of `repairs`, for messages.
-pub fn names(repairs: &[Repair]) -> String {
+pub(super) fn names(repairs: &[Repair]) -> String {
     repairs.iter().map(|repair| repair.name()).collect::<Vec<_>>().join(", ")
 }
 
@@ -269,7 +269,8 @@ pub fn parse(list: &str) -> std::result::Result<Vec<Repair>, String> {
             .find(|repair| repair.name() == name)
             .ok_or_else(|| format!("no repair {name:?}; there are {} and none", names(&Repair::ALL)))
     };
-    let mut repairs = list.split(',').map(|name| one(name.trim())).collect::<std::result::Result<Vec<_>, _>>()?;
+    let mut repairs =
+        list.split(',').map(|name| one(name.trim())).collect::<std::result::Result<Vec<_>, _>>()?;
     repairs.sort_unstable();
     repairs.dedup();
     Ok(repairs)

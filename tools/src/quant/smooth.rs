@@ -7,7 +7,8 @@
 //!
 //! - LayerNorm's gain and offset → the columns of `qkv` or `fc1`,
 //! - the rows of v in `qkv` → the columns of `out` (attention averages v, channel by channel),
-//! - with a gated MLP, the rows of the value half of `fc1` → the columns of `fc2` (the gate multiplies them).
+//! - with a gated MLP, the rows of the value half of `fc1` → the columns of `fc2` (the gate multiplies them), or where a
+//!   norm stands between them, that norm → the columns of `fc2`.
 //!
 //! A plain MLP has its activation function between `fc1` and `fc2`; no factor passes through that exactly, and none is
 //! put there.
@@ -23,7 +24,7 @@ const ALPHAS: [f32; 8] = [0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0];
 
 /// A place where channels can be rescaled.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub(super) struct Site {
     /// Tensors, and their rows, that are divided by the factors.
     pub producers: Vec<(usize, Range<usize>)>,
     /// The matrix whose columns are multiplied.
@@ -31,7 +32,7 @@ pub struct Site {
 }
 
 /// Every such place of a model.
-pub fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
+pub(super) fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
     let mut sites = Vec::new();
     for tower in ["vision", "text"] {
         for block in 0.. {
@@ -54,7 +55,9 @@ pub fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
             site(&norm("norm2"), find("fc1.weight"));
             if let (Some(fc1), Some(fc2)) = (find("fc1.weight"), find("fc2.weight")) {
                 let (rows, hidden) = (canonical.demands[fc1].n, canonical.demands[fc2].k);
-                if rows == 2 * hidden {
+                if let Some(gain) = find("mlp_norm.weight") {
+                    site(&[(Some(gain), 0..hidden), (find("mlp_norm.bias"), 0..hidden)], Some(fc2));
+                } else if rows == 2 * hidden {
                     site(&[(Some(fc1), hidden..rows), (find("fc1.bias"), hidden..rows)], Some(fc2));
                 }
             }
@@ -65,7 +68,7 @@ pub fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
 
 /// The factors for the inputs of a matrix that make its product's error least, or none if every choice makes it
 /// worse. `weights`: [n, k] as treated so far; `right`: the product in f32.
-pub fn factors(
+pub(super) fn factors(
     kernels: &Kernels,
     inputs: &Inputs,
     weights: &[f32],
@@ -111,12 +114,13 @@ fn candidate(peaks: &[f32], columns: &[f32], alpha: f32) -> Vec<f32> {
     let exponents: Vec<Option<f32>> = peaks.iter().zip(columns).map(exponent).collect();
     let known: Vec<f32> = exponents.iter().flatten().copied().collect();
     let mean = known.iter().sum::<f32>() / known.len().max(1) as f32;
-    let factor = |exponent: &Option<f32>| exponent.map_or(1.0, |e| (e - mean).round().clamp(-12.0, 12.0).exp2());
+    let factor =
+        |exponent: &Option<f32>| exponent.map_or(1.0, |e| (e - mean).round().clamp(-12.0, 12.0).exp2());
     exponents.iter().map(factor).collect()
 }
 
 /// Folds `factors` into the model at `site`: producers divided, consumer multiplied.
-pub fn fold(canonical: &Canonical<'_>, site: &Site, factors: &[f32], recipe: &mut Recipe) {
+pub(super) fn fold(canonical: &Canonical<'_>, site: &Site, factors: &[f32], recipe: &mut Recipe) {
     for (tensor, rows) in &site.producers {
         let n = canonical.demands[*tensor].n;
         recipe.scale_rows(*tensor, n, rows.clone(), factors.iter().map(|factor| 1.0 / factor));

@@ -102,9 +102,8 @@ mod tests {
         row[5] = 1.0;
         let mut importance = vec![1.0; 64];
         importance[5] = 1e-6;
-        let error = |codes: &Codes, importance: &[f32]| {
-            row_error(&row, &codes.codes, codes.scales[0], importance)
-        };
+        let error =
+            |codes: &Codes, importance: &[f32]| row_error(&row, &codes.codes, codes.scales[0], importance);
         let (plain, clipped) = (Codes::plain(&row, 64, 127), Codes::clipped(&row, 64, 127, &importance));
         assert!(clipped.scales[0] < plain.scales[0]);
         assert!(error(&clipped, &importance) < 0.5 * error(&plain, &importance));

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use indicatif::ProgressBar;
 use ocelli_tools::families::Wishes;
+use ocelli_tools::quant::{DEFAULT_IMAGES, DEFAULT_TARGET, Promise, Repair, Wish, parse_repairs};
 use ocelli_tools::{ConvertOptions, LabelSet, Precision, Report, convert, inspect, verify};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ enum Command {
         /// Prompt template for those labels, with {} for the label; several are averaged
         #[arg(long, value_name = "TEXT", requires = "label_source")]
         template: Vec<String>,
+        #[command(flatten)]
+        promise: PromiseArgs,
         /// Print the report as JSON to standard output
         #[arg(long)]
         json: bool,
@@ -70,6 +73,57 @@ enum Command {
     },
 }
 
+/// What is measured on the converted model, and what it must keep of the fp32 one.
+#[derive(clap::Args)]
+struct PromiseArgs {
+    /// Pictures to calibrate with and measure on: every JPEG, PNG, WebP and BMP in this folder and those inside it. 32
+    /// are enough, and half of them are only measured on. Without a folder, --precision auto makes pictures up
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    /// Most pictures to use, spread evenly over the folder
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_IMAGES as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    calibration_images: u32,
+    /// Mean cosine that embeddings must keep with those of the fp32 model, images and texts each
+    /// [default: 0.995 with --precision auto, none otherwise]
+    #[arg(long, value_name = "X", value_parser = cosine)]
+    target_cosine: Option<f64>,
+    /// Repairs that auto may try, each kept only if the whole model gets better: smooth, clip, gptq, bias, half; or none
+    #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,bias,half")]
+    repair: RepairList,
+    /// Write the file even if it misses the target; it says so in the file
+    #[arg(long)]
+    allow_below_target: bool,
+}
+
+impl PromiseArgs {
+    /// What was asked for; nothing is measured unless something was.
+    fn wish(self, precision: Precision) -> Option<Wish> {
+        let auto = precision == Precision::Auto;
+        (auto || self.calibrate.is_some() || self.target_cosine.is_some()).then(|| Wish {
+            pictures: self.calibrate,
+            images: self.calibration_images as usize,
+            target: self.target_cosine.or(auto.then_some(DEFAULT_TARGET)),
+            repairs: if auto { self.repair.0 } else { Vec::new() },
+            allow_below_target: self.allow_below_target,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RepairList(Vec<Repair>);
+
+impl RepairList {
+    fn parse(list: &str) -> Result<RepairList, String> {
+        parse_repairs(list).map(RepairList)
+    }
+}
+
+/// A cosine that can be demanded.
+fn cosine(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("a cosine from 0 to 1".into()) }
+}
+
 fn main() -> ExitCode {
     let command = Cli::parse().command;
     let verifying = matches!(command, Command::Verify { .. });
@@ -83,13 +137,15 @@ fn main() -> ExitCode {
             labels,
             labels_file,
             template,
+            promise,
             json,
         } => {
             let wishes = Wishes { vision_only, tokenizer };
+            let wish = promise.wish(precision);
             let progress = ProgressBar::new(0);
             label_set(labels, labels_file, template)
                 .and_then(|labels| {
-                    convert(&ConvertOptions { checkpoint, output, precision, wishes, labels, progress })
+                    convert(&ConvertOptions { checkpoint, output, precision, wishes, labels, wish, progress })
                 })
                 .and_then(|report| conversion(&report, json))
         }
@@ -162,7 +218,8 @@ fn conversion(report: &Report, json: bool) -> ocelli_tools::Result<String> {
     if json {
         return to_json(report);
     }
+    let promise = report.promise.as_ref().map(Promise::render).unwrap_or_default();
     let (path, tensors, ignored) = (report.output.display(), report.tensors.len(), report.ignored.len());
     let (bytes, precision) = (report.bytes, report.precision.name());
-    Ok(format!("{path}: {precision}, {tensors} tensors, {ignored} ignored, {bytes} bytes\n"))
+    Ok(format!("{path}: {precision}, {tensors} tensors, {ignored} ignored, {bytes} bytes\n{promise}"))
 }
