@@ -1,7 +1,7 @@
 //! From a checkpoint to a packed file.
 
 use crate::families::{Origin, Recognised, Wishes, identify, recognise};
-use crate::quant::{self, Canonical, Labels, Precision, Promise, Recipe, Wish};
+use crate::quant::{self, Canonical, Labels, Precision, Promise, Recipe, Source, Wish};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
 use crate::{Error, Result};
@@ -121,40 +121,18 @@ struct Provenance<'a> {
 /// # Errors
 /// What in the checkpoint is missing, unknown, mis-shaped or not supported, by name; or what the system says.
 pub fn convert(options: &ConvertOptions) -> Result<Report> {
-    let checkpoint = Checkpoint::locate(&options.checkpoint)?;
-    let tensors = Tensors::open(&checkpoint.weights)?;
-    let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
-    let (demands, origins) = demands(&recognised, &tensors)?;
-    let ignored = leftovers(&recognised, &tensors, &origins)?;
-
-    refuse_to_overwrite(&options.output, checkpoint.weights.iter().chain(&recognised.files))?;
-    let (mut files, id) = identify(&checkpoint)?;
-    recognised.config.checkpoint_id = id;
-    for path in &recognised.files {
-        files.push(hash(path)?.0);
-    }
+    let opened = Opened::new(options)?;
+    let Opened { demands, origins, ignored, files, id, .. } = &opened;
     let bank = options.labels.as_ref().map(|labels| embed(options, labels)).transpose()?;
-    // Reading moves the file's position, so readers take turns.
-    let reading = Mutex::new(());
-    let source = |i: usize, rows: Range<usize>, out: &mut [f32]| {
-        let _turn = reading.lock();
-        read_rows(&tensors, &demands[i], &origins[i], rows, out)
-    };
-    let canonical = Canonical {
-        config: &recognised.config,
-        source: &source,
-        demands: demands.clone(),
-        tokenizer: recognised.tokenizer.as_deref(),
-        classes: &recognised.labels,
-        output: &options.output,
-    };
+    let source = opened.source();
+    let canonical = opened.canonical(&source, &options.output);
     let progress = &options.progress;
     let (recipe, promise) = recipe(&canonical, options, bank.as_ref())?;
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
-        files: &files,
-        ignored: &ignored,
+        files,
+        ignored,
         promise: promise.as_ref(),
     };
     let provenance = serde_json::to_string(&provenance).map_err(Error::json(&options.output))?;
@@ -165,7 +143,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
     let bytes = canonical.write(&recipe, &provenance, bank, &mut |weights| progress.inc(weights as u64))?;
     progress.finish_and_clear();
 
-    let used = demands.iter().zip(&recipe.tensors).zip(&origins).map(|((demand, treatment), origin)| Used {
+    let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
         name: demand.name.as_str().into(),
         from: origin.names().map(String::from).collect(),
         dtype: treatment.dtype.name(),
@@ -176,12 +154,64 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         output: options.output.clone(),
         bytes,
         precision: options.precision,
-        checkpoint_id: hex(&id),
+        checkpoint_id: hex(id),
         promise,
         tensors: used.collect(),
-        ignored,
-        files,
+        ignored: ignored.clone(),
+        files: files.clone(),
     })
+}
+
+/// A checkpoint that was understood, its tensors checked.
+pub(crate) struct Opened {
+    tensors: Tensors,
+    recognised: Recognised,
+    demands: Vec<Demand>,
+    origins: Vec<Origin>,
+    ignored: Vec<Ignored>,
+    files: Vec<SourceFile>,
+    id: [u8; 16],
+    /// Reading moves the file's position, so readers take turns.
+    reading: Mutex<()>,
+}
+
+impl Opened {
+    /// Opens the checkpoint of `options`.
+    pub(crate) fn new(options: &ConvertOptions) -> Result<Opened> {
+        let checkpoint = Checkpoint::locate(&options.checkpoint)?;
+        let tensors = Tensors::open(&checkpoint.weights)?;
+        let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
+        let (demands, origins) = demands(&recognised, &tensors)?;
+        let ignored = leftovers(&recognised, &tensors, &origins)?;
+        refuse_to_overwrite(&options.output, checkpoint.weights.iter().chain(&recognised.files))?;
+        let (mut files, id) = identify(&checkpoint)?;
+        recognised.config.checkpoint_id = id;
+        for path in &recognised.files {
+            files.push(hash(path)?.0);
+        }
+        Ok(Opened { tensors, recognised, demands, origins, ignored, files, id, reading: Mutex::new(()) })
+    }
+
+    /// Reads rows of a demanded tensor.
+    pub(crate) fn source(&self) -> impl Fn(usize, Range<usize>, &mut [f32]) -> Result<()> + Sync {
+        let Opened { tensors, demands, origins, reading, .. } = self;
+        move |i, rows, out| {
+            let _turn = reading.lock();
+            read_rows(tensors, &demands[i], &origins[i], rows, out)
+        }
+    }
+
+    /// The model, which is read through `source` and will be packed to `output`.
+    pub(crate) fn canonical<'s>(&'s self, source: &'s Source<'s>, output: &'s Path) -> Canonical<'s> {
+        Canonical {
+            config: &self.recognised.config,
+            demands: self.demands.clone(),
+            source,
+            tokenizer: self.recognised.tokenizer.as_deref(),
+            classes: &self.recognised.labels,
+            output,
+        }
+    }
 }
 
 /// How every tensor is stored, and what was measured on that if it was asked for.

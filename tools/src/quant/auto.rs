@@ -1,7 +1,7 @@
 //! `--precision auto`: int8, measured, repaired where that pays, half precision where nothing else helps.
 
 use super::calibration::{Calibration, split};
-use super::measure::{Cosines, Embeddings, answers, kernel_error, label_bank};
+use super::measure::{Cosines, Embeddings, Tower, answers, kernel_error, label_bank, round};
 use super::observe::observe;
 use super::promise::{Layer, Measured, Promise, Step};
 use super::raise::raise;
@@ -101,13 +101,10 @@ pub fn plan(
     progress.set_message("plain model");
     let mut recipe = Recipe::plain(&canonical.demands, precision);
     let mut cosines = bench.judge(&recipe)?;
-    let mut steps = vec![Step { repair: None, changed: 0, cosine: cosines, kept: true }];
+    let mut steps = vec![Step { repair: None, changed: 0, cosine: cosines, kept: Vec::new() }];
     for &repair in &wish.repairs {
         progress.set_message(repair.name());
-        if let Some((better, with)) = attempt(&mut bench, &recipe, cosines, repair, wish.target, &mut steps)?
-        {
-            (recipe, cosines) = (better, with);
-        }
+        steps.extend(attempt(&mut bench, &mut recipe, &mut cosines, repair, wish.target)?);
     }
     progress.set_message("final measurement");
     let model = canonical.draft(&recipe)?;
@@ -118,15 +115,14 @@ pub fn plan(
     Ok((recipe, promise))
 }
 
-/// Tries a repair on a copy of `recipe`; returns it if the whole model got better.
+/// Tries a repair on both towers, measures, and keeps it in each tower that got better.
 fn attempt(
     bench: &mut Bench<'_, '_>,
-    recipe: &Recipe,
-    before: Cosines,
+    recipe: &mut Recipe,
+    reached: &mut Cosines,
     repair: Repair,
     target: Option<f64>,
-    steps: &mut Vec<Step>,
-) -> Result<Option<(Recipe, Cosines)>> {
+) -> Result<Option<Step>> {
     let mut trial = recipe.clone();
     let mut rescaled = Vec::new();
     let changed = match repair {
@@ -138,7 +134,7 @@ fn attempt(
         Repair::Gptq => bench.workshop.gptq(&mut trial)?,
         Repair::Bias => bench.workshop.bias(&mut trial)?,
         Repair::Half => match target {
-            Some(target) => raise(bench, &mut trial, before, target)?,
+            Some(target) => raise(bench, &mut trial, *reached, target)?,
             None => 0,
         },
     };
@@ -146,13 +142,23 @@ fn attempt(
         return Ok(None);
     }
     let cosine = bench.judge(&trial)?;
-    let kept = cosine.loss() < before.loss();
-    steps.push(Step { repair: Some(repair), changed, cosine, kept });
-    if kept {
-        return Ok(Some((trial, cosine)));
+    let mut kept = Vec::new();
+    for tower in Tower::ALL {
+        if tower.of(&cosine) > tower.of(reached) {
+            kept.push(tower);
+            tower.set(reached, &cosine);
+        } else {
+            let canonical = bench.workshop.canonical;
+            let back = |i: usize| canonical.demands[i].name.as_str().starts_with(tower.prefix());
+            (0..trial.tensors.len())
+                .filter(|&i| back(i))
+                .for_each(|i| trial.tensors[i] = recipe.tensors[i].clone());
+            let back: Vec<_> = rescaled.iter().filter(|(consumer, _)| back(*consumer)).cloned().collect();
+            bench.workshop.roughen(&back);
+        }
     }
-    bench.workshop.roughen(&rescaled);
-    Ok(None)
+    *recipe = trial;
+    Ok(Some(Step { repair: Some(repair), changed, cosine, kept }))
 }
 
 #[expect(clippy::too_many_arguments, reason = "everything that was found out goes in")]
@@ -181,7 +187,7 @@ fn promise(
             answers(model, &found.images, &own_bank.bank()),
         );
         let same = a.iter().zip(&b).filter(|(a, b)| a == b).count();
-        (agreement, count) = (Some(same as f64 / a.len() as f64), own_bank.bank().len());
+        (agreement, count) = (Some(round(same as f64 / a.len() as f64)), own_bank.bank().len());
     }
     let layers = layers(workshop, recipe)?;
     let tower = if judged_images > 0 { "vision." } else { "text." };
@@ -208,9 +214,9 @@ fn promise(
         text_cosine: cosines.text,
         top1_agreement: agreement,
         labels: count,
-        kernel_error: kernel_error(model, calibration)?,
-        int8_macs: share(Dtype::I8),
-        predicted_time: time,
+        kernel_error: round(kernel_error(model, calibration)?),
+        int8_macs: round(share(Dtype::I8)),
+        predicted_time: round(time),
         steps,
         layers,
     })
@@ -238,8 +244,8 @@ fn layers(workshop: &Workshop<'_, '_>, recipe: &Recipe) -> Result<Vec<Layer>> {
             Ok(Layer {
                 name: name(i).as_str().into(),
                 dtype: recipe.tensors[i].dtype.name().into(),
-                snr_db: workshop.snr(recipe, i)?,
-                share: if all > 0.0 { workshop.macs(i) / all } else { 0.0 },
+                snr_db: workshop.snr(recipe, i)?.map(round),
+                share: if all > 0.0 { round(workshop.macs(i) / all) } else { 0.0 },
             })
         })
         .collect()

@@ -24,8 +24,14 @@ impl Cosine {
     pub(super) fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
         let cosines: Vec<f64> = cosines(a, b, dim);
         let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
-        (!cosines.is_empty()).then(|| Cosine { mean, min: cosines.iter().copied().fold(1.0, f64::min) })
+        let min = cosines.iter().copied().fold(1.0, f64::min);
+        (!cosines.is_empty()).then(|| Cosine { mean: round(mean), min: round(min) })
     }
+}
+
+/// Nine decimals: beyond what f32 embeddings tell, and short enough to come back from JSON as they went in.
+pub(super) fn round(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
 }
 
 /// The cosine of every pair of rows.
@@ -113,10 +119,45 @@ impl Cosines {
     pub(super) fn worst_mean(&self) -> f64 {
         self.towers().map(|cosine| cosine.mean).fold(1.0, f64::min)
     }
+}
 
-    /// What the means lack to 1, together: what repairs make smaller.
-    pub(super) fn loss(&self) -> f64 {
-        self.towers().map(|cosine| 1.0 - cosine.mean).sum()
+/// One of the two towers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tower {
+    /// Of images.
+    Vision,
+    /// Of texts.
+    Text,
+}
+
+impl Tower {
+    /// Both.
+    pub const ALL: [Tower; 2] = [Tower::Vision, Tower::Text];
+
+    /// What the names of its tensors start with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Tower::Vision => "vision.",
+            Tower::Text => "text.",
+        }
+    }
+
+    /// Its mean cosine; 1 where the model has no such tower.
+    pub fn of(self, cosines: &Cosines) -> f64 {
+        let cosine = match self {
+            Tower::Vision => cosines.image,
+            Tower::Text => cosines.text,
+        };
+        cosine.map_or(1.0, |cosine| cosine.mean)
+    }
+
+    /// Takes its cosine over.
+    pub(super) fn set(self, cosines: &mut Cosines, from: &Cosines) {
+        match self {
+            Tower::Vision => cosines.image = from.image,
+            Tower::Text => cosines.text = from.text,
+        }
     }
 }
 

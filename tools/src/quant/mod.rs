@@ -20,12 +20,14 @@ mod raise;
 mod recipe;
 mod repair;
 mod smooth;
+#[cfg(test)]
+mod tests;
 mod weight;
 
 pub use auto::{DEFAULT_TARGET, Labels, Wish, plan};
 pub use calibration::{Calibration, DEFAULT_IMAGES, Kind as CalibrationKind, split};
 pub use canonical::{Canonical, Source};
-pub use measure::{Cosine, Cosines, cosine, cosines};
+pub use measure::{Cosine, Cosines, Tower, cosine, cosines};
 pub use promise::{Layer, Measured, Promise, Step};
 pub use recipe::{Recipe, Treatment};
 pub use repair::{Repair, parse as parse_repairs};

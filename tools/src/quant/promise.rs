@@ -1,7 +1,7 @@
 //! What was measured on a packed model, as it stands in its PROVENANCE.
 
 use super::calibration::Kind;
-use super::measure::{Cosine, Cosines};
+use super::measure::{Cosine, Cosines, Tower};
 use super::repair::Repair;
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +31,8 @@ pub struct Step {
     pub changed: usize,
     /// The whole model with it.
     pub cosine: Cosines,
-    /// Whether it stayed: repairs that make the model worse do not.
-    pub kept: bool,
+    /// The towers in which it stayed: those that got better.
+    pub kept: Vec<Tower>,
 }
 
 /// One matrix.
@@ -131,7 +131,13 @@ impl Promise {
             let name = step.repair.map_or("plain int8", Repair::name);
             let cosine =
                 |cosine: Option<Cosine>| cosine.map_or("-".into(), |cosine| format!("{:.5}", cosine.mean));
-            let kept = if step.kept { "" } else { "  (not kept)" };
+            let kept = match (step.repair, step.kept.as_slice()) {
+                (None, _) => "",
+                (_, []) => "  not kept",
+                (_, [Tower::Vision]) => "  kept for images",
+                (_, [Tower::Text]) => "  kept for texts",
+                _ => "  kept",
+            };
             line(
                 &mut out,
                 &format!("  {name}"),

@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use super::auto::Bench;
-use super::measure::{Cosines, Embeddings};
+use super::measure::{Cosines, Embeddings, Tower};
 use crate::Result;
 use ocelli::format::Dtype;
 
@@ -31,12 +31,8 @@ pub(super) fn raise(
     target: f64,
 ) -> Result<usize> {
     let mut raised = 0;
-    for tower in ["vision.", "text."] {
-        let mean = |cosines: &Cosines| match tower {
-            "vision." => cosines.image.map_or(1.0, |cosine| cosine.mean),
-            _ => cosines.text.map_or(1.0, |cosine| cosine.mean),
-        };
-        let mut reached = mean(&before);
+    for tower in Tower::ALL {
+        let mut reached = tower.of(&before);
         if reached >= target {
             continue;
         }
@@ -50,7 +46,7 @@ pub(super) fn raise(
             predicted += candidate.gain.max(0.0);
             // Measuring is worth its time once the prediction says that the target is near.
             if predicted >= target {
-                reached = mean(&bench.judge(recipe)?);
+                reached = tower.of(&bench.judge(recipe)?);
                 predicted = reached;
                 if reached >= target {
                     break;
@@ -61,9 +57,9 @@ pub(super) fn raise(
     Ok(raised)
 }
 
-fn candidates(bench: &Bench<'_, '_>, recipe: &Recipe, tower: &str) -> Result<Vec<Candidate>> {
+fn candidates(bench: &Bench<'_, '_>, recipe: &Recipe, tower: Tower) -> Result<Vec<Candidate>> {
     let Bench { workshop, calibration, right, progress } = bench;
-    let (images, texts) = if tower == "vision." { (JUDGES, 0) } else { (0, JUDGES) };
+    let (images, texts) = if tower == Tower::Vision { (JUDGES, 0) } else { (0, JUDGES) };
     let mean = |recipe: &Recipe| -> Result<f64> {
         let model = workshop.canonical.draft(recipe)?;
         let found = Embeddings::of(&model, calibration, images, texts)?;
@@ -79,7 +75,7 @@ fn candidates(bench: &Bench<'_, '_>, recipe: &Recipe, tower: &str) -> Result<Vec
         .canonical
         .matrices()
         .filter(|&i| recipe.tensors[i].dtype == Dtype::I8 && workshop.inputs[i].k > 0)
-        .filter(|&i| workshop.canonical.demands[i].name.as_str().starts_with(tower))
+        .filter(|&i| workshop.canonical.demands[i].name.as_str().starts_with(tower.prefix()))
         .collect();
     progress.inc_length(tensors.len() as u64);
     tensors
