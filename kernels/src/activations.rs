@@ -4,7 +4,7 @@
 //! [`RowsMut::write_row`], which converts it. For int8 that is symmetric quantization per token: with
 //! `scale = max|x| / 127`, `code = round_half_even(x / scale)`, so one outlier token costs no other token anything.
 
-use crate::layout::padded_k;
+use crate::layout::{K_ALIGN, padded_k};
 use crate::table::Kernels;
 use core::ops::Range;
 use half::f16;
@@ -56,9 +56,9 @@ impl I8Format {
 /// The format of a GEMM's left operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
-    /// Rows of f32, `padded_k` apart.
+    /// Rows of f32, [`float_stride`] apart.
     F32,
-    /// Rows of f16, `padded_k` apart.
+    /// Rows of f16, [`float_stride`] apart.
     F16,
     /// Tiles of int8 codes and one scale per row.
     I8(I8Format),
@@ -68,16 +68,22 @@ impl RowFormat {
     /// Bytes that `rows` rows of `k` elements take.
     pub const fn bytes(self, rows: usize, k: usize) -> usize {
         match self {
-            RowFormat::F32 => rows * padded_k(k) * 4,
-            RowFormat::F16 => rows * padded_k(k) * 2,
+            RowFormat::F32 => rows * float_stride(k) * 4,
+            RowFormat::F16 => rows * float_stride(k) * 2,
             RowFormat::I8(format) => rows.next_multiple_of(TILE_ROWS) * padded_k(k) * format.bytes(),
         }
     }
 
     /// Bytes that any format needs at most.
     pub const fn max_bytes(rows: usize, k: usize) -> usize {
-        rows.next_multiple_of(TILE_ROWS) * padded_k(k) * 4
+        rows.next_multiple_of(TILE_ROWS) * float_stride(k) * 4
     }
+}
+
+/// Distance of two float rows in elements. Not `padded_k` alone: rows a multiple of 4 KB apart, as with k = 3072, would
+/// share one set of the L1 cache.
+pub const fn float_stride(k: usize) -> usize {
+    padded_k(k) + K_ALIGN
 }
 
 /// Rows of activations that a GEMM reads.
@@ -145,16 +151,16 @@ impl<'a> RowsMut<'a> {
     /// # Panics
     /// If the row lies outside or `values` has another length.
     pub fn write_row(&mut self, kernels: &Kernels, row: usize, values: &[f32]) {
-        let width = padded_k(self.k);
+        let (width, stride) = (padded_k(self.k), float_stride(self.k));
         assert!(row < self.rows && values.len() == width, "row {row} of {}: {}", self.rows, values.len());
         match self.format {
             RowFormat::F32 => {
                 let rows: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);
-                rows[row * width..][..width].copy_from_slice(values);
+                rows[row * stride..][..width].copy_from_slice(values);
             }
             RowFormat::F16 => {
                 let rows: &mut [f16] = bytemuck::cast_slice_mut(self.bytes);
-                kernels.narrow_f16(values, &mut rows[row * width..][..width]);
+                kernels.narrow_f16(values, &mut rows[row * stride..][..width]);
             }
             RowFormat::I8(format) => {
                 let peak = kernels.abs_max(values);
@@ -186,12 +192,18 @@ impl<'a> Rows<'a> {
         (self.format == RowFormat::F32).then(|| bytemuck::cast_slice(self.bytes))
     }
 
-    /// The tile that starts at row `first`: its int8 codes, and its scales, the missing ones zero.
-    pub(crate) fn tile_i8(&self, format: I8Format, first: usize) -> (&'a [u8], [f32; TILE_ROWS]) {
-        let width = padded_k(self.k) * format.bytes();
+    /// Steps `span` of the int8 tile that starts at row `first`.
+    pub(crate) fn tile_codes(&self, format: I8Format, first: usize, span: Range<usize>) -> &'a [u8] {
+        let step = TILE_ROWS * format.bytes();
+        let tile = first * padded_k(self.k) * format.bytes();
+        &self.bytes[tile + span.start * step..tile + span.end * step]
+    }
+
+    /// The scales of that tile's rows, the missing ones zero.
+    pub(crate) fn tile_scales(&self, first: usize) -> [f32; TILE_ROWS] {
         let mut scales = [0.0; TILE_ROWS];
         let present: Range<usize> = first..self.rows.min(first + TILE_ROWS);
         scales[..present.len()].copy_from_slice(&self.scales[present]);
-        (&self.bytes[first * width..][..TILE_ROWS * width], scales)
+        scales
     }
 }

@@ -101,15 +101,7 @@ impl Kernels {
             let count = step.min(queries - first);
             let q = &qkv[first * 3 * width + head * head_dim..][..(count - 1) * 3 * width + head_dim];
             scores.fill(0.0);
-            for (panel, k_panel) in k_panels.chunks_exact(head_dim * NR).enumerate() {
-                // SAFETY: the table holds only kernels whose features `isa` proves; `q` holds `count` rows of
-                // `head_dim`, the panel `head_dim` rows of NR, the scores `step` rows, `keys` apart, and
-                // `panel·NR + NR <= keys`.
-                unsafe {
-                    let c = scores.as_mut_ptr().add(panel * NR);
-                    (self.tile_f32.run)(head_dim, q.as_ptr(), 3 * width, count, k_panel.as_ptr(), c, keys);
-                }
-            }
+            self.tile_f32.multiply_all(head_dim, q, 3 * width, count, k_panels, head_dim * NR, scores, keys);
             let mut inverses = [0.0; MAX_TILE_ROWS];
             for (i, row) in scores.chunks_exact_mut(keys).take(count).enumerate() {
                 let seen = if causal { first + i + 1 } else { tokens };
@@ -117,14 +109,7 @@ impl Kernels {
                 row[seen..].fill(0.0);
             }
             sums.fill(0.0);
-            for (panel, v_panel) in v_panels.chunks_exact(keys * NR).enumerate() {
-                // SAFETY: as above; `scores` holds `count` rows of `tokens`, the panel `tokens` rows of NR, the sums
-                // `step` rows, `values` apart.
-                unsafe {
-                    let c = sums.as_mut_ptr().add(panel * NR);
-                    (self.tile_f32.run)(tokens, scores.as_ptr(), keys, count, v_panel.as_ptr(), c, values);
-                }
-            }
+            self.tile_f32.multiply_all(tokens, scores, keys, count, v_panels, keys * NR, sums, values);
             let start = (head * queries + first - rows.start) * head_dim;
             let out = &mut out[start..][..count * head_dim];
             for ((out, sums), inverse) in

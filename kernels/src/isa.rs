@@ -14,7 +14,7 @@ pub enum Feature {
     Avx2 = 1 << 0,
     /// x86-64: `vpdpbusd` on 256-bit registers (Alder Lake, Zen 5 and later).
     AvxVnni = 1 << 1,
-    /// x86-64: AVX-512 F/BW/VL with `vpdpbusd` (Ice Lake, Zen 4 and later).
+    /// x86-64: AVX-512 F/BW/CD/DQ/VL with `vpdpbusd` (Ice Lake, Zen 4 and later).
     Avx512Vnni = 1 << 2,
     /// AArch64: Advanced SIMD, present on every ARMv8-A core (Cortex-A53, A72: Pi 3, Pi 4, Zero 2 W).
     Neon = 1 << 3,
@@ -84,6 +84,9 @@ impl Feature {
                 std::is_x86_feature_detected!("avx512f")
                     && std::is_x86_feature_detected!("avx512bw")
                     && std::is_x86_feature_detected!("avx512vl")
+                    // pulp's V4 token stands for all of x86-64-v4.
+                    && std::is_x86_feature_detected!("avx512cd")
+                    && std::is_x86_feature_detected!("avx512dq")
                     && std::is_x86_feature_detected!("avx512vnni")
             }
             _ => false,
@@ -119,6 +122,8 @@ impl Feature {
                 target_feature = "avx512f",
                 target_feature = "avx512bw",
                 target_feature = "avx512vl",
+                target_feature = "avx512cd",
+                target_feature = "avx512dq",
                 target_feature = "avx512vnni"
             )),
         };

@@ -68,6 +68,46 @@ impl<'a> MatMut<'a> {
     }
 }
 
+impl MatMut<'_> {
+    /// Where `rows` of columns `cols` start, and how far apart they are.
+    ///
+    /// # Panics
+    /// If the rows or the columns lie outside.
+    pub(crate) fn window_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> (*mut f32, usize) {
+        assert!(rows.start < rows.end && rows.end <= self.rows, "outside the window");
+        (self.row_mut(rows.start, cols).as_mut_ptr(), self.stride)
+    }
+
+    /// Asks for the cache lines of `rows` of columns `cols`, which will be written soon. Only a hint.
+    pub(crate) fn prefetch(&self, rows: Range<usize>, cols: Range<usize>) {
+        for row in rows {
+            for line in cols.clone().step_by(LINE) {
+                prefetch(self.first.wrapping_add(row * self.stride + line));
+            }
+        }
+    }
+}
+
+/// f32 in a cache line.
+const LINE: usize = 16;
+
+/// Brings the line at `address` into L1. Any address will do: a prefetch never faults.
+#[inline(always)]
+fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has the instruction.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that changes no register and no memory.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

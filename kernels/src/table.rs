@@ -25,15 +25,25 @@ pub(crate) type AccI8 = [i32; TILE_ROWS * NR];
 /// One dequantized tile, `TILE_ROWS` × `NR`, row-major.
 pub(crate) type TileOut = [f32; TILE_ROWS * NR];
 
+/// Two tiles by two panels; see [`TileI8::quad`].
+pub(crate) type QuadI8 = unsafe fn(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]);
+/// A tile by two panels; see [`TileFloat::pair`].
+pub(crate) type PairFloat<T> =
+    unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: [*const T; 2], c: *mut f32, ldc: usize);
+
 /// An int8 micro-kernel: `acc[r][c] = Σₖ a[r][k] · b[c][k]`, exact.
 #[derive(Clone, Copy)]
 pub(crate) struct TileI8 {
     pub(crate) name: &'static str,
     /// What it reads on the left.
     pub(crate) format: I8Format,
-    /// (`k`, tile of activations, panel of weights, sums). `k` is a multiple of `K_ALIGN`; the tile and the panel hold
-    /// `k` steps; the pointers need no alignment beyond their element's.
+    /// (`k`, tile of activations, panel of weights, sums). `k` is a multiple of `K_ALIGN`, at most `KC_I8`; the tile and
+    /// the panel hold `k` steps; the pointers need no alignment beyond their element's.
     pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
+    /// Two tiles by two panels at once, for a CPU whose registers hold that many sums: tile by tile, panel by panel.
+    pub(crate) quad: Option<QuadI8>,
+    /// (`k`, panel, `prepared`): what `run` reads in place of a panel, made once for all tiles. At most `2·k·NR` bytes.
+    pub(crate) prepare: Option<unsafe fn(k: usize, b: *const i8, prepared: *mut i8)>,
 }
 
 /// A float micro-kernel: `c[r][j] += Σₖ a[r][k] · b[k][j]` for `r < rows`, `j < NR`.
@@ -47,12 +57,74 @@ pub(crate) struct TileFloat<T> {
     /// written: those past `rows` with anything.
     pub(crate) run:
         unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: *const T, c: *mut f32, ldc: usize),
+    /// The same for two panels at once, `c` having rows of `2·NR`.
+    pub(crate) pair: Option<PairFloat<T>>,
+}
+
+impl<T> TileFloat<T> {
+    /// Panels that it multiplies at once.
+    pub(crate) fn panels(&self) -> usize {
+        if self.pair.is_some() { 2 } else { 1 }
+    }
+
+    /// `c[r][j] += Σ a[r][k]·b[k][j]` for `rows` rows and the panels `b`, which lie side by side in `c`.
+    ///
+    /// # Panics
+    /// If the slices do not hold that.
+    #[expect(clippy::too_many_arguments, reason = "a matrix product has so many sizes")]
+    pub(crate) fn multiply(
+        &self,
+        k: usize,
+        a: &[T],
+        lda: usize,
+        rows: usize,
+        b: &[&[T]],
+        c: &mut [f32],
+        ldc: usize,
+    ) {
+        assert!((1..=self.tile_rows).contains(&rows) && a.len() >= (rows - 1) * lda + k);
+        assert!(c.len() >= (self.tile_rows - 1) * ldc + b.len() * NR && b.iter().all(|b| b.len() >= k * NR));
+        // SAFETY: only the table's tiles are called, whose features `isa` proves; the sizes were just checked.
+        unsafe {
+            if let (Some(pair), [b0, b1]) = (self.pair, b) {
+                return pair(k, a.as_ptr(), lda, rows, [b0.as_ptr(), b1.as_ptr()], c.as_mut_ptr(), ldc);
+            }
+            for (panel, b) in b.iter().enumerate() {
+                (self.run)(k, a.as_ptr(), lda, rows, b.as_ptr(), c.as_mut_ptr().add(panel * NR), ldc);
+            }
+        }
+    }
+}
+
+impl<T> TileFloat<T> {
+    /// The same for all of `panels`, `panel_len` elements each.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    pub(crate) fn multiply_all(
+        &self,
+        k: usize,
+        a: &[T],
+        lda: usize,
+        rows: usize,
+        panels: &[T],
+        panel_len: usize,
+        c: &mut [f32],
+        ldc: usize,
+    ) {
+        let step = self.panels();
+        for (i, panels) in panels.chunks(step * panel_len).enumerate() {
+            let c = &mut c[i * step * NR..];
+            match panels.split_at(panel_len) {
+                (only, []) => self.multiply(k, a, lda, rows, &[only], c, ldc),
+                (first, second) => self.multiply(k, a, lda, rows, &[first, second], c, ldc),
+            }
+        }
+    }
 }
 
 /// The most rows that a float micro-kernel computes at once.
-pub(crate) const MAX_TILE_ROWS: usize = 8;
+pub(crate) const MAX_TILE_ROWS: usize = 12;
 
-/// What dequantization multiplies and adds: `out[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`.
+/// What dequantization multiplies and adds: `y[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`.
 pub(crate) struct Dequant<'a> {
     pub(crate) offset: i32,
     pub(crate) sums: &'a [i32; NR],
@@ -60,6 +132,10 @@ pub(crate) struct Dequant<'a> {
     pub(crate) col_scales: &'a [f32; NR],
     pub(crate) bias: &'a [f32; NR],
 }
+
+/// `out = y`, or `out += y` if `add`, for the first `rows` rows of a tile; `out` has rows of NR, `stride` apart.
+pub(crate) type DequantTile =
+    unsafe fn(acc: &AccI8, by: &Dequant<'_>, rows: usize, add: bool, out: *mut f32, stride: usize);
 
 /// (x, gamma, beta, eps, out), all of one length.
 pub(crate) type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
@@ -73,7 +149,7 @@ pub struct Kernels {
     pub(crate) tile_f32: TileFloat<f32>,
     /// Native half-precision arithmetic, where the CPU has it; otherwise f16 panels are widened once.
     pub(crate) tile_f16: Option<TileFloat<f16>>,
-    pub(crate) dequant: unsafe fn(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut),
+    pub(crate) dequant: DequantTile,
     /// (format, values, 1/scale, first byte of the row's first group). Groups are `TILE_ROWS` groups apart.
     pub(crate) quantize_row: unsafe fn(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]),
     pub(crate) abs_max: unsafe fn(x: &[f32]) -> f32,

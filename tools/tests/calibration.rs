@@ -77,7 +77,8 @@ impl Place {
         assert_eq!(fs::read(self.output()).unwrap(), b"old");
         let names = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         // Killed in the very moment of writing, it may leave its half of the new file under a name of its own.
-        let mut names: Vec<_> = names.filter(|name| !name.to_string_lossy().starts_with(".ocelli-")).collect();
+        let mut names: Vec<_> =
+            names.filter(|name| !name.to_string_lossy().starts_with(".ocelli-")).collect();
         names.sort();
         assert_eq!(names, ["model.ocelli", "pictures"]);
     }

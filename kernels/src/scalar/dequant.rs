@@ -2,14 +2,27 @@
 
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::NR;
-use crate::table::{AccI8, Dequant, TileOut};
+use crate::table::{AccI8, Dequant};
 
-/// `out[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`
-pub(crate) fn dequant(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut) {
-    for r in 0..TILE_ROWS {
-        for c in 0..NR {
+/// `y[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`, stored or added.
+///
+/// # Safety
+/// As [`DequantTile`](crate::table::DequantTile) says.
+pub(crate) unsafe fn dequant(
+    acc: &AccI8,
+    by: &Dequant<'_>,
+    rows: usize,
+    add: bool,
+    out: *mut f32,
+    stride: usize,
+) {
+    for r in 0..rows.min(TILE_ROWS) {
+        // SAFETY: `out` has `rows` rows of NR, `stride` apart.
+        let out = unsafe { core::slice::from_raw_parts_mut(out.add(r * stride), NR) };
+        for (c, out) in out.iter_mut().enumerate() {
             let sum = acc[r * NR + c].wrapping_sub(by.offset.wrapping_mul(by.sums[c]));
-            out[r * NR + c] = sum as f32 * (by.row_scales[r] * by.col_scales[c]) + by.bias[c];
+            let y = sum as f32 * (by.row_scales[r] * by.col_scales[c]) + by.bias[c];
+            *out = if add { *out + y } else { y };
         }
     }
 }

@@ -56,14 +56,24 @@ macro_rules! entry_points {
     };
 }
 
-// What pulp's token stands for beyond every x86-64 CPU; `Feature::Avx2` proves all of it.
+// What pulp's tokens stand for beyond every x86-64 CPU; `Feature::Avx2` and `Feature::Avx512Vnni` prove all of it.
 #[cfg(target_arch = "x86_64")]
 entry_points!(avx2, pulp::x86::V3, "avx2,fma,bmi1,bmi2,lzcnt,popcnt");
+#[cfg(target_arch = "x86_64")]
+entry_points!(
+    avx512,
+    pulp::x86::V4,
+    "avx2,fma,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512cd,avx512dq,avx512vl"
+);
 #[cfg(target_arch = "aarch64")]
 entry_points!(neon, pulp::aarch64::Neon, "neon");
 
 /// Replaces the scalar operations where `isa` has vectors.
 pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
+    #[cfg(target_arch = "x86_64")]
+    if isa.has(Feature::Avx512Vnni) {
+        return avx512::select(kernels);
+    }
     #[cfg(target_arch = "x86_64")]
     if isa.has(Feature::Avx2) {
         return avx2::select(kernels);

@@ -15,6 +15,7 @@ pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
             tile_w7: vnni::TILE_I8_AVX512,
             tile_w8: vnni::TILE_I8_AVX512,
             tile_f32: avx512::TILE_F32,
+            dequant: avx512::dequant,
             ..kernels
         }
     } else if isa.has(Feature::AvxVnni) {

@@ -7,8 +7,13 @@ use crate::layout::{K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
 
-pub(in super::super) const TILE_I8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_dotprod", format: I8Format::S8K4, run: tile_i8 };
+pub(in super::super) const TILE_I8: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_dotprod",
+    format: I8Format::S8K4,
+    run: tile_i8,
+    quad: None,
+    prepare: None,
+};
 
 /// # Safety
 /// As [`TileI8::run`] says; the CPU has dotprod.

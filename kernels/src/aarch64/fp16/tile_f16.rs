@@ -13,7 +13,7 @@ const LANES: usize = 8;
 const BLOCK: usize = 64;
 
 pub(in super::super) const TILE_F16: TileFloat<f16> =
-    TileFloat { name: "f16_gemm_8x16_fp16", tile_rows: ROWS, run: tile_f16 };
+    TileFloat { name: "f16_gemm_8x16_fp16", tile_rows: ROWS, run: tile_f16, pair: None };
 
 type Acc = [[float16x8_t; NR / 8]; ROWS];
 

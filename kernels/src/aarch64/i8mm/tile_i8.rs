@@ -9,7 +9,7 @@ use core::arch::aarch64::*;
 use core::sync::atomic::{Ordering, compiler_fence};
 
 pub(in super::super) const TILE_I8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c8_i8mm", format: I8Format::S8K8, run: tile_i8 };
+    TileI8 { name: "i8_gemm_6x16c8_i8mm", format: I8Format::S8K8, run: tile_i8, quad: None, prepare: None };
 
 /// Consecutive `k` that one SMMLA multiplies.
 const STEP: usize = 2 * K_GROUP;

@@ -3,26 +3,34 @@
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::NR;
 use crate::scalar;
-use crate::table::{AccI8, Dequant, TileOut};
+use crate::table::{AccI8, Dequant};
 use core::arch::aarch64::*;
 
-/// `out[r][c] = acc[r][c] · rows[r] · cols[c] + bias[c]`. No AArch64 kernel adds an offset to its codes.
+/// `y[r][c] = acc[r][c] · rows[r] · cols[c] + bias[c]`. No AArch64 kernel adds an offset to its codes.
 ///
 /// # Safety
-/// The CPU has NEON.
+/// As [`DequantTile`](crate::table::DequantTile) says; the CPU has NEON.
 #[target_feature(enable = "neon")]
-pub(in super::super) unsafe fn dequant(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut) {
+pub(in super::super) unsafe fn dequant(
+    acc: &AccI8,
+    by: &Dequant<'_>,
+    rows: usize,
+    add: bool,
+    out: *mut f32,
+    stride: usize,
+) {
     debug_assert_eq!(by.offset, 0);
     for j in (0..NR).step_by(4) {
         // SAFETY: scales and bias hold NR elements, and `j + 4 <= NR`.
         let (cols, bias) =
             unsafe { (vld1q_f32(by.col_scales.as_ptr().add(j)), vld1q_f32(by.bias.as_ptr().add(j))) };
-        for (row, &scale) in by.row_scales.iter().enumerate() {
-            // SAFETY: `acc` and `out` hold TILE_ROWS rows of NR.
+        for (row, &scale) in by.row_scales.iter().enumerate().take(rows) {
+            // SAFETY: `acc` holds TILE_ROWS rows of NR, `out` `rows` of them, `stride` apart.
             unsafe {
                 let sum = vcvtq_f32_s32(vld1q_s32(acc.as_ptr().add(row * NR + j)));
                 let y = vfmaq_f32(bias, vmulq_n_f32(sum, scale), cols);
-                vst1q_f32(out.as_mut_ptr().add(row * NR + j), y);
+                let out = out.add(row * stride + j);
+                vst1q_f32(out, if add { vaddq_f32(vld1q_f32(out), y) } else { y });
             }
         }
     }

@@ -3,18 +3,24 @@
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::NR;
 use crate::scalar;
-use crate::table::{AccI8, Dequant, TileOut};
+use crate::table::{AccI8, Dequant};
 use core::arch::x86_64::*;
 
-/// `out[r][c] = (acc[r][c] − offset · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
+/// `y[r][c] = (acc[r][c] − offset · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
 ///
 /// # Safety
-/// The CPU has AVX2.
+/// As [`DequantTile`](crate::table::DequantTile) says; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn dequant(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut) {
+pub(super) unsafe fn dequant(
+    acc: &AccI8,
+    by: &Dequant<'_>,
+    rows: usize,
+    add: bool,
+    out: *mut f32,
+    stride: usize,
+) {
     let offset = _mm256_set1_epi32(by.offset);
-    for half in 0..2 {
-        let at = half * 8;
+    for at in [0, 8] {
         // SAFETY: `at + 8 <= NR`, the length of each.
         let (sums, cols, bias) = unsafe {
             (
@@ -24,14 +30,15 @@ pub(super) unsafe fn dequant(acc: &AccI8, by: &Dequant<'_>, out: &mut TileOut) {
             )
         };
         let excess = _mm256_mullo_epi32(offset, sums);
-        for row in 0..TILE_ROWS {
+        for row in 0..rows.min(TILE_ROWS) {
             let scale = _mm256_mul_ps(_mm256_set1_ps(by.row_scales[row]), cols);
-            // SAFETY: `row · NR + at + 8 <= TILE_ROWS · NR`, the length of both.
+            // SAFETY: `row · NR + at + 8 <= TILE_ROWS · NR`, the length of `acc`; `out` has `rows` rows of NR.
             unsafe {
                 let sum = _mm256_loadu_si256(acc.as_ptr().add(row * NR + at).cast());
                 let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, excess));
                 let y = _mm256_add_ps(_mm256_mul_ps(sum, scale), bias);
-                _mm256_storeu_ps(out.as_mut_ptr().add(row * NR + at), y);
+                let out = out.add(row * stride + at);
+                _mm256_storeu_ps(out, if add { _mm256_add_ps(_mm256_loadu_ps(out), y) } else { y });
             }
         }
     }

@@ -11,11 +11,21 @@ use crate::table::{AccI8, TileI8};
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-pub(super) const TILE_W7: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_avx2_maddubs", format: I8Format::U8K4, run: tile_maddubs };
+pub(super) const TILE_W7: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_avx2_maddubs",
+    format: I8Format::U8K4,
+    run: tile_maddubs,
+    quad: None,
+    prepare: None,
+};
 
-pub(super) const TILE_W8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_avx2_maddwd", format: I8Format::S16K4, run: tile_maddwd };
+pub(super) const TILE_W8: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_avx2_maddwd",
+    format: I8Format::S16K4,
+    run: tile_maddwd,
+    quad: None,
+    prepare: None,
+};
 
 /// Bytes of a panel per group of four `k`.
 const PANEL_STEP: usize = NR * K_GROUP;

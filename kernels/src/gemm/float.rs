@@ -1,0 +1,113 @@
+//! Panels of f32 or f16.
+
+use super::{GemmScratch, KC_FLOAT, MAX_PANELS, SUMS, Target, groups, row_blocks};
+use crate::activations::{Rows, float_stride};
+use crate::layout::{NR, padded_k};
+use crate::table::{Kernels, TileFloat};
+use bytemuck::Pod;
+use core::ops::Range;
+use half::f16;
+
+impl Kernels {
+    /// Panels that the micro-kernel reads as they are.
+    pub(super) fn gemm_float<T: Pod>(
+        &self,
+        tile: &TileFloat<T>,
+        rows: &Rows<'_>,
+        weights: &[T],
+        panels: Range<usize>,
+        target: &mut Target<'_, '_, '_>,
+        sums: &mut [f32; SUMS],
+    ) {
+        let k = padded_k(rows.k);
+        for panels in groups(panels, tile.panels()) {
+            for block in row_blocks(rows.rows, tile.tile_rows) {
+                start_sums(sums, panels.clone(), target);
+                for span in k_blocks(k) {
+                    let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
+                    multiply(tile, rows, &block, &span, &b[..panels.len()], sums);
+                }
+                target.finish_sums(block, panels.clone(), sums);
+            }
+        }
+    }
+
+    /// Panels of f16 for a CPU without f16 arithmetic: each piece is widened once, then multiplied as f32.
+    pub(super) fn gemm_widened(
+        &self,
+        rows: &Rows<'_>,
+        weights: &[f16],
+        panels: Range<usize>,
+        target: &mut Target<'_, '_, '_>,
+        scratch: &mut GemmScratch,
+    ) {
+        let (tile, k) = (&self.tile_f32, padded_k(rows.k));
+        let GemmScratch { panels: widened, sums } = scratch;
+        let (first, second) = widened.split_at_mut(KC_FLOAT * NR);
+        for panels in groups(panels, tile.panels()) {
+            for block in row_blocks(rows.rows, tile.tile_rows) {
+                start_sums(sums, panels.clone(), target);
+                for span in k_blocks(k) {
+                    let b: [&[f16]; MAX_PANELS] = pieces(weights, &panels, k, &span);
+                    let to = [&mut first[..b[0].len()], &mut second[..b[1].len()]];
+                    for (from, to) in b.into_iter().zip(to).take(panels.len()) {
+                        self.widen_f16(from, to);
+                    }
+                    let b = [&first[..b[0].len()], &second[..b[1].len()]];
+                    multiply(tile, rows, &block, &span, &b[..panels.len()], sums);
+                }
+                target.finish_sums(block, panels.clone(), sums);
+            }
+        }
+    }
+}
+
+/// Steps `span` of `panels`; the first again where there is but one.
+fn pieces<'w, T>(
+    weights: &'w [T],
+    panels: &Range<usize>,
+    k: usize,
+    span: &Range<usize>,
+) -> [&'w [T]; MAX_PANELS] {
+    core::array::from_fn(|i| {
+        let panel = (panels.start + i).min(panels.end - 1);
+        &weights[(panel * k + span.start) * NR..(panel * k + span.end) * NR]
+    })
+}
+
+/// Every sum starts as its bias.
+fn start_sums(sums: &mut [f32; SUMS], panels: Range<usize>, target: &Target<'_, '_, '_>) {
+    let bias = |i: usize| target.bias((panels.start + i).min(panels.end - 1));
+    if panels.len() == 1 {
+        sums.as_chunks_mut::<NR>().0.fill(*bias(0));
+    } else {
+        for [first, second] in sums.as_chunks_mut::<NR>().0.as_chunks_mut::<MAX_PANELS>().0 {
+            (*first, *second) = (*bias(0), *bias(1));
+        }
+    }
+}
+
+/// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR].
+fn multiply<T: Pod>(
+    tile: &TileFloat<T>,
+    rows: &Rows<'_>,
+    block: &Range<usize>,
+    span: &Range<usize>,
+    b: &[&[T]],
+    sums: &mut [f32; SUMS],
+) {
+    let (values, lda) = (bytemuck::cast_slice::<u8, T>(rows.bytes), float_stride(rows.k));
+    let ldc = b.len() * NR;
+    for (first, sums) in
+        block.clone().step_by(tile.tile_rows).zip(sums.chunks_exact_mut(tile.tile_rows * ldc))
+    {
+        let count = tile.tile_rows.min(block.end - first);
+        let a = &values[first * lda + span.start..][..(count - 1) * lda + span.len()];
+        tile.multiply(span.len(), a, lda, count, b, sums, ldc);
+    }
+}
+
+/// `k` in blocks of `KC_FLOAT`.
+fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..k).step_by(KC_FLOAT).map(move |first| first..k.min(first + KC_FLOAT))
+}

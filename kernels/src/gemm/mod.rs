@@ -1,0 +1,137 @@
+//! The GEMM around the micro-kernels: `out = epilogue(x·Wᵀ + b)`.
+//!
+//! ```text
+//! for each panel of 16 output channels, or two     a thread's share; each weight is read from memory once
+//!   for each block of k                            the block of the panel stays in L1
+//!     for each tile of rows                        the activations stay in L2
+//!       sums = micro-kernel(tile, panel)           in registers
+//!       y    = sums · scales + bias                after the last block, while the tile is still in L1
+//!       out  = y | activation(y) | out + y
+//! ```
+//!
+//! Sums of unfinished blocks, and what a micro-kernel wants of a panel in another form, wait in [`GemmScratch`].
+
+mod float;
+mod int8;
+mod target;
+
+use crate::activations::Rows;
+use crate::layout::{NR, panels};
+use crate::matrix::MatMut;
+use crate::table::{Activation, Kernels};
+use crate::weights::Weights;
+use bytemuck::{Pod, Zeroable};
+use core::ops::Range;
+use target::Target;
+
+/// Most panels that a micro-kernel multiplies at once.
+const MAX_PANELS: usize = 2;
+/// Steps along `k` of a float panel that are used at once: 256 × 16 f32 are 16 KB, half of the smallest L1.
+const KC_FLOAT: usize = 256;
+/// The same for int8, where 16 KB hold 1024 steps.
+pub(crate) const KC_I8: usize = 1024;
+/// Room for unfinished sums: 256 rows of two panels.
+const SUMS: usize = 256 * MAX_PANELS * NR;
+
+/// What happens to a finished sum on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// `out = y`
+    Store,
+    /// `out = act(y)`
+    Activate(Activation),
+    /// `out += y`: the residual stream.
+    Add,
+}
+
+/// One linear layer applied to some rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Gemm<'a> {
+    /// The left operand, in the format that [`Kernels::row_format`] names for `weights`.
+    pub rows: Rows<'a>,
+    /// The packed weights.
+    pub weights: Weights<'a>,
+    /// One per output channel, padded to a multiple of 16; or empty for none.
+    pub bias: &'a [f32],
+    /// What happens to the sums.
+    pub epilogue: Epilogue,
+}
+
+/// Working memory of one thread: 64 KB.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct GemmScratch {
+    /// A block of panels in the form that the micro-kernel wants: widened f16, or what `Prepare` makes.
+    panels: [f32; MAX_PANELS * KC_FLOAT * NR],
+    /// f32, or i32 where the weights are int8.
+    sums: [f32; SUMS],
+}
+
+impl core::fmt::Debug for GemmScratch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("GemmScratch").finish_non_exhaustive()
+    }
+}
+
+impl Kernels {
+    /// Computes output channels `16·panels.start .. 16·panels.end` (as many as exist) into the columns of `out`.
+    ///
+    /// # Panics
+    /// If the shapes, the row format or the window of `out` do not fit together.
+    pub fn gemm(
+        &self,
+        gemm: &Gemm<'_>,
+        panels: Range<usize>,
+        out: &mut MatMut<'_>,
+        scratch: &mut GemmScratch,
+    ) {
+        let Gemm { rows, weights, bias, epilogue } = gemm;
+        let (n, k) = (weights.n(), weights.k());
+        assert_eq!(rows.k, k, "activations and weights disagree about k");
+        assert_eq!(rows.format, self.row_format(weights), "activations in another format");
+        assert!(panels.end <= crate::layout::panels(n), "panel {} of {n} channels", panels.end);
+        assert!(bias.is_empty() || bias.len() == n.next_multiple_of(NR), "bias of {}", bias.len());
+        assert_eq!(out.rows(), rows.rows, "output rows");
+        assert_eq!(out.cols(), channels(n, panels.clone()).len(), "output columns");
+        let mut target = Target { kernels: self, epilogue: *epilogue, bias, out, first_panel: panels.start };
+        match weights {
+            Weights::I8(w) => self.gemm_i8(rows, w, panels, &mut target, scratch),
+            Weights::F32(w) => {
+                self.gemm_float(&self.tile_f32, rows, w.values, panels, &mut target, &mut scratch.sums);
+            }
+            Weights::F16(w) => match &self.tile_f16 {
+                Some(tile) => self.gemm_float(tile, rows, w.values, panels, &mut target, &mut scratch.sums),
+                None => self.gemm_widened(rows, w.values, panels, &mut target, scratch),
+            },
+        }
+    }
+}
+
+/// `panels` in groups of `step`; the last may be smaller.
+fn groups(panels: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    panels.clone().step_by(step).map(move |first| first..panels.end.min(first + step))
+}
+
+/// `rows` in blocks whose sums fit the scratch, as many rows as ViT-B/16 has at once; whole steps of `tile_rows`.
+fn row_blocks(rows: usize, tile_rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = SUMS / (MAX_PANELS * NR) / tile_rows * tile_rows;
+    (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+}
+
+/// Multiply-accumulates of a GEMM of `rows` rows, without padding.
+pub const fn macs(rows: usize, n: usize, k: usize) -> u64 {
+    rows as u64 * n as u64 * k as u64
+}
+
+/// How `panels(n)` panels divide among `parts` threads: the share of thread `part`.
+pub const fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
+    let count = panels(n);
+    count * part / parts..count * (part + 1) / parts
+}
+
+/// The output channels of `panels` in a matrix of `n`: those that exist.
+pub const fn channels(n: usize, panels: Range<usize>) -> Range<usize> {
+    let first = if panels.start * NR < n { panels.start * NR } else { n };
+    let end = if panels.end * NR < n { panels.end * NR } else { n };
+    first..end
+}

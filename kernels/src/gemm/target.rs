@@ -1,0 +1,76 @@
+//! Where finished sums go.
+
+use super::Epilogue;
+use crate::activations::TILE_ROWS;
+use crate::layout::NR;
+use crate::matrix::MatMut;
+use crate::table::{AccI8, Dequant, Kernels, TileOut};
+use core::ops::Range;
+
+/// A thread's part of the output, and what happens on the way there.
+pub(super) struct Target<'k, 'o, 'm> {
+    pub(super) kernels: &'k Kernels,
+    pub(super) epilogue: Epilogue,
+    /// Of all panels, or empty.
+    pub(super) bias: &'k [f32],
+    pub(super) out: &'o mut MatMut<'m>,
+    /// The panel of the window's first column.
+    pub(super) first_panel: usize,
+}
+
+impl<'k> Target<'k, '_, '_> {
+    /// The bias of a panel.
+    pub(super) fn bias(&self, panel: usize) -> &'k [f32; NR] {
+        if self.bias.is_empty() { &[0.0; NR] } else { self.bias[panel * NR..].first_chunk().expect("padded") }
+    }
+
+    /// The columns of `panel` in the window: those that exist.
+    fn cols(&self, panel: usize) -> Range<usize> {
+        let first = (panel - self.first_panel) * NR;
+        first..self.out.cols().min(first + NR)
+    }
+
+    /// Asks for the lines that `finish_i8` will write: with wide outputs they come from far away, and a whole tile's
+    /// multiplication is time enough.
+    pub(super) fn prefetch(&self, rows: Range<usize>, panels: Range<usize>) {
+        self.out.prefetch(rows, self.cols(panels.start).start..self.cols(panels.end - 1).end);
+    }
+
+    /// Puts the sums of one tile, `rows` of its rows, through scales, bias and epilogue.
+    pub(super) fn finish_i8(&mut self, rows: Range<usize>, panel: usize, acc: &AccI8, by: &Dequant<'_>) {
+        let cols = self.cols(panel);
+        let dequant = self.kernels.dequant;
+        if cols.len() == NR && !matches!(self.epilogue, Epilogue::Activate(_)) {
+            let add = self.epilogue == Epilogue::Add;
+            let (out, stride) = self.out.window_mut(rows.clone(), cols);
+            // SAFETY: the table holds only kernels whose features `isa` proves; the window holds these rows of NR.
+            return unsafe { dequant(acc, by, rows.len(), add, out, stride) };
+        }
+        let mut y: TileOut = [0.0; TILE_ROWS * NR];
+        // SAFETY: as above; `y` holds TILE_ROWS rows of NR.
+        unsafe { dequant(acc, by, rows.len(), false, y.as_mut_ptr(), NR) };
+        self.finish(rows, cols, &mut y, NR);
+    }
+
+    /// Puts the sums of `rows` and `panels`, [rows][panels][NR], through the epilogue.
+    pub(super) fn finish_sums(&mut self, rows: Range<usize>, panels: Range<usize>, sums: &mut [f32]) {
+        let width = panels.len() * NR;
+        let cols = self.cols(panels.start).start..self.cols(panels.end - 1).end;
+        self.finish(rows.clone(), cols, &mut sums[..rows.len() * width], width);
+    }
+
+    /// Puts rows of `width` finished sums in `y`, of which the first `cols` exist, through the epilogue.
+    fn finish(&mut self, rows: Range<usize>, cols: Range<usize>, y: &mut [f32], width: usize) {
+        if let Epilogue::Activate(act) = self.epilogue {
+            self.kernels.activate(act, &mut y[..rows.len() * width]);
+        }
+        for (row, y) in rows.zip(y.chunks_exact(width)) {
+            let out = self.out.row_mut(row, cols.clone());
+            if self.epilogue == Epilogue::Add {
+                out.iter_mut().zip(y).for_each(|(out, y)| *out += y);
+            } else {
+                out.copy_from_slice(&y[..out.len()]);
+            }
+        }
+    }
+}
