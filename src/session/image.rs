@@ -108,7 +108,7 @@ impl Session<'_> {
         self.encode(Source::Frames(images), out, None, None)
     }
 
-    /// The same, with what every f32 GEMM reads shown to `tap`.
+    /// The same, with what every GEMM reads shown to `tap`.
     ///
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into).

@@ -26,7 +26,7 @@ impl Session<'_> {
         self.encode_text(ids, out, None)
     }
 
-    /// The same, with what every f32 GEMM reads shown to `tap`.
+    /// The same, with what every GEMM reads shown to `tap`.
     ///
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).

@@ -68,7 +68,7 @@ pub(crate) struct Forward<'s> {
     pub(crate) profile: &'s mut Profile,
     pub(crate) scratch: ThreadScratch<'s>,
     pub(crate) rows: RowBuffer<'s>,
-    /// Is shown what f32 weights are multiplied by; `None` in every pass but calibration's.
+    /// Is shown what weights are multiplied by; `None` in every pass but calibration's.
     pub(crate) tap: Option<Tap<'s>>,
 }
 
@@ -137,8 +137,8 @@ impl Forward<'_> {
         let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;
         let rows = buffer.rows_mut();
         let rows = rows.as_rows();
-        if let (Some(tap), Some(values)) = (tap, rows.as_f32()) {
-            tap(&linear.weights, values);
+        if let Some(tap) = tap {
+            tap(&linear.weights, &rows);
         }
         let Linear { weights, bias } = *linear;
         let n = weights.n();

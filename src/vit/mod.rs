@@ -11,7 +11,7 @@ pub(crate) use encoder::{EncoderBuffers, ImageInput, encode};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use pool::project;
 
-use ocelli_kernels::Weights;
+use ocelli_kernels::{Rows, Weights};
 
 /// A point of the forward pass at which [`Session`](crate::Session) can show its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,6 @@ pub enum Stage {
 /// Is shown every stage of a forward pass.
 pub type Observer<'o> = &'o mut dyn FnMut(Stage, &[f32]);
 
-/// Is shown the left operand of every GEMM that reads f32, before it runs: the weights, and the rows, [rows, k], whose
-/// starts are [`padded_k`](ocelli_kernels::layout::padded_k) apart and whose padding is zero. GEMMs that read codes or
-/// halves are not shown. Made for calibration, which runs the f32 model.
-pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &[f32]);
+/// Is shown the weights and the left operand of every GEMM before it runs. Made for calibration, which runs the f32
+/// model: [`Rows::row_f32`] shows rows of f32, not codes or halves.
+pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Rows<'_>);

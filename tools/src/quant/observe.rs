@@ -3,8 +3,7 @@
 use super::{Calibration, Canonical, split};
 use crate::Result;
 use ocelli::{Model, Options, Session};
-use ocelli_kernels::Weights;
-use ocelli_kernels::layout::padded_k;
+use ocelli_kernels::{Rows, Weights};
 use std::cell::RefCell;
 
 /// Rows of a matrix's sample, spread evenly over the pictures, unless memory sets a limit.
@@ -40,13 +39,12 @@ impl Inputs {
         self.seen as f64 / self.calls.max(1) as f64
     }
 
-    fn add(&mut self, k: usize, rows: &[f32], take: usize) {
-        let width = padded_k(k);
+    fn add(&mut self, k: usize, rows: &Rows<'_>, take: usize) {
         if self.k == 0 {
             *self = Inputs { k, peak: vec![0.0; k], squares: vec![0.0; k], ..Inputs::default() };
         }
-        let count = rows.len() / width;
-        for row in rows.chunks_exact(width) {
+        let count = rows.rows();
+        for row in (0..count).filter_map(|row| rows.row_f32(row)) {
             for ((value, peak), sum) in row.iter().zip(&mut self.peak).zip(&mut self.squares) {
                 *peak = peak.max(value.abs());
                 *sum += f64::from(value * value);
@@ -54,9 +52,7 @@ impl Inputs {
         }
         // Row 0, which is the class token where there is one, and others evenly.
         let take = take.min(count);
-        for i in 0..take {
-            self.sample.extend_from_slice(&rows[i * count / take * width..][..k]);
-        }
+        self.sample.extend((0..take).filter_map(|i| rows.row_f32(i * count / take)).flatten());
         self.seen += count as u64;
         self.calls += 1;
     }
@@ -96,10 +92,10 @@ pub(super) fn observe(
     let inputs = RefCell::new(vec![Inputs::default(); canonical.demands.len()]);
     let tap_with = |take: usize| {
         let (inputs, places) = (&inputs, &places);
-        move |weights: &Weights<'_>, values: &[f32]| {
+        move |weights: &Weights<'_>, rows: &Rows<'_>| {
             let at = weights.address();
             if let Some((_, i)) = places.iter().find(|(known, _)| *known == at) {
-                inputs.borrow_mut()[*i].add(weights.k(), values, take);
+                inputs.borrow_mut()[*i].add(weights.k(), rows, take);
             }
         }
     };
