@@ -13,7 +13,7 @@ fn threads_batches_and_the_short_last_block_change_no_bit() {
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");
         let images = expected.shape("pixel_values")[0];
-        let texts = expected.texts();
+        let texts = expected.texts(false);
         for precision in PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {

@@ -8,32 +8,86 @@ use ocelli::Model;
 use ocelli::text::TextTokenizer;
 use ocelli_tools::Precision;
 use serde_json::Value;
+use std::path::Path;
+
+fn cases(fixture: &str) -> Vec<Value> {
+    let cases = std::fs::read(common::fixtures().join(fixture).join("tokenizer_cases.json")).unwrap();
+    let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
+    assert_eq!(cases.len(), 41);
+    cases
+}
+
+fn ids(case: &Value) -> Vec<u32> {
+    case.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+/// Checks the ids of all cases, padded with `pad` to `padded` tokens if there is a `pad`.
+fn check(name: &str, model: &Path, cases: &[Value], ids: impl Fn(&Value) -> Vec<u32>, pad: Option<u32>) {
+    let model = Model::open(model).unwrap();
+    let tokenizer = TextTokenizer::new(model.file()).unwrap();
+    let context = model.file().config().text.context as usize;
+    let (mut truncated, mut wrong) = (0, Vec::new());
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let mut expected = ids(case);
+        if let Some(pad) = pad {
+            expected.resize(context, pad);
+        }
+        let tokens = tokenizer.encode(text).unwrap();
+        if tokens.ids != expected {
+            wrong.push(format!("{text:?}: {:?} instead of {expected:?}", tokens.ids));
+        }
+        truncated += usize::from(tokens.truncated);
+    }
+    assert!(wrong.is_empty(), "{name}: {} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!((1..=2).contains(&truncated), "{name}: {truncated} strings are too long");
+}
 
 /// `clip-hf` has a tokenizer.json; `clip-hf-gelu-p14` has vocab.json and merges.txt, which the packer joins.
 #[test]
-fn token_ids_are_the_librarys() {
+fn clips_token_ids_are_those_of_transformers() {
     let directory = tempfile::tempdir().unwrap();
     for fixture in ["clip-hf", "clip-hf-gelu-p14"] {
-        let model = Model::open(common::packed(directory.path(), fixture, Precision::Fp16)).unwrap();
-        let tokenizer = TextTokenizer::new(model.file()).unwrap();
-        let cases = std::fs::read(common::fixtures().join(fixture).join("tokenizer_cases.json")).unwrap();
-        let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
-        assert_eq!(cases.len(), 41);
-        let mut truncated = 0;
-        for case in &cases {
-            let text = case["text"].as_str().unwrap();
-            let ids: Vec<u32> =
-                case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
-            let tokens = tokenizer.encode(text).unwrap();
-            assert_eq!(tokens.ids, ids, "{fixture}: {text:?}");
-            assert!(tokens.ids.len() <= 77 && (!tokens.truncated || tokens.ids.len() == 77));
-            truncated += usize::from(tokens.truncated);
-        }
-        assert_eq!(truncated, 1, "{fixture}: one of the strings is too long");
+        let path = common::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), None);
 
         // 75 words, the begin and the end fill the context; one more word does not fit.
+        let model = Model::open(path).unwrap();
+        let tokenizer = TextTokenizer::new(model.file()).unwrap();
         let words = |count: usize| tokenizer.encode(&"cat ".repeat(count)).unwrap();
         assert_eq!((words(75).ids.len(), words(75).truncated), (77, false));
         assert_eq!((words(76).ids == words(75).ids, words(76).truncated), (true, true));
+    }
+}
+
+/// open_clip cleans texts in its own way and has other special tokens; its vocabulary is read from either layout.
+#[test]
+fn open_clips_token_ids_are_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases = cases("clip-hf");
+    let own = |case: &Value| ids(case.get("open_clip_ids").unwrap_or(&case["ids"]));
+    assert_eq!(cases.iter().filter(|case| case.get("open_clip_ids").is_some()).count(), 9);
+    for tokenizer in ["clip-hf", "clip-hf-gelu-p14"] {
+        let path = common::packed_with(directory.path(), "clip-openclip", tokenizer, Precision::Fp16);
+        check(&format!("clip-openclip with {tokenizer}"), &path, &cases, own, None);
+    }
+}
+
+/// SigLIP has `tokenizer.json` and `spiece.model`, SigLIP 2 `tokenizer.json` and `tokenizer.model`: each alone must do.
+#[test]
+fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
+    let directory = tempfile::tempdir().unwrap();
+    for (fixture, pieces, pad) in [("siglip-hf", "spiece.model", 1), ("siglip2-fixres", "tokenizer.model", 0)]
+    {
+        let path = common::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad));
+
+        let alone = directory.path().join(fixture);
+        std::fs::create_dir(&alone).unwrap();
+        for file in [pieces, "tokenizer_config.json"] {
+            std::fs::copy(common::fixtures().join(fixture).join(file), alone.join(file)).unwrap();
+        }
+        let path = common::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
+        check(&format!("{fixture}, {pieces}"), &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad));
     }
 }

@@ -65,22 +65,26 @@ fn embedding_allocates_nothing() {
     let tall = vec![90u8; 40 * 3000 * 4];
     let tall = PixelView::new(Packed::Rgba, &tall, 40, 3000, 160).unwrap();
     let views = [portrait.view(), landscape.view(), tall];
-    for precision in [Precision::Int8, Precision::Fp16, Precision::Fp32] {
-        let model = Model::open(packed(directory.path(), "clip-hf", precision)).unwrap();
+    let precisions = [Precision::Int8, Precision::Fp16, Precision::Fp32];
+    // A class token, and pooling by attention.
+    for (fixture, precision) in ["clip-hf", "siglip-hf"].into_iter().flat_map(|f| precisions.map(|p| (f, p)))
+    {
+        let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in [Isa::SCALAR, Isa::detect()] {
             for threads in [1, 4] {
                 let options = Options { isa, threads, batch: 3, ..Options::default() };
                 let mut session = Session::new(&model, &options).unwrap();
-                let mut out = vec![0.0; 3 * session.embed_dim()];
+                let dim = session.embed_dim();
+                let mut out = vec![0.0; 3 * dim];
                 let count = allocations(|| {
                     // No warm-up: the very first image, other sizes, a batch, and after the threads have gone to sleep.
                     for view in views {
-                        session.embed_into(&view, &mut out[..32]).unwrap();
+                        session.embed_into(&view, &mut out[..dim]).unwrap();
                     }
                     std::thread::sleep(std::time::Duration::from_millis(20));
                     session.embed_batch_into(&views, &mut out).unwrap();
                 });
-                assert_eq!(count, 0, "{precision:?} {isa} on {threads} threads");
+                assert_eq!(count, 0, "{fixture} {precision:?} {isa} on {threads} threads");
                 assert!(out.iter().all(|value| value.is_finite()));
             }
         }

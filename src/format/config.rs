@@ -179,8 +179,9 @@ stored_enum! {
         LowerNoPunctuation = 1 "lower case, no punctuation",
         /// Lower case (SigLIP 2 NaFlex).
         Lower = 2 "lower case",
-        /// White space cleaned, lower case (open_clip, whose repair of mojibake and HTML entities is not done).
-        LowerClean = 3 "white space cleaned, lower case",
+        /// Mojibake, HTML references, ligatures, curly quotes, full-width forms and white space cleaned, lower case
+        /// (open_clip).
+        OpenClip = 3 "cleaned as by open_clip, lower case",
     }
 }
 

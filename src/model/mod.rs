@@ -5,4 +5,4 @@ mod map;
 mod weights;
 
 pub use map::Model;
-pub use weights::{Block, Linear, Norm, TextWeights, VisionWeights};
+pub use weights::{AttentionHead, Block, Linear, Norm, TextWeights, VisionWeights};

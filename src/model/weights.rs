@@ -1,6 +1,6 @@
 //! The weights as borrowed views, one struct per block. Building them looks every tensor up once.
 
-use crate::error::{Name, Result};
+use crate::error::{Error, Name, Result};
 use crate::format::{File, Pooling, Table, TowerConfig, feature};
 use core::fmt::Write;
 use ocelli_kernels::Weights;
@@ -67,10 +67,10 @@ pub struct VisionWeights<'a> {
     pub embed_norm: Option<Norm<'a>>,
     /// The class token, if there is one.
     pub class_token: Option<&'a [f32]>,
-    /// Tokens between class token and patches, if there are any.
-    pub registers: Option<Table<'a>>,
-    /// Stored positions: those of the first tokens, then the grid's.
-    pub position: Option<Table<'a>>,
+    /// Tokens between class token and patches, [registers, width], if there are any.
+    pub registers: Option<&'a [f32]>,
+    /// Stored positions, [position_prefix + grid, width]: those of the first tokens, then the grid's.
+    pub position: Option<&'a [f32]>,
     /// CLIP normalises before the first block.
     pub pre_norm: Option<Norm<'a>>,
     /// The blocks.
@@ -134,9 +134,17 @@ impl<'a> Tensors<'a> {
         if self.has(part, ".weight") { self.linear(part).map(Some) } else { Ok(None) }
     }
 
-    fn table(&self, part: &str) -> Result<Option<Table<'a>>> {
+    /// The rows of an f32 table that only some towers have.
+    fn rows(&self, part: &str) -> Result<Option<&'a [f32]>> {
         let name = self.name(part, "");
-        if self.has(part, "") { self.file.table(name.as_str()).map(Some) } else { Ok(None) }
+        if !self.has(part, "") {
+            return Ok(None);
+        }
+        match self.file.table(name.as_str())? {
+            Table::F32 { values, .. } => Ok(Some(values)),
+            // The schema allows no other type.
+            _ => Err(Error::TensorMissing { name }),
+        }
     }
 
     fn linear(&self, part: &str) -> Result<Linear<'a>> {
@@ -183,6 +191,11 @@ impl<'a> Tensors<'a> {
 }
 
 impl<'a> VisionWeights<'a> {
+    /// Tokens before the patches, of `width` channels each.
+    pub fn prefix_tokens(&self, width: usize) -> usize {
+        (self.class_token.map_or(0, <[f32]>::len) + self.registers.map_or(0, <[f32]>::len)) / width
+    }
+
     /// The image tower of `file`.
     ///
     /// # Errors
@@ -198,8 +211,8 @@ impl<'a> VisionWeights<'a> {
             patch_embed: tensors.linear("patch_embed")?,
             embed_norm: tensors.maybe_norm("embed_norm", width)?,
             class_token: class.then(|| tensors.vector("class_token", "", width)).transpose()?,
-            registers: tensors.table("registers")?,
-            position: tensors.table("position")?,
+            registers: tensors.rows("registers")?,
+            position: tensors.rows("position")?,
             pre_norm: tensors.maybe_norm("pre_norm", width)?,
             blocks: tensors.blocks(tower)?,
             final_norm: tensors.maybe_norm("final_norm", width)?,

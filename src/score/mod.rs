@@ -11,7 +11,7 @@ use crate::format::{Bank, ScoreConfig, Scoring};
 pub struct Scored {
     /// Index into the label bank.
     pub label: usize,
-    /// Cosine of the angle between image and label.
+    /// Cosine of the angle between image and label; of a classifier's class, its logit.
     pub similarity: f32,
     /// Probability: over all labels (softmax) or of this one alone (sigmoid); the cosine where the model knows none.
     pub score: f32,
@@ -46,11 +46,7 @@ pub fn score(config: &ScoreConfig, embedding: &[f32], bank: &Bank<'_>, out: &mut
     let (scale, bias) = (f64::from(config.logit_scale), f64::from(config.logit_bias));
     let scaled = |scored: &Scored| scale * f64::from(scored.similarity);
     match Scoring::from_stored(config.kind) {
-        Some(Scoring::Softmax) => {
-            let max = out.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = out.iter().map(|scored| (scaled(scored) - max).exp()).sum();
-            out.iter_mut().for_each(|s| s.score = ((scaled(s) - max).exp() / sum) as f32);
-        }
+        Some(Scoring::Softmax) => softmax(scale, out),
         Some(Scoring::Sigmoid) => out.iter_mut().for_each(|s| {
             s.score = (1.0 / (1.0 + (-(scaled(s) + bias)).exp())) as f32;
         }),
@@ -58,7 +54,32 @@ pub fn score(config: &ScoreConfig, embedding: &[f32], bank: &Bank<'_>, out: &mut
             out.iter_mut().for_each(|s| s.score = s.similarity)
         }
     }
-    // Equal scores keep the labels' order.
+    sort(out);
+}
+
+/// The probabilities of a classifier's classes, softmax over its `logits`, into `out`, best first.
+///
+/// # Panics
+/// If `out` has not one element per logit.
+pub fn score_logits(logits: &[f32], out: &mut [Scored]) {
+    assert_eq!(out.len(), logits.len(), "one result per class");
+    for (label, (out, &similarity)) in out.iter_mut().zip(logits).enumerate() {
+        *out = Scored { label, similarity, score: 0.0 };
+    }
+    softmax(1.0, out);
+    sort(out);
+}
+
+/// Every score becomes its share of `exp(scale · similarity)`.
+fn softmax(scale: f64, out: &mut [Scored]) {
+    let scaled = |scored: &Scored| scale * f64::from(scored.similarity);
+    let max = out.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = out.iter().map(|scored| (scaled(scored) - max).exp()).sum();
+    out.iter_mut().for_each(|s| s.score = ((scaled(s) - max).exp() / sum) as f32);
+}
+
+/// Best first; equal scores keep the labels' order.
+fn sort(out: &mut [Scored]) {
     out.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.label.cmp(&b.label)));
 }
 

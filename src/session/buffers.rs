@@ -16,6 +16,8 @@ pub(crate) struct Dimensions {
     pub(crate) text: Option<Shape>,
     /// Length of an embedding.
     pub(crate) embed_dim: usize,
+    /// Classes of the model's own classifier.
+    pub(crate) classes: usize,
     /// (rows, format, k) of every left operand of a GEMM.
     pub(crate) operands: Vec<(usize, RowFormat, usize)>,
     /// Threads.
@@ -28,6 +30,10 @@ pub(crate) struct VisionDimensions {
     pub(crate) shape: Shape,
     pub(crate) frame: FrameSpec,
     pub(crate) resize: ResizePlan,
+    /// Rows and columns of patches.
+    pub(crate) grid: (usize, usize),
+    /// Elements of each of the two rotary tables.
+    pub(crate) rotary: usize,
 }
 
 /// The buffers of one call.
@@ -40,6 +46,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) rings: &'a mut [u8],
     /// Positions, [tokens, width].
     pub(crate) positions: &'a mut [f32],
+    /// Cosines and sines of rotary positions, each [patches, head_dim / 2].
+    pub(crate) rotary: (&'a mut [f32], &'a mut [f32]),
     /// The residual stream, [images, tokens, width].
     pub(crate) x: &'a mut [f32],
     /// qkv and attended values, or the hidden layer.
@@ -48,6 +56,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) pooled: &'a mut [f32],
     /// One embedding per image.
     pub(crate) embeddings: &'a mut [f32],
+    /// One logit per class.
+    pub(crate) logits: &'a mut [f32],
     /// The left operand of the next GEMM.
     pub(crate) rows: RowBuffer<'a>,
     /// Working memory of each thread.
@@ -74,10 +84,14 @@ impl Dimensions {
         plan.add("resize windows", vision.map_or(0, |v| v.resize.windows_len() * size_of::<Window>()));
         plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.resize.scratch_len()));
         plan.add("positions", vision.map_or(0, |v| v.shape.tokens * v.shape.width * F32));
+        for name in ["rotary cosines", "rotary sines"] {
+            plan.add(name, vision.map_or(0, |v| v.rotary * F32));
+        }
         plan.add("x: residual stream", self.largest(|s| s.images * s.tokens * s.width) * F32);
         plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
         plan.add("pooled", self.largest(|s| s.images * s.width) * F32);
         plan.add("embeddings", images * self.embed_dim * F32);
+        plan.add("class logits", self.classes * F32);
         let rows = self.operands.iter().map(|(rows, format, k)| format.bytes(*rows, *k)).max();
         plan.add("rows: left operand of a GEMM", rows.unwrap_or(0));
         let scales = self.operands.iter().map(|(rows, ..)| *rows).max();
@@ -98,10 +112,12 @@ impl Dimensions {
             tables: Tables { coefficients: carver.take(), windows: carver.take() },
             rings: carver.take(),
             positions: carver.take(),
+            rotary: (carver.take(), carver.take()),
             x: carver.take(),
             work: carver.take(),
             pooled: carver.take(),
             embeddings: carver.take(),
+            logits: carver.take(),
             rows: RowBuffer::new(carver.take(), carver.take()),
             scratch: ThreadScratch::new(carver.take(), carver.take(), carver.take()),
         }

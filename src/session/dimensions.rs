@@ -3,12 +3,18 @@
 use super::Options;
 use super::buffers::{Dimensions, VisionDimensions};
 use crate::error::{Error, Result};
-use crate::format::{Act, Config, Pooling, Position, TowerConfig, feature};
+use crate::format::{
+    Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
+};
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan};
+use crate::vit::position::rope;
 use crate::vit::{Shape, activation};
 use ocelli_kernels::{Kernels, RowFormat};
 use std::vec::Vec;
+
+/// An image has fewer patches than this.
+const MAX_TOKENS: u32 = 65536;
 
 /// The sizes of a session for these towers.
 pub(super) fn of(
@@ -22,11 +28,18 @@ pub(super) fn of(
     let vision = match vision {
         None => None,
         Some(weights) => {
-            let VisionDimensions { shape, frame, resize } = vision_dimensions(config, options.batch)?;
-            let patches = shape.images * (shape.tokens - config.vision.prefix_tokens as usize);
-            operands.add(patches, Some(&weights.patch_embed));
-            operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
-            Some(VisionDimensions { shape, frame, resize })
+            let dimensions = vision_dimensions(config, options)?;
+            let (shape, (rows, columns)) = (&dimensions.shape, dimensions.grid);
+            operands.add(shape.images * rows * columns, Some(&weights.patch_embed));
+            operands.add_tower(shape, &weights.blocks, weights.project.as_ref());
+            if let Some(head) = &weights.head {
+                operands.add(shape.images * shape.tokens, Some(&head.kv));
+                for linear in [&head.out, &head.fc1, &head.fc2] {
+                    operands.add(shape.images, Some(linear));
+                }
+            }
+            operands.add(1, weights.classifier.as_ref());
+            Some(dimensions)
         }
     };
     let text = match text {
@@ -41,6 +54,7 @@ pub(super) fn of(
         vision,
         text,
         embed_dim: config.score.embed_dim as usize,
+        classes: config.score.classes as usize,
         operands: operands.list,
         threads: options.threads,
     })
@@ -69,37 +83,50 @@ impl Operands<'_> {
     }
 }
 
-fn vision_dimensions(config: &Config, batch: usize) -> Result<VisionDimensions> {
+fn vision_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
     let vision = &config.vision;
-    let later = feature::POOL_NORM
-        | feature::GATED_MLP
-        | feature::MLP_NORM
-        | feature::PATCH_NORM
-        | feature::EMBED_NORM
-        | feature::CLASSIFIER;
-    if vision.tower.features & later != 0
-        || vision.rope != 0
-        || vision.registers() != 0
-        || vision.position != Position::Learned as u32
-        || vision.tower.pooling != Pooling::Class as u32
-        || vision.max_patches != 0
-    {
+    if vision.position == Position::ScaledAverage as u32 || vision.max_patches != 0 {
         return Err(Error::Message("this image tower has parts that this version cannot run".into()));
     }
-    let (rows, columns) = (vision.height / vision.patch, vision.width / vision.patch);
-    if (rows, columns) != (vision.grid_rows, vision.grid_cols) {
-        return Err(Error::Message(std::format!(
-            "positions for {}x{} patches, but {}x{} pixels make {rows}x{columns}",
-            vision.grid_rows,
-            vision.grid_cols,
-            vision.height,
-            vision.width
-        )));
-    }
-    let tokens = vision.prefix_tokens as usize + rows as usize * columns as usize;
-    let frame = FrameSpec::new(&config.preprocess, vision.height, vision.width)?;
+    let (height, width) = options.image_size.unwrap_or((vision.height, vision.width));
+    let grid = grid(vision, height, width)?;
+    let tokens = vision.prefix_tokens as usize + grid.0 * grid.1;
+    let preprocess = PreprocessConfig { shortest: shortest(config, height, width), ..config.preprocess };
+    let frame = FrameSpec::new(&preprocess, height, width)?;
     let resize = ResizePlan::new(frame, MAX_SIDE)?;
-    Ok(VisionDimensions { shape: shape(&vision.tower, batch, tokens, false)?, frame, resize })
+    let rotary = rope::table_len(vision, grid.0 * grid.1);
+    let shape = shape(&vision.tower, options.batch, tokens, false)?;
+    Ok(VisionDimensions { shape, frame, resize, grid, rotary })
+}
+
+/// Rows and columns of patches in an image of `height` × `width`; pixels that do not fill a patch are left out.
+fn grid(vision: &VisionConfig, height: u32, width: u32) -> Result<(usize, usize)> {
+    let wrong = |why: &str| {
+        let image = std::format!("an image of {height}x{width} pixels (height x width)");
+        Err(Error::Message(std::format!("{image}: {why}")))
+    };
+    if height.max(width) > MAX_SIDE {
+        return wrong(&std::format!("at most {MAX_SIDE} pixels per side are possible"));
+    }
+    let (rows, columns) = (height / vision.patch, width / vision.patch);
+    if rows == 0 || columns == 0 {
+        return wrong(&std::format!("smaller than a patch of {} pixels", vision.patch));
+    }
+    if rows * columns >= MAX_TOKENS {
+        return wrong(&std::format!("{} patches; fewer than {MAX_TOKENS} are possible", rows * columns));
+    }
+    let fixed = vision.interpolation == Interpolation::Fixed as u32;
+    if fixed && (rows, columns) != (vision.grid_rows, vision.grid_cols) {
+        return wrong("this model cannot run at another size than its own");
+    }
+    Ok((rows as usize, columns as usize))
+}
+
+/// The shortest side before a crop to `height` × `width`: it keeps its ratio to the crop.
+fn shortest(config: &Config, height: u32, width: u32) -> u32 {
+    let own = u64::from(config.vision.height.max(config.vision.width));
+    let scaled = (u64::from(config.preprocess.shortest) * u64::from(height.max(width)) + own / 2) / own;
+    u32::try_from(scaled).unwrap_or(u32::MAX)
 }
 
 fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Result<Shape> {
@@ -112,6 +139,7 @@ fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Res
         heads: tower.heads as usize,
         head_dim: tower.head_dim as usize,
         mlp_width: tower.mlp_width as usize,
+        gated: tower.has(feature::GATED_MLP),
         act: activation(act),
         eps: tower.norm_eps,
         causal,

@@ -1,13 +1,14 @@
 //! Images through a session.
 
 use super::buffers::Buffers;
-use super::{Parts, Session, check_finite, forward};
+use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
-use crate::format::Bank;
+use crate::format::{Bank, Pooling, feature};
 use crate::preprocess::PixelView;
 use crate::profile::Op;
 use crate::score::{Scored, normalize, score};
-use crate::vit::{EncoderBuffers, Forward, ImageInput, Observer, Shape, Tap, encode};
+use crate::vit::position::{self, rope::Rotations};
+use crate::vit::{EncoderBuffers, Forward, ImageInput, Layer, Observer, Shape, Tap, Task, encode};
 
 impl Session<'_> {
     /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
@@ -105,7 +106,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into).
     pub fn encode_frames(&mut self, images: usize, out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Frames(images), out, None, None)
+        self.encode(Source::Frames(images), Layer::Projected, out, None, None)
     }
 
     /// The same, with what every GEMM reads shown to `tap`.
@@ -113,7 +114,50 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into).
     pub fn tap_frames(&mut self, images: usize, out: &mut [f32], tap: Tap<'_>) -> Result<()> {
-        self.encode(Source::Frames(images), out, None, Some(tap))
+        self.encode(Source::Frames(images), Layer::Projected, out, None, Some(tap))
+    }
+
+    /// The shape of what [`encode_layer`](Self::encode_layer) gives for one image: vectors, and channels of each.
+    ///
+    /// # Errors
+    /// No image tower, or it has no class token.
+    pub fn layer_shape(&self, layer: Layer) -> Result<(usize, usize)> {
+        let vision = self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        let width = vision.shape.width;
+        match layer {
+            Layer::Patch => Ok((vision.grid.0 * vision.grid.1, width)),
+            Layer::Class if !self.config.vision.tower.has(feature::CLASS_TOKEN) => {
+                Err(Error::Message("this model has no class token".into()))
+            }
+            Layer::Class | Layer::Pooled => Ok((1, width)),
+            Layer::Projected => Ok((1, self.dimensions.embed_dim)),
+        }
+    }
+
+    /// Rows and columns of the patches of an image, in whose order [`Layer::Patch`] lists them.
+    ///
+    /// # Errors
+    /// No image tower.
+    pub fn grid(&self) -> Result<(usize, usize)> {
+        self.dimensions.vision.as_ref().map(|vision| vision.grid).ok_or_else(no_vision)
+    }
+
+    /// Height and width of the image that the model sees, in pixels.
+    ///
+    /// # Errors
+    /// No image tower.
+    pub fn image_size(&self) -> Result<(u32, u32)> {
+        let vision = self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        Ok((vision.frame.height, vision.frame.width))
+    }
+
+    /// Writes the vectors of `layer` for the first `images` frames of the session to `out`, [images, vectors,
+    /// channels] as [`layer_shape`](Self::layer_shape) says, not normalised.
+    ///
+    /// # Errors
+    /// As [`embed_batch_into`](Self::embed_batch_into); or the model has no such layer.
+    pub fn encode_layer(&mut self, images: usize, layer: Layer, out: &mut [f32]) -> Result<()> {
+        self.encode(Source::Frames(images), layer, out, None, None)
     }
 
     /// Embeds already normalised pixels, [images, 3, height, width] (red first), into `out`, not normalised.
@@ -121,7 +165,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into); or `pixels` is no whole number of images.
     pub fn embed_pixels_into(&mut self, pixels: &[f32], out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Planar(pixels), out, None, None)
+        self.encode(Source::Planar(pixels), Layer::Projected, out, None, None)
     }
 
     /// [`embed_pixels_into`](Self::embed_pixels_into) with every stage shown to `observer`. The last block then
@@ -130,7 +174,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_pixels_into`](Self::embed_pixels_into).
     pub fn trace_pixels(&mut self, pixels: &[f32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
-        self.encode(Source::Planar(pixels), out, Some(observer), None)
+        self.encode(Source::Planar(pixels), Layer::Projected, out, Some(observer), None)
     }
 
     /// Embeds `image`, scores it against every label of `bank`, and writes the results, best first, to `out` (one
@@ -150,7 +194,7 @@ impl Session<'_> {
         let mut parts = self.parts();
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
         let embedding = &mut embeddings[..parts.dimensions.embed_dim];
-        encode_images(parts, Source::Frames(1), embedding, None, None)?;
+        encode_images(parts, Source::Frames(1), Layer::Projected, embedding, None, None)?;
         normalize(embedding);
         score(&config.score, embedding, bank, out);
         Ok(())
@@ -159,6 +203,7 @@ impl Session<'_> {
     fn encode(
         &mut self,
         source: Source<'_>,
+        layer: Layer,
         out: &mut [f32],
         observer: Option<Observer<'_>>,
         tap: Option<Tap<'_>>,
@@ -178,8 +223,9 @@ impl Session<'_> {
             }
         };
         self.check_batch(images)?;
-        self.check_out(images, out)?;
-        encode_images(self.parts(), source, out, observer, tap)
+        let (vectors, channels) = self.layer_shape(layer)?;
+        check_len(images * vectors * channels, out)?;
+        encode_images(self.parts(), source, layer, out, observer, tap)
     }
 
     fn check_batch(&self, images: usize) -> Result<()> {
@@ -192,34 +238,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub(super) fn check_out(&self, rows: usize, out: &[f32]) -> Result<()> {
-        let expected = rows * self.dimensions.embed_dim;
-        if out.len() != expected {
-            return Err(Error::Message(std::format!(
-                "room for {} values; {expected} are written",
-                out.len()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Copies the position table to where every frame adds it from.
+    /// Computes positions and rotations where every frame reads them.
     pub(super) fn fill_positions(&mut self) {
-        let Parts { vision, dimensions, buffers, .. } = self.parts();
+        let Parts { config, vision, dimensions, buffers, .. } = self.parts();
         if let (Some(weights), Some(vision)) = (vision, &dimensions.vision) {
-            for (i, row) in buffers.positions.chunks_exact_mut(vision.shape.width).enumerate() {
-                if let Some(position) = &weights.position {
-                    position.row_into(i, row);
-                }
-            }
+            position::fill(&config.vision, weights.position, vision.grid, buffers.positions);
+            let (cos, sin) = buffers.rotary;
+            position::rope::fill(&config.vision, vision.grid, cos, sin);
         }
     }
 }
 
 /// Runs the image tower.
-fn encode_images(
+pub(super) fn encode_images(
     parts: Parts<'_, '_>,
     source: Source<'_>,
+    layer: Layer,
     out: &mut [f32],
     observer: Option<Observer<'_>>,
     tap: Option<Tap<'_>>,
@@ -227,8 +261,9 @@ fn encode_images(
     let (Some(weights), Some(vision)) = (parts.vision, &parts.dimensions.vision) else {
         return Err(no_vision());
     };
+    let config = &parts.config.vision;
     let (height, width) = (vision.frame.height as usize, vision.frame.width as usize);
-    let patch = parts.config.vision.patch as usize;
+    let patch = config.patch as usize;
     let frame_len = vision.frame.frame_len();
     let input = match source {
         Source::Frames(images) => {
@@ -239,20 +274,26 @@ fn encode_images(
     };
     let shape = Shape { images: input.images(), ..vision.shape };
     let mut forward = forward!(parts, tap);
-    let Buffers { x, work, pooled, positions, .. } = parts.buffers;
+    let Buffers { x, work, pooled, positions, rotary: (cos, sin), .. } = parts.buffers;
+    let task = Task {
+        positions,
+        rotations: Rotations::new(config, cos, sin),
+        pooling: Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class),
+        layer,
+    };
     let buffers = EncoderBuffers { x, work, pooled, out: &mut *out };
-    encode(&mut forward, weights, &shape, &input, positions, buffers, observer);
+    encode(&mut forward, weights, &shape, &input, &task, buffers, observer);
     check_finite(out)
 }
 
 /// What to encode.
-enum Source<'a> {
+pub(super) enum Source<'a> {
     /// The session's first frames.
     Frames(usize),
     /// Normalised pixels.
     Planar(&'a [f32]),
 }
 
-fn no_vision() -> Error {
+pub(super) fn no_vision() -> Error {
     Error::Message("this session has no image tower".into())
 }

@@ -1,6 +1,7 @@
 //! A model ready to run: kernels chosen, threads started, all memory taken.
 
 mod buffers;
+mod classes;
 mod dimensions;
 mod image;
 mod text;
@@ -25,6 +26,9 @@ pub struct Options {
     pub isa: Isa,
     /// Most images in one call of [`Session::embed_batch_into`].
     pub batch: usize,
+    /// Height and width of the image that the model sees, instead of those in the file: positions are interpolated as
+    /// the model's family does it, when the session is made.
+    pub image_size: Option<(u32, u32)>,
     /// Plan for the image tower, if the model has one.
     pub vision: bool,
     /// Plan for the text tower, if the model has one.
@@ -34,7 +38,7 @@ pub struct Options {
 impl Default for Options {
     /// One image at a time on one thread with all instruction sets of this CPU; both towers.
     fn default() -> Options {
-        Options { threads: 1, isa: Isa::detect(), batch: 1, vision: true, text: true }
+        Options { threads: 1, isa: Isa::detect(), batch: 1, image_size: None, vision: true, text: true }
     }
 }
 
@@ -182,6 +186,14 @@ macro_rules! forward {
     };
 }
 use forward;
+
+/// The result must fit exactly where it goes.
+fn check_len(expected: usize, out: &[f32]) -> Result<()> {
+    if out.len() == expected {
+        return Ok(());
+    }
+    Err(Error::Message(std::format!("room for {} values; {expected} are written", out.len())))
+}
 
 /// Refuses an embedding that would give every label a meaningless score.
 fn check_finite(embedding: &[f32]) -> Result<()> {

@@ -1,11 +1,11 @@
 //! Texts through a session.
 
-use super::{Session, check_finite, forward};
+use super::{Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::score::normalize;
 use crate::text::{TextBuffers, encode, pooled_token};
-use crate::vit::{Forward, Shape, Tap};
+use crate::vit::{Forward, Observer, Shape, Tap};
 
 impl Session<'_> {
     /// Embeds the text with the token ids `ids` into `out`, normalised to length 1.
@@ -23,7 +23,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).
     pub fn embed_text_raw_into(&mut self, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        self.encode_text(ids, out, None)
+        self.encode_text(ids, out, None, None)
     }
 
     /// The same, with what every GEMM reads shown to `tap`.
@@ -31,11 +31,25 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).
     pub fn tap_text(&mut self, ids: &[u32], out: &mut [f32], tap: Tap<'_>) -> Result<()> {
-        self.encode_text(ids, out, Some(tap))
+        self.encode_text(ids, out, None, Some(tap))
     }
 
-    fn encode_text(&mut self, ids: &[u32], out: &mut [f32], tap: Option<Tap<'_>>) -> Result<()> {
-        self.check_out(1, out)?;
+    /// [`embed_text_raw_into`](Self::embed_text_raw_into) with the stages of the text tower shown to `observer`.
+    ///
+    /// # Errors
+    /// As [`embed_text_into`](Self::embed_text_into).
+    pub fn trace_text(&mut self, ids: &[u32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
+        self.encode_text(ids, out, Some(observer), None)
+    }
+
+    fn encode_text(
+        &mut self,
+        ids: &[u32],
+        out: &mut [f32],
+        observer: Option<Observer<'_>>,
+        tap: Option<Tap<'_>>,
+    ) -> Result<()> {
+        check_len(self.dimensions.embed_dim, out)?;
         let parts = self.parts();
         let (Some(weights), Some(longest)) = (parts.text, &parts.dimensions.text) else {
             return Err(Error::Message("this session has no text tower".into()));
@@ -45,6 +59,14 @@ impl Session<'_> {
                 "{} tokens; 1 to {} are possible",
                 ids.len(),
                 longest.tokens
+            )));
+        }
+        if parts.config.text.padded != 0 && ids.len() != longest.tokens {
+            // Without a mask the padding is part of the text.
+            let (context, pad) = (longest.tokens, parts.config.text.pad);
+            let count = ids.len();
+            return Err(Error::Message(std::format!(
+                "{count} tokens; this model's texts are always {context}: fill them up with token {pad}"
             )));
         }
         let vocab = parts.config.text.vocab;
@@ -57,7 +79,7 @@ impl Session<'_> {
         let mut forward = forward!(parts, tap);
         let buffers =
             TextBuffers { x: parts.buffers.x, work: parts.buffers.work, pooled: parts.buffers.pooled };
-        encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out);
+        encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out, observer);
         check_finite(out)
     }
 }

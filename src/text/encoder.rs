@@ -3,7 +3,7 @@
 use crate::format::{Pooling, TextConfig};
 use crate::model::TextWeights;
 use crate::profile::Op;
-use crate::vit::{Forward, Shape, block, project};
+use crate::vit::{Forward, Observer, Shape, Stage, block, project, show};
 
 /// The text tower's buffers: residual stream, working memory, pooled vector.
 pub(crate) struct TextBuffers<'a> {
@@ -30,6 +30,7 @@ pub(crate) fn pooled_token(config: &TextConfig, pooling: Pooling, ids: &[u32]) -
 ///
 /// `ids` are in range and `shape.tokens` is their number: causal attention makes padding after the end irrelevant, so
 /// CLIP's texts run at their own length.
+#[expect(clippy::too_many_arguments, reason = "a text, its shape, where it goes, and who watches")]
 pub(crate) fn encode(
     forward: &mut Forward<'_>,
     weights: &TextWeights<'_>,
@@ -38,6 +39,7 @@ pub(crate) fn encode(
     pooled_at: usize,
     buffers: TextBuffers<'_>,
     out: &mut [f32],
+    mut observer: Option<Observer<'_>>,
 ) {
     let TextBuffers { x, work, pooled } = buffers;
     let Shape { tokens, width, eps, .. } = *shape;
@@ -51,21 +53,17 @@ pub(crate) fn encode(
             x.iter_mut().zip(position).for_each(|(x, position)| *x += *position);
         }
     });
-    for of_block in &weights.blocks {
-        block(forward, of_block, shape, tokens, x, work);
+    show(&mut observer, Stage::Embeddings, x);
+    for (i, of_block) in weights.blocks.iter().enumerate() {
+        block(forward, of_block, shape, None, tokens, x, work);
+        show(&mut observer, Stage::Block(i), x);
     }
     let pooled = &mut pooled[..width];
-    project(
-        forward,
-        Some(&weights.final_norm),
-        eps,
-        width,
-        weights.project.as_ref(),
-        x,
-        |_| pooled_at,
-        pooled,
-        out,
-    );
+    let norm = &weights.final_norm;
+    forward.kernels.layer_norm(&x[pooled_at * width..][..width], norm.gamma, norm.beta, eps, pooled);
+    show(&mut observer, Stage::Pooled, pooled);
+    project(forward, weights.project.as_ref(), pooled, out);
+    show(&mut observer, Stage::Projected, out);
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The text tower: words in, one vector out.
 
+#[cfg(feature = "text")]
+mod canonical;
 mod encoder;
 #[cfg(feature = "text")]
 mod labels;

@@ -1,7 +1,9 @@
 //! Text to token ids, with the tokenizer that came with the checkpoint.
 
+use super::canonical;
 use crate::error::{Error, Result};
-use crate::format::{File, TextConfig};
+use crate::format::{Canonical, File, TextConfig};
+use std::borrow::Cow;
 use std::vec::Vec;
 
 /// A text as token ids.
@@ -40,6 +42,24 @@ impl TextTokenizer {
         Ok(TextTokenizer { inner, config: file.config().text })
     }
 
+    /// What the tokenizer sees of `text`.
+    fn canonical<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let canonical = match Canonical::from_stored(self.config.canonical) {
+            None => return text.into(),
+            Some(Canonical::OpenClip) => canonical::open_clip,
+            // The libraries find special tokens before they change a text; such a one is left to the tokenizer's rules.
+            Some(_) if self.has_special_token(text) => return text.into(),
+            Some(Canonical::Lower) => canonical::lower,
+            Some(Canonical::LowerNoPunctuation) => canonical::siglip,
+        };
+        canonical(text).into()
+    }
+
+    fn has_special_token(&self, text: &str) -> bool {
+        let added = self.inner.get_added_tokens_decoder();
+        added.values().any(|token| token.special && text.contains(&token.content))
+    }
+
     /// Token ids of `text`.
     ///
     /// # Errors
@@ -47,7 +67,7 @@ impl TextTokenizer {
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         let encoding = self
             .inner
-            .encode_fast(text, true)
+            .encode_fast(self.canonical(text), true)
             .map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
         let mut ids = encoding.get_ids().to_vec();
         let context = self.config.context as usize;

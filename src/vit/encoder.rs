@@ -3,10 +3,13 @@
 use super::block::{Shape, block};
 use super::forward::Forward;
 use super::patch_embed::patch_embed;
-use super::pool::project;
-use super::{Observer, Stage};
-use crate::model::VisionWeights;
+use super::pool::{pool, project};
+use super::position::rope::Rotations;
+use super::{Layer, Observer, Stage};
+use crate::format::Pooling;
+use crate::model::{Norm, VisionWeights};
 use crate::preprocess::Levels;
+use crate::profile::Op;
 
 /// What the image tower starts from.
 pub(crate) enum ImageInput<'a> {
@@ -34,7 +37,16 @@ pub(crate) struct EncoderBuffers<'a> {
     pub(crate) out: &'a mut [f32],
 }
 
-/// Encodes `input` into `buffers.out`, [images, embed_dim], not normalised.
+/// What to compute, and from which tables.
+pub(crate) struct Task<'a> {
+    /// [tokens, width]
+    pub(crate) positions: &'a [f32],
+    pub(crate) rotations: Option<Rotations<'a>>,
+    pub(crate) pooling: Pooling,
+    pub(crate) layer: Layer,
+}
+
+/// Encodes `input` into `buffers.out`, for each image what `task.layer` says, not normalised.
 ///
 /// With an observer every token is carried through the last block too, so that every stage can be shown.
 pub(crate) fn encode(
@@ -42,7 +54,7 @@ pub(crate) fn encode(
     weights: &VisionWeights<'_>,
     shape: &Shape,
     input: &ImageInput<'_>,
-    positions: &[f32],
+    task: &Task<'_>,
     buffers: EncoderBuffers<'_>,
     mut observer: Option<Observer<'_>>,
 ) {
@@ -51,42 +63,70 @@ pub(crate) fn encode(
     let observed = observer.is_some();
     let stream = images * tokens * width;
 
-    patch_embed(forward, weights, input, positions, x, work);
+    patch_embed(forward, weights, eps, input, task.positions, x, work);
     show(&mut observer, Stage::Embeddings, &x[..stream]);
     if let Some(norm) = &weights.pre_norm {
-        let embedded = &mut work[..stream];
-        embedded.copy_from_slice(&x[..stream]);
-        for (x, embedded) in x.chunks_exact_mut(width).zip(embedded.chunks_exact(width)) {
-            forward.kernels.layer_norm(embedded, norm.gamma, norm.beta, eps, x);
-        }
+        norm_tokens(forward, norm, shape, &mut x[..stream], work);
         show(&mut observer, Stage::PreNorm, &x[..stream]);
     }
-    // Only the class token is read in the end: past the last block's attention the others need not go.
+    // Where only the class token is read in the end, the others need not go past the last block's attention.
+    let class_alone = match task.layer {
+        Layer::Patch => false,
+        Layer::Class => true,
+        Layer::Pooled | Layer::Projected => task.pooling == Pooling::Class,
+    };
     let mut queries = tokens;
     for (i, of_block) in weights.blocks.iter().enumerate() {
-        if i + 1 == weights.blocks.len() && !observed {
+        if i + 1 == weights.blocks.len() && class_alone && !observed {
             queries = 1;
         }
-        block(forward, of_block, shape, queries, x, work);
+        block(forward, of_block, shape, task.rotations.as_ref(), queries, x, work);
         show(&mut observer, Stage::Block(i), &x[..images * queries * width]);
     }
-    let pooled = &mut pooled[..images * width];
-    project(
-        forward,
-        weights.final_norm.as_ref(),
-        eps,
-        width,
-        weights.project.as_ref(),
-        x,
-        |i| i * queries,
-        pooled,
-        out,
-    );
-    show(&mut observer, Stage::Pooled, pooled);
-    show(&mut observer, Stage::Projected, out);
+    let x = &mut x[..images * queries * width];
+    if let Some(norm) = &weights.final_norm {
+        norm_tokens(forward, norm, shape, x, work);
+    }
+    show(&mut observer, Stage::FinalNorm, x);
+
+    let x = &*x;
+    let of_image = |i: usize| &x[i * queries * width..][..queries * width];
+    match task.layer {
+        Layer::Patch => {
+            let prefix = weights.prefix_tokens(width);
+            for (i, out) in out.chunks_exact_mut((tokens - prefix) * width).enumerate() {
+                out.copy_from_slice(&of_image(i)[prefix * width..]);
+            }
+        }
+        Layer::Class => {
+            out.chunks_exact_mut(width)
+                .enumerate()
+                .for_each(|(i, out)| out.copy_from_slice(&of_image(i)[..width]));
+        }
+        Layer::Pooled | Layer::Projected => {
+            let pooled = &mut pooled[..images * width];
+            let shape = Shape { tokens: queries, ..*shape };
+            pool(forward, weights, &shape, task.pooling, x, work, pooled);
+            show(&mut observer, Stage::Pooled, pooled);
+            let projection = weights.project.as_ref().filter(|_| task.layer == Layer::Projected);
+            project(forward, projection, pooled, out);
+            show(&mut observer, Stage::Projected, out);
+        }
+    }
 }
 
-fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {
+/// `x = norm(x)` for every token; `work` has room for them.
+fn norm_tokens(forward: &mut Forward<'_>, norm: &Norm<'_>, shape: &Shape, x: &mut [f32], work: &mut [f32]) {
+    let (kernels, Shape { width, eps, .. }) = (forward.kernels, *shape);
+    let before = &mut work[..x.len()];
+    before.copy_from_slice(x);
+    forward.each_row(Op::Norm, x, width, |i, row| {
+        kernels.layer_norm(&before[i * width..][..width], norm.gamma, norm.beta, eps, row);
+    });
+}
+
+/// Shows `values` to whoever watches.
+pub(crate) fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {
     if let Some(observer) = observer {
         observer(stage, values);
     }

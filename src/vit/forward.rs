@@ -132,6 +132,30 @@ impl Forward<'_> {
         });
     }
 
+    /// Calls `change(i, row)` for every row i of `values`, which has rows of `len`.
+    pub(crate) fn each_row(
+        &mut self,
+        op: Op,
+        values: &mut [f32],
+        len: usize,
+        change: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let Forward { team, profile, .. } = self;
+        let (rows, threads) = (values.len() / len, team.threads());
+        let mut rest = values;
+        let parts = (0..threads).map(|thread| {
+            let range = rows * thread / threads..rows * (thread + 1) / threads;
+            let (part, others) = core::mem::take(&mut rest).split_at_mut(range.len() * len);
+            rest = others;
+            (range.start, part)
+        });
+        profile.time(op, 0, || {
+            team.run_parts(parts, |(first, part)| {
+                part.chunks_exact_mut(len).enumerate().for_each(|(i, row)| change(first + i, row));
+            });
+        });
+    }
+
     /// `out = epilogue(rows · Wᵀ + b)` with the rows of the last `produce`. `out`: [rows, n].
     pub(crate) fn multiply(&mut self, op: Op, linear: &Linear<'_>, epilogue: Epilogue, out: &mut [f32]) {
         let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;

@@ -3,11 +3,14 @@
 mod block;
 mod encoder;
 mod forward;
+mod gate;
 mod patch_embed;
 mod pool;
+mod pool_head;
+pub mod position;
 
 pub(crate) use block::{Shape, activation, block};
-pub(crate) use encoder::{EncoderBuffers, ImageInput, encode};
+pub(crate) use encoder::{EncoderBuffers, ImageInput, Task, encode, show};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use pool::project;
 
@@ -22,10 +25,37 @@ pub enum Stage {
     PreNorm,
     /// The residual stream after a block: [images, tokens, width].
     Block(usize),
-    /// What the projection reads: [images, width].
+    /// All tokens after the final norm, if there is one: [images, tokens, width].
+    FinalNorm,
+    /// What the projection or the classifier reads: [images, width].
     Pooled,
     /// The embedding before normalisation: [images, embed_dim].
     Projected,
+}
+
+/// Which of its vectors a model gives for an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// One vector per patch after the final norm, in the order of the grid: dense features.
+    Patch,
+    /// The class token after the final norm.
+    Class,
+    /// What the projection or the classifier reads.
+    Pooled,
+    /// The embedding: after the projection, if there is one.
+    Projected,
+}
+
+impl Layer {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Layer::Patch => "patch",
+            Layer::Class => "cls",
+            Layer::Pooled => "pooled",
+            Layer::Projected => "projected",
+        }
+    }
 }
 
 /// Is shown every stage of a forward pass.

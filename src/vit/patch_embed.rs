@@ -1,17 +1,19 @@
-//! Patches to tokens: a linear layer over the pixels of each patch, the class token, and positions.
+//! Patches to tokens: a linear layer over the pixels of each patch, class token and registers before them, and
+//! positions.
 
 use super::encoder::ImageInput;
 use super::forward::Forward;
-use crate::model::VisionWeights;
+use crate::model::{Norm, VisionWeights};
 use crate::preprocess::{write_patch_row, write_patch_row_planar};
 use crate::profile::Op;
 use ocelli_kernels::Epilogue;
 
-/// Fills `x`, [images, 1 + patches, width]: class token, then patches, plus `positions`, [1 + patches, width].
-/// `work` holds the patches on their way.
+/// Fills `x`, [images, tokens, width]: class token, registers, then patches, plus `positions`, [tokens, width]. `work`
+/// holds the patches on their way. `eps` is that of SimpleViT's two norms around the linear layer.
 pub(crate) fn patch_embed(
     forward: &mut Forward<'_>,
     weights: &VisionWeights<'_>,
+    eps: f32,
     input: &ImageInput<'_>,
     positions: &[f32],
     x: &mut [f32],
@@ -19,7 +21,8 @@ pub(crate) fn patch_embed(
 ) {
     let width = weights.patch_embed.weights.n();
     let tokens = positions.len() / width;
-    let patches = tokens - 1;
+    let prefix = weights.prefix_tokens(width);
+    let patches = tokens - prefix;
     let images = input.images();
     forward.produce(Op::PatchRows, &weights.patch_embed, images * patches, |i, row| {
         let (image, patch) = (i / patches, i % patches);
@@ -33,13 +36,38 @@ pub(crate) fn patch_embed(
                 write_patch_row_planar(&pixels[image * size..][..size], *height, *width, *side, patch, row);
             }
         }
+        if let Some(norm) = &weights.patch_norm {
+            norm_in_place(norm, eps, row);
+        }
     });
     let embedded = &mut work[..images * patches * width];
     forward.multiply(Op::PatchEmbed, &weights.patch_embed, Epilogue::Store, embedded);
+    let kernels = forward.kernels;
     for (image, x) in x[..images * tokens * width].chunks_exact_mut(tokens * width).enumerate() {
-        let (class, rest) = x.split_at_mut(width);
-        class.copy_from_slice(weights.class_token.expect("only such models run"));
-        rest.copy_from_slice(&embedded[image * patches * width..][..patches * width]);
+        let (before, rest) = x.split_at_mut(prefix * width);
+        let (class, registers) = before.split_at_mut(weights.class_token.map_or(0, <[f32]>::len));
+        class.copy_from_slice(weights.class_token.unwrap_or_default());
+        registers.copy_from_slice(weights.registers.unwrap_or_default());
+        let embedded = &embedded[image * patches * width..][..patches * width];
+        match &weights.embed_norm {
+            None => rest.copy_from_slice(embedded),
+            Some(norm) => {
+                for (x, embedded) in rest.chunks_exact_mut(width).zip(embedded.chunks_exact(width)) {
+                    kernels.layer_norm(embedded, norm.gamma, norm.beta, eps, x);
+                }
+            }
+        }
         x.iter_mut().zip(positions).for_each(|(x, position)| *x += position);
+    }
+}
+
+/// LayerNorm where the values lie; the kernel's reads one buffer and writes another.
+fn norm_in_place(norm: &Norm<'_>, eps: f32, row: &mut [f32]) {
+    let count = row.len() as f64;
+    let mean = row.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    let variance = row.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count;
+    let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+    for ((value, gamma), beta) in row.iter_mut().zip(norm.gamma).zip(norm.beta) {
+        *value = ((f64::from(*value) - mean) * scale) as f32 * gamma + beta;
     }
 }

@@ -1,30 +1,74 @@
-//! From the last block's tokens to the embedding.
+//! From the last block's tokens to one vector, and from that to the embedding.
 
+use super::block::Shape;
 use super::forward::Forward;
-use crate::model::{Linear, Norm};
+use super::pool_head::pool_by_attention;
+use crate::format::Pooling;
+use crate::model::{Linear, VisionWeights};
 use crate::profile::Op;
 use ocelli_kernels::Epilogue;
 
-/// `pooled[i] = norm(x[token(i)])`, then `out = pooled · Wᵀ`, or `pooled` itself where there is no projection.
-#[expect(clippy::too_many_arguments, reason = "two buffers in, two out")]
-pub(crate) fn project(
+/// One vector per image, `pooled`: [images, width], from its normed tokens, `x`: [images, tokens, width].
+pub(crate) fn pool(
     forward: &mut Forward<'_>,
-    norm: Option<&Norm<'_>>,
-    eps: f32,
-    width: usize,
-    projection: Option<&Linear<'_>>,
+    weights: &VisionWeights<'_>,
+    shape: &Shape,
+    pooling: Pooling,
     x: &[f32],
-    token: impl Fn(usize) -> usize,
+    work: &mut [f32],
     pooled: &mut [f32],
-    out: &mut [f32],
 ) {
-    for (i, pooled) in pooled.chunks_exact_mut(width).enumerate() {
-        let x = &x[token(i) * width..][..width];
-        match norm {
-            Some(norm) => forward.kernels.layer_norm(x, norm.gamma, norm.beta, eps, pooled),
-            None => pooled.copy_from_slice(x),
+    let Shape { images, tokens, width, eps, .. } = *shape;
+    match pooling {
+        Pooling::MeanPatches => mean(shape, weights.prefix_tokens(width), x, pooled),
+        Pooling::MeanAll => mean(shape, 0, x, pooled),
+        Pooling::AttentionHead => {
+            let head = weights.head.as_ref().expect("a file has the head that its pooling names");
+            pool_by_attention(forward, head, shape, x, work, pooled);
+        }
+        _ => {
+            for (x, pooled) in x.chunks_exact(tokens * width).zip(pooled.chunks_exact_mut(width)) {
+                pooled.copy_from_slice(&x[..width]);
+            }
         }
     }
+    if let Some(norm) = &weights.pool_norm {
+        let before = &mut work[..images * width];
+        before.copy_from_slice(pooled);
+        for (pooled, before) in pooled.chunks_exact_mut(width).zip(before.chunks_exact(width)) {
+            forward.kernels.layer_norm(before, norm.gamma, norm.beta, eps, pooled);
+        }
+    }
+}
+
+/// Channels that are summed at once.
+const CHUNK: usize = 64;
+
+/// `pooled[i]` = mean of tokens `first..` of image i, summed in f64. `x`: [images, tokens, width].
+fn mean(shape: &Shape, first: usize, x: &[f32], pooled: &mut [f32]) {
+    let Shape { tokens, width, .. } = *shape;
+    for (x, pooled) in x.chunks_exact(tokens * width).zip(pooled.chunks_exact_mut(width)) {
+        for (chunk, pooled) in pooled.chunks_mut(CHUNK).enumerate() {
+            let mut sums = [0.0f64; CHUNK];
+            for token in x[first * width..].chunks_exact(width) {
+                let values = &token[chunk * CHUNK..][..pooled.len()];
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(*value));
+            }
+            pooled
+                .iter_mut()
+                .zip(sums)
+                .for_each(|(pooled, sum)| *pooled = (sum / (tokens - first) as f64) as f32);
+        }
+    }
+}
+
+/// `out = pooled · Wᵀ + b`, or `pooled` itself where there is no projection.
+pub(crate) fn project(
+    forward: &mut Forward<'_>,
+    projection: Option<&Linear<'_>>,
+    pooled: &[f32],
+    out: &mut [f32],
+) {
     match projection {
         Some(linear) => {
             forward.convert(Op::Project, linear, pooled);

@@ -34,7 +34,7 @@ static VISION: LazyLock<PathBuf> = LazyLock::new(|| converted("vision", Precisio
 fn converted(name: &str, precision: Precision, vision_only: bool) -> PathBuf {
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.ocelli"));
     let mut options = ConvertOptions::new(common::fixtures().join("clip-hf"), &output, precision);
-    options.wishes = Wishes { vision_only, tokenizer: None };
+    options.wishes = Wishes { vision_only, ..Wishes::default() };
     convert(&options).unwrap();
     output
 }

@@ -7,9 +7,19 @@ use ocelli_tools::{ConvertOptions, Precision, convert};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
-/// The CLIP fixtures, and the one whose tokenizer each uses.
-pub(crate) const CLIPS: [(&str, &str); 3] =
-    [("clip-hf", "clip-hf"), ("clip-hf-gelu-p14", "clip-hf-gelu-p14"), ("clip-hf-outliers", "clip-hf")];
+/// The fixtures with an image and a text tower.
+pub(crate) const PAIRS: [&str; 7] = [
+    "clip-hf",
+    "clip-hf-gelu-p14",
+    "clip-hf-outliers",
+    "clip-openclip",
+    "clip-openai",
+    "siglip-hf",
+    "siglip2-fixres",
+];
+
+/// The fixtures that have no tokenizer use that of `clip-hf`.
+const WITHOUT_TOKENIZER: [&str; 3] = ["clip-hf-outliers", "clip-openclip", "clip-openai"];
 
 /// All precisions.
 pub(crate) const PRECISIONS: [Precision; 4] =
@@ -21,8 +31,17 @@ pub(crate) fn fixtures() -> PathBuf {
 
 /// A fixture converted into `directory`.
 pub(crate) fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
-    let tokenizer =
-        CLIPS.iter().find(|(name, _)| *name == fixture).map_or(fixture, |(_, tokenizer)| tokenizer);
+    let tokenizer = if WITHOUT_TOKENIZER.contains(&fixture) { "clip-hf" } else { fixture };
+    packed_with(directory, fixture, tokenizer, precision)
+}
+
+/// A fixture with the tokenizer of another folder, converted into `directory`.
+pub(crate) fn packed_with(
+    directory: &Path,
+    fixture: &str,
+    tokenizer: impl AsRef<Path>,
+    precision: Precision,
+) -> PathBuf {
     let output = directory.join(format!("{fixture}-{precision:?}.ocelli"));
     let mut options = ConvertOptions::new(fixtures().join(fixture), &output, precision);
     options.wishes.tokenizer = Some(fixtures().join(tokenizer));
@@ -39,40 +58,63 @@ pub(crate) fn isas() -> Vec<Isa> {
     isas
 }
 
-/// The tensors of `expected.safetensors`.
-pub(crate) struct Expected(Vec<u8>);
+/// The tensors of `expected.safetensors`, or those of `expected_interp.safetensors` for one resolution.
+pub(crate) struct Expected {
+    bytes: Vec<u8>,
+    prefix: String,
+}
 
 impl Expected {
     pub(crate) fn of(fixture: &str) -> Expected {
-        Expected(std::fs::read(fixtures().join(fixture).join("expected.safetensors")).unwrap())
+        let bytes = std::fs::read(fixtures().join(fixture).join("expected.safetensors")).unwrap();
+        Expected { bytes, prefix: String::new() }
+    }
+
+    /// At another resolution.
+    pub(crate) fn at(fixture: &str, height: u32, width: u32) -> Expected {
+        let bytes = std::fs::read(fixtures().join(fixture).join("expected_interp.safetensors")).unwrap();
+        Expected { bytes, prefix: format!("{height}x{width}.") }
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
-        SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().shape().to_vec()
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        tensors.tensor(&self.name(name)).unwrap().shape().to_vec()
+    }
+
+    /// The tensor, if there is one.
+    pub(crate) fn find(&self, name: &str) -> Option<Vec<f32>> {
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = tensors.tensor(&self.name(name)).ok()?;
+        assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
+        Some(tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
     }
 
     pub(crate) fn f32(&self, name: &str) -> Vec<f32> {
-        let tensors = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = tensors.tensor(name).unwrap_or_else(|_| panic!("no {name}"));
-        assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
-        tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+        self.find(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
     pub(crate) fn i64(&self, name: &str) -> Vec<i64> {
-        let tensors = SafeTensors::deserialize(&self.0).unwrap();
-        let tensor = tensors.tensor(name).unwrap();
+        let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = tensors.tensor(&self.name(name)).unwrap();
         assert_eq!(tensor.dtype(), Dtype::I64, "{name}");
         tensor.data().as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()
     }
 
-    /// The token ids of every text, without padding.
-    pub(crate) fn texts(&self) -> Vec<Vec<u32>> {
+    /// The token ids of every text as a model reads them: `padded` (SigLIP), or up to the end token.
+    pub(crate) fn texts(&self, padded: bool) -> Vec<Vec<u32>> {
         let length = self.shape("input_ids")[1];
-        let (ids, mask) = (self.i64("input_ids"), self.i64("attention_mask"));
-        let text = |(ids, mask): (&[i64], &[i64])| {
-            ids.iter().zip(mask).filter(|(_, mask)| **mask == 1).map(|(id, _)| *id as u32).collect()
+        let ids: Vec<u32> = self.i64("input_ids").iter().map(|&id| id as u32).collect();
+        let text = |ids: &[u32]| {
+            // CLIP's end token has the largest id; the first of several counts.
+            let max = ids.iter().max().unwrap();
+            let end = ids.iter().position(|id| id == max).unwrap() + 1;
+            ids[..if padded { length } else { end }].to_vec()
         };
-        ids.chunks(length).zip(mask.chunks(length)).map(text).collect()
+        ids.chunks(length).map(text).collect()
     }
 }
 

@@ -183,8 +183,11 @@ impl Opened {
         let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
         let (demands, origins) = demands(&recognised, &tensors)?;
         let ignored = leftovers(&recognised, &tensors, &origins)?;
-        refuse_to_overwrite(&options.output, checkpoint.weights.iter().chain(&recognised.files))?;
-        let (mut files, id) = identify(&checkpoint)?;
+        refuse_to_overwrite(
+            &options.output,
+            checkpoint.weights.iter().chain([&recognised.path]).chain(&recognised.files),
+        )?;
+        let (mut files, id) = identify(&recognised.path, &checkpoint)?;
         recognised.config.checkpoint_id = id;
         for path in &recognised.files {
             files.push(hash(path)?.0);

@@ -12,6 +12,14 @@ use std::ops::Range;
 /// The first that is not, by name.
 pub(crate) fn check(tensors: &Tensors, demand: &Demand, origin: &Origin) -> Result<()> {
     let (rows, k) = (demand.n / origin.parts.len(), demand.k);
+    // First, since the other shapes follow from the input's.
+    if let Transform::Applied { input, bias } = &origin.transform {
+        check_shape(tensors, demand, input, &[inputs(tensors, origin).unwrap_or(rows)])?;
+        if let Some((name, first)) = bias {
+            let len = tensors.get(name).map_or(0, |info| info.shape.iter().product());
+            check_shape(tensors, demand, name, &[len.max(first + demand.n)])?;
+        }
+    }
     for part in &origin.parts {
         match part {
             Part::Zeros => {}
@@ -41,13 +49,6 @@ pub(crate) fn check(tensors: &Tensors, demand: &Demand, origin: &Origin) -> Resu
     }
     if let Some(scale) = &origin.scale {
         check_shape(tensors, demand, scale, &[demand.n])?;
-    }
-    if let Transform::Applied { input, bias } = &origin.transform {
-        check_shape(tensors, demand, input, &[inputs(tensors, origin).unwrap_or(rows)])?;
-        if let Some((name, first)) = bias {
-            let len = tensors.get(name).map_or(0, |info| info.shape.iter().product());
-            check_shape(tensors, demand, name, &[len.max(first + demand.n)])?;
-        }
     }
     Ok(())
 }

@@ -1,114 +1,21 @@
-//! CLIP as transformers saves it: `CLIPModel`, `CLIPVisionModel`, `CLIPVisionModelWithProjection`.
+//! CLIP as transformers saves it: `CLIPModel`, and `CLIPVisionModel` and `CLIPTextModel` with and without their
+//! projection.
 
+use super::hf::{self, FEATURES, Keys};
 use super::{Origin, Recognised, Transform, Wishes, tokenizer};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
 use ocelli::format::*;
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
-/// The parts that every CLIP tower has.
-const FEATURES: u32 = feature::QKV_BIAS | feature::OUT_BIAS | feature::MLP_BIAS | feature::FINAL_NORM;
-
-/// Keys of a tower's configuration. Older releases store only what differs from their class's defaults, so absent ones
-/// are those.
-#[derive(Deserialize)]
-#[serde(default)]
-struct HfTower {
-    hidden_size: u32,
-    intermediate_size: u32,
-    num_hidden_layers: u32,
-    num_attention_heads: u32,
-    hidden_act: String,
-    layer_norm_eps: f32,
-    projection_dim: u32,
-    // Image tower.
-    image_size: u32,
-    patch_size: u32,
-    num_channels: u32,
-    // Text tower.
-    vocab_size: u32,
-    max_position_embeddings: u32,
-    eos_token_id: u32,
-}
-
-impl Default for HfTower {
-    fn default() -> HfTower {
-        HfTower {
-            hidden_size: 768,
-            intermediate_size: 3072,
-            num_hidden_layers: 12,
-            num_attention_heads: 12,
-            hidden_act: "quick_gelu".into(),
-            layer_norm_eps: 1e-5,
-            projection_dim: 512,
-            image_size: 224,
-            patch_size: 32,
-            num_channels: 3,
-            vocab_size: 49408,
-            max_position_embeddings: 77,
-            eos_token_id: 49407,
-        }
-    }
-}
-
-impl HfTower {
-    /// The text tower has other defaults for its width.
-    fn text(mut json: Value, path: &Path) -> Result<HfTower> {
-        if let Some(map) = json.as_object_mut() {
-            for (key, value) in
-                [("hidden_size", 512), ("intermediate_size", 2048), ("num_attention_heads", 8)]
-            {
-                map.entry(key).or_insert(value.into());
-            }
-        }
-        serde_json::from_value(json).map_err(Error::json(path))
-    }
-
-    fn tower(&self, path: &Path, field: &str, features: u32, pooling: Pooling) -> Result<TowerConfig> {
-        let wrong = |key: &str, problem: String| Error::field(path, format!("{field}{key}"), problem);
-        let act = match self.hidden_act.as_str() {
-            "quick_gelu" => Act::QuickGelu,
-            "gelu" => Act::Gelu,
-            "gelu_pytorch_tanh" => Act::GeluTanh,
-            "silu" => Act::Silu,
-            other => return Err(wrong("hidden_act", format!("is {other:?}, which is not supported"))),
-        };
-        let heads = self.num_attention_heads;
-        if !self.hidden_size.is_multiple_of(heads) || heads == 0 {
-            return Err(wrong(
-                "num_attention_heads",
-                format!("is {heads}, no divisor of {}", self.hidden_size),
-            ));
-        }
-        Ok(TowerConfig {
-            width: self.hidden_size,
-            depth: self.num_hidden_layers,
-            heads,
-            head_dim: self.hidden_size / heads,
-            mlp_width: self.intermediate_size,
-            act: act as u32,
-            norm_eps: self.layer_norm_eps,
-            pooling: pooling as u32,
-            features,
-            reserved: [0; 7],
-        })
-    }
-}
-
-/// A tower's configuration inside that of a whole CLIP, whose `..._dict` twin has the last word where there is one.
-fn section(json: &Value, name: &str, path: &Path) -> Result<Value> {
-    let mut section = match json.get(name) {
-        Some(Value::Object(map)) => map.clone(),
-        None | Some(Value::Null) => Default::default(),
-        Some(_) => return Err(Error::field(path, name, "is not an object")),
-    };
-    if let Some(Value::Object(twin)) = json.get(format!("{name}_dict")) {
-        section.extend(twin.clone());
-    }
-    Ok(Value::Object(section))
+/// Which towers a checkpoint has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Saved {
+    Both,
+    Vision,
+    Text,
 }
 
 pub(super) fn recognise(
@@ -118,166 +25,158 @@ pub(super) fn recognise(
     tensors: &Tensors,
     wishes: &Wishes,
 ) -> Result<Recognised> {
-    let whole = json["model_type"] == "clip";
+    let saved = match json["model_type"].as_str() {
+        Some("clip_vision_model") => Saved::Vision,
+        Some("clip_text_model") => Saved::Text,
+        _ => Saved::Both,
+    };
+    let section = |name| if saved == Saved::Both { Some(name) } else { None };
     let mut config = Config::zeroed();
-    let (vision_json, field) =
-        if whole { (section(json, "vision_config", path)?, "vision_config.") } else { (json.clone(), "") };
-    let vision: HfTower = serde_json::from_value(vision_json).map_err(Error::json(path))?;
     // Of a whole CLIP the top-level value counts: those in the towers may be stale.
-    let embed_dim = match json.get("projection_dim") {
-        None => HfTower::default().projection_dim,
-        Some(dim) => u32::deserialize(dim).map_err(Error::json(path))?,
-    };
-    let projects = whole || tensors.get("visual_projection.weight").is_some();
-    config.score = ScoreConfig {
-        kind: Scoring::Embedding as u32,
-        embed_dim: if projects { embed_dim } else { vision.hidden_size },
-        logit_scale: 1.0,
-        logit_bias: 0.0,
-        ..ScoreConfig::zeroed()
-    };
-    let mut scalars = Vec::new();
-    if whole {
+    let embed_dim: u32 =
+        Keys::new(json, None, json!({"projection_dim": 512}), path)?.required("projection_dim")?;
+    config.score =
+        ScoreConfig { kind: Scoring::Embedding as u32, embed_dim, logit_scale: 1.0, ..ScoreConfig::zeroed() };
+    let (mut scalars, mut files, mut text) = (Vec::new(), Vec::new(), None);
+    if saved == Saved::Both {
         config.score.kind = Scoring::Softmax as u32;
-        config.score.logit_scale = logit_scale(tensors)?;
+        config.score.logit_scale = hf::logit_scale(tensors)?;
         scalars.push("logit_scale".to_string());
     }
-
-    let (preprocess, (height, width), file) = super::hf_preprocess::load(&checkpoint.directory)?;
-    config.preprocess = preprocess;
-    config.vision = self::vision(&vision, path, field, projects, height, width)?;
-    let mut files = vec![file];
-    let mut text = None;
-    if whole && !wishes.vision_only {
-        let hf = HfTower::text(section(json, "text_config", path)?, path)?;
+    if saved != Saved::Text {
+        let keys = Keys::new(json, section("vision_config"), vision_defaults(), path)?;
+        let projects = saved == Saved::Both || tensors.get("visual_projection.weight").is_some();
+        let (preprocess, size, file) = super::hf_preprocess::load(&checkpoint.directory, true)?;
+        config.preprocess = preprocess;
+        config.vision = vision(&keys, projects, size)?;
+        if !projects {
+            config.score.embed_dim = config.vision.tower.width;
+        }
+        files.push(file);
+    } else if wishes.vision_only {
+        return Err(Error::field(
+            path,
+            "model_type",
+            "is that of a text tower, which --vision-only leaves out",
+        ));
+    }
+    if saved != Saved::Vision && !wishes.vision_only {
+        let keys = Keys::new(json, section("text_config"), text_defaults(), path)?;
+        let projects = saved == Saved::Both || tensors.get("text_projection.weight").is_some();
         let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
-        let loaded = tokenizer::load_clip(directory, hf.vocab_size)?;
-        config.text = self::text(&hf, path, &loaded)?;
-        files.push(loaded.path);
+        let loaded = tokenizer::load_clip(directory, keys.required("vocab_size")?)?;
+        config.text = self::text(&keys, projects, &loaded)?;
+        if !projects {
+            config.score.embed_dim = config.text.tower.width;
+        }
+        files.extend(loaded.files);
         text = Some(loaded.text);
     }
     config.validate()?;
 
-    let prefixed = tensors.names().any(|name| name.starts_with("vision_model."));
-    let vision_prefix = if prefixed { "vision_model." } else { "" };
-    let (patch, vision_only) = (vision.patch_size as usize, wishes.vision_only);
+    let prefixed = |prefix: &'static str| {
+        let found = tensors.names().any(|name| name.starts_with(prefix));
+        if found { prefix } else { "" }
+    };
+    let prefixes = (prefixed("vision_model."), prefixed("text_model."));
+    let (patch, vision_only) = (config.vision.patch as usize, wishes.vision_only);
     Ok(Recognised {
         config,
         tokenizer: text,
         labels: Vec::new(),
         scalars,
+        path: path.to_path_buf(),
         files,
-        origin: Box::new(move |demand| origin(demand.name.as_str(), vision_prefix, patch)),
+        origin: Box::new(move |demand| origin(demand.name.as_str(), prefixes, patch)),
         ignore: Box::new(move |name| {
             let text = name.starts_with("text_model.") || name == "text_projection.weight";
             match name {
                 _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
-                _ if text && vision_only && whole => Some("text tower (--vision-only)"),
+                _ if text && vision_only && saved == Saved::Both => Some("text tower (--vision-only)"),
                 _ => None,
             }
         }),
     })
 }
 
-fn logit_scale(tensors: &Tensors) -> Result<f32> {
-    let name = "logit_scale";
-    let info = tensors.get(name).ok_or_else(|| Error::tensor(name, "is missing"))?;
-    if info.shape.iter().product::<usize>() != 1 || info.shape.len() > 1 {
-        return Err(Error::tensor(name, format!("has shape {:?}, expected [] or [1]", info.shape)));
-    }
-    let mut value = [0.0];
-    tensors.read(name, 0..1, &mut value)?;
-    Ok(f64::from(value[0]).exp() as f32)
+/// The defaults of `CLIPVisionConfig`.
+fn vision_defaults() -> Value {
+    json!({
+        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "image_size": 224, "patch_size": 32, "num_channels": 3,
+    })
 }
 
-fn vision(
-    hf: &HfTower,
-    path: &Path,
-    field: &str,
-    projects: bool,
-    height: u32,
-    width: u32,
-) -> Result<VisionConfig> {
-    let wrong = |key: &str, problem: String| Err(Error::field(path, format!("{field}{key}"), problem));
-    if hf.num_channels != 3 {
-        return wrong("num_channels", format!("is {}, only 3 is supported", hf.num_channels));
-    }
-    if hf.patch_size == 0 || hf.patch_size > hf.image_size {
-        return wrong("patch_size", format!("is {}, but image_size is {}", hf.patch_size, hf.image_size));
-    }
+/// The defaults of `CLIPTextConfig`.
+fn text_defaults() -> Value {
+    json!({
+        "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
+        "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "vocab_size": 49408, "max_position_embeddings": 77,
+        "eos_token_id": 49407,
+    })
+}
+
+fn vision(keys: &Keys<'_>, projects: bool, (height, width): (u32, u32)) -> Result<VisionConfig> {
+    let (patch, image) = keys.patch_and_image()?;
     let project = if projects { feature::PROJECT } else { 0 };
     let features = FEATURES | feature::PRE_NORM | feature::CLASS_TOKEN | project;
     Ok(VisionConfig {
-        tower: hf.tower(path, field, features, Pooling::Class)?,
-        patch: hf.patch_size,
+        tower: keys.tower(features, Pooling::Class)?,
+        patch,
         height,
         width,
         prefix_tokens: 1,
         position: Position::Learned as u32,
-        grid_rows: hf.image_size / hf.patch_size,
-        grid_cols: hf.image_size / hf.patch_size,
+        grid_rows: image / patch,
+        grid_cols: image / patch,
         interpolation: Interpolation::Bicubic as u32,
         position_prefix: 1,
         ..VisionConfig::zeroed()
     })
 }
 
-fn text(hf: &HfTower, path: &Path, tokenizer: &tokenizer::Loaded) -> Result<TextConfig> {
+fn text(keys: &Keys<'_>, projects: bool, tokenizer: &tokenizer::Loaded) -> Result<TextConfig> {
     // Configurations before transformers 4.30 say 2, whatever the tokenizer; there the largest id is the end.
-    let pooling = if hf.eos_token_id == 2 { Pooling::ArgMax } else { Pooling::FirstEos };
-    if pooling == Pooling::FirstEos && hf.eos_token_id != tokenizer.end {
-        let problem = format!(
-            "is {}, but {} ends texts with {}",
-            hf.eos_token_id,
-            tokenizer.path.display(),
-            tokenizer.end
-        );
-        return Err(Error::field(path, "text_config.eos_token_id", problem));
+    let eos: u32 = keys.required("eos_token_id")?;
+    let pooling = if eos == 2 { Pooling::ArgMax } else { Pooling::FirstEos };
+    if pooling == Pooling::FirstEos && eos != tokenizer.end {
+        let (path, end) = (tokenizer.path.display(), tokenizer.end);
+        return Err(keys.wrong("eos_token_id", format!("is {eos}, but {path} ends texts with {end}")));
     }
+    let project = if projects { feature::PROJECT } else { 0 };
     Ok(TextConfig {
-        tower: hf.tower(path, "text_config.", FEATURES | feature::PROJECT, pooling)?,
-        vocab: hf.vocab_size,
-        context: hf.max_position_embeddings,
+        tower: keys.tower(FEATURES | project, pooling)?,
+        vocab: keys.required("vocab_size")?,
+        context: keys.required("max_position_embeddings")?,
         causal: 1,
         eos: tokenizer.end,
-        // Nothing after the end token is seen, so any padding does; the configured id is often a leftover.
-        pad: tokenizer.end,
-        padded: 0,
+        // The configured padding is often a leftover, and nothing after the end token is seen.
+        pad: tokenizer.pad,
         ..TextConfig::zeroed()
     })
 }
 
-/// Where a canonical tensor comes from.
-fn origin(name: &str, vision_prefix: &str, patch: usize) -> Origin {
+/// Where a canonical tensor comes from; `prefixes` are those of the image and of the text tower.
+fn origin(name: &str, prefixes: (&str, &str), patch: usize) -> Origin {
     let (tower, rest) = name.split_once('.').expect("canonical names have a tower");
     let vision = tower == "vision";
-    let prefix = if vision { vision_prefix } else { "text_model." };
+    let prefix = if vision { prefixes.0 } else { prefixes.1 };
     let (module, end) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let parts = match (module, end) {
-        ("patch_embed", _) => vec![format!("{prefix}embeddings.patch_embedding.{end}")],
-        ("class_token", _) => vec![format!("{prefix}embeddings.class_embedding")],
-        ("position", _) => vec![format!("{prefix}embeddings.position_embedding.weight")],
-        ("token_embed", _) => vec![format!("{prefix}embeddings.token_embedding.weight")],
-        // Spelled so in every release.
-        ("pre_norm", _) => vec![format!("{prefix}pre_layrnorm.{end}")],
-        ("final_norm", _) if vision => vec![format!("{prefix}post_layernorm.{end}")],
-        ("final_norm", _) => vec![format!("{prefix}final_layer_norm.{end}")],
-        ("project", _) if vision => vec![format!("visual_projection.{end}")],
-        ("project", _) => vec![format!("text_projection.{end}")],
-        _ => {
-            let (block, part) = module.rsplit_once('.').expect("the rest are parts of blocks");
-            let layer = block.replacen("block", "encoder.layers", 1);
-            let modules: &[&str] = match part {
-                "norm1" => &["layer_norm1"],
-                "norm2" => &["layer_norm2"],
-                "qkv" => &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-                "out" => &["self_attn.out_proj"],
-                "fc1" => &["mlp.fc1"],
-                _ => &["mlp.fc2"],
-            };
-            modules.iter().map(|module| format!("{prefix}{layer}.{module}.{end}")).collect()
+    let parts = match module {
+        "patch_embed" => {
+            let name = format!("{prefix}embeddings.patch_embedding.{end}");
+            return Origin::rows([name]).with(Transform::Convolution { side: patch });
         }
+        "class_token" => vec![format!("{prefix}embeddings.class_embedding")],
+        "position" => vec![format!("{prefix}embeddings.position_embedding.weight")],
+        "token_embed" => vec![format!("{prefix}embeddings.token_embedding.weight")],
+        // Spelled so in every release.
+        "pre_norm" => vec![format!("{prefix}pre_layrnorm.{end}")],
+        "final_norm" if vision => vec![format!("{prefix}post_layernorm.{end}")],
+        "final_norm" => vec![format!("{prefix}final_layer_norm.{end}")],
+        "project" if vision => vec![format!("visual_projection.{end}")],
+        "project" => vec![format!("text_projection.{end}")],
+        _ => hf::layer_modules(module).into_iter().map(|module| format!("{prefix}{module}.{end}")).collect(),
     };
-    let origin = Origin::rows(parts);
-    if module == "patch_embed" { origin.with(Transform::Convolution { side: patch }) } else { origin }
+    Origin::rows(parts)
 }

@@ -62,9 +62,10 @@ impl Settings<'_> {
     }
 
     /// The resize mode, the shortest side if it is cropped, and the image's height and width.
-    fn frame(&self) -> Result<(ResizeMode, u32, (u32, u32))> {
+    fn frame(&self, crops: bool) -> Result<(ResizeMode, u32, (u32, u32))> {
         let cropped = match self.json.get("do_center_crop") {
-            None | Some(Value::Bool(true)) => true,
+            None | Some(Value::Null) => crops,
+            Some(Value::Bool(true)) => true,
             Some(Value::Bool(false)) => false,
             Some(other) => {
                 return Err(self.wrong("do_center_crop", format!("is {other}, expected true or false")));
@@ -87,9 +88,9 @@ impl Settings<'_> {
     }
 }
 
-/// Reads `processor_config.json` (transformers 5, nested) or `preprocessor_config.json`. Returns the configuration, the
-/// image's height and width, and the file.
-pub(super) fn load(directory: &Path) -> Result<(PreprocessConfig, (u32, u32), PathBuf)> {
+/// Reads `processor_config.json` (transformers 5, nested) or `preprocessor_config.json`. `crops`: this family's processor
+/// crops unless it is told not to. Returns the configuration, the image's height and width, and the file.
+pub(super) fn load(directory: &Path, crops: bool) -> Result<(PreprocessConfig, (u32, u32), PathBuf)> {
     let (nested, plain) =
         (directory.join("processor_config.json"), directory.join("preprocessor_config.json"));
     let mut found = None;
@@ -117,7 +118,7 @@ pub(super) fn load(directory: &Path) -> Result<(PreprocessConfig, (u32, u32), Pa
             return Err(settings.wrong("resample", problem));
         }
     };
-    let (mode, shortest, sides) = settings.frame()?;
+    let (mode, shortest, sides) = settings.frame(crops)?;
     let config = PreprocessConfig {
         mode: mode as u32,
         filter: filter as u32,

@@ -1,7 +1,16 @@
 //! Checkpoint families: from a library's configuration and tensor names to ocelli's.
 
+mod classes;
+mod hf;
 mod hf_clip;
+mod hf_dino;
 mod hf_preprocess;
+mod hf_siglip;
+mod hf_vit;
+mod open_clip;
+mod simple_vit;
+mod timm;
+mod timm_vit;
 pub mod tokenizer;
 
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, read_json};
@@ -104,7 +113,9 @@ pub struct Recognised {
     pub labels: Vec<String>,
     /// Tensors that were used to make the configuration.
     pub scalars: Vec<String>,
-    /// Configuration files that were read.
+    /// The file with the architecture.
+    pub path: PathBuf,
+    /// Other configuration files that were read.
     pub files: Vec<PathBuf>,
     /// Where a demanded tensor comes from.
     pub origin: Box<dyn Fn(&Demand) -> Origin>,
@@ -119,29 +130,64 @@ pub struct Wishes {
     pub vision_only: bool,
     /// Where to look for the tokenizer instead of the checkpoint's folder.
     pub tokenizer: Option<PathBuf>,
+    /// Lower-case texts although the library does not: SigLIP 2 was trained so.
+    pub lowercase: bool,
 }
 
-/// Recognises a checkpoint by the `model_type` in its `config.json`.
+/// Recognises a checkpoint by the `model_type` in its `config.json`, or by an `open_clip_config.json` that fits its
+/// tensors' names.
 pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) -> Result<Recognised> {
+    let path = checkpoint.directory.join(open_clip::CONFIG);
+    if path.exists() && tensors.names().any(|name| name.starts_with("visual.")) {
+        return open_clip::recognise(checkpoint, &path, &read_json(&path)?, tensors, wishes);
+    }
     let path = checkpoint.directory.join("config.json");
     let json = read_json(&path)?;
-    match json.get("model_type").and_then(Value::as_str) {
-        Some("clip" | "clip_vision_model") => hf_clip::recognise(checkpoint, &path, &json, tensors, wishes),
-        Some(other) => Err(Error::field(
-            &path,
-            "model_type",
-            format!("is {other:?}; supported: \"clip\", \"clip_vision_model\""),
-        )),
-        None => Err(Error::field(&path, "model_type", "is missing")),
-    }
+    let recognise = match json.get("model_type").and_then(Value::as_str) {
+        Some("clip" | "clip_vision_model" | "clip_text_model") => hf_clip::recognise,
+        Some("siglip" | "siglip_vision_model" | "siglip_text_model" | "siglip2_text_model") => {
+            hf_siglip::recognise
+        }
+        Some("vit" | "vit_mae") => hf_vit::recognise,
+        Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => hf_dino::recognise,
+        None if json["library"] == "vit-pytorch" => simple_vit::recognise,
+        None if json.get("architecture").is_some() => timm_vit::recognise,
+        Some(other) => {
+            return Err(Error::field(
+                &path,
+                "model_type",
+                format!("is {other:?}; supported: {}", FAMILIES.join(", ")),
+            ));
+        }
+        None => {
+            let problem = "is missing, and so is the \"architecture\" of a timm checkpoint";
+            return Err(Error::field(&path, "model_type", problem));
+        }
+    };
+    recognise(checkpoint, &path, &json, tensors, wishes)
 }
 
+/// Every `model_type` that is supported.
+const FAMILIES: [&str; 12] = [
+    "clip",
+    "clip_vision_model",
+    "clip_text_model",
+    "siglip",
+    "siglip_vision_model",
+    "siglip_text_model",
+    "siglip2_text_model",
+    "vit",
+    "vit_mae",
+    "dinov2",
+    "dinov2_with_registers",
+    "dinov3_vit",
+];
+
 /// Names, sizes and hashes of the files that decide what a model computes, and the id made of them.
-pub fn identify(checkpoint: &Checkpoint) -> Result<(Vec<SourceFile>, [u8; 16])> {
+pub fn identify(config: &Path, checkpoint: &Checkpoint) -> Result<(Vec<SourceFile>, [u8; 16])> {
     use sha2::{Digest, Sha256};
 
-    let config = checkpoint.directory.join("config.json");
-    let paths = std::iter::once::<&Path>(&config).chain(checkpoint.weights.iter().map(PathBuf::as_path));
+    let paths = std::iter::once::<&Path>(config).chain(checkpoint.weights.iter().map(PathBuf::as_path));
     let (mut files, mut all) = (Vec::new(), Sha256::new());
     for path in paths {
         let (file, digest) = hash(path)?;

@@ -42,13 +42,13 @@ impl Checkpoint {
         let file = if !metadata.is_dir() {
             path.to_path_buf()
         } else {
-            let names = ["model.safetensors", "model.safetensors.index.json"];
+            let names = ["model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"];
             let found = names.iter().map(|name| path.join(name)).find(|file| file.exists());
             found.ok_or_else(|| {
                 Error::file(
                     path,
-                    "holds neither model.safetensors nor model.safetensors.index.json; other kinds of checkpoint \
-                     must be saved as safetensors first",
+                    "holds neither model.safetensors (or its .index.json) nor open_clip_model.safetensors; other \
+                     kinds of checkpoint must be saved as safetensors first",
                 )
             })?
         };

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 pub(crate) const CLIP: &str = "clip-hf";
 pub(crate) const OUTLIERS: &str = "clip-hf-outliers";
 pub(crate) const GELU: &str = "clip-hf-gelu-p14";
+pub(crate) const OPEN_CLIP: &str = "clip-openclip";
+pub(crate) const OPENAI: &str = "clip-openai";
+pub(crate) const SIGLIP: &str = "siglip-hf";
+pub(crate) const SIGLIP2: &str = "siglip2-fixres";
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)
@@ -17,7 +21,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 /// Options for a fixture; all of them have or borrow a tokenizer.
 pub(crate) fn options(name: &str, output: &Path, precision: Precision) -> ConvertOptions {
     let mut options = ConvertOptions::new(fixture(name), output, precision);
-    if name == OUTLIERS {
+    if [OUTLIERS, OPEN_CLIP, OPENAI].contains(&name) {
         options.wishes.tokenizer = Some(fixture(CLIP));
     }
     options
@@ -81,23 +85,34 @@ pub(crate) fn save<'r>(tensors: impl IntoIterator<Item = (&'r String, &'r Raw)>,
     safetensors::serialize_to_file(tensors, None, path).unwrap();
 }
 
-/// A copy of a fixture in a temporary folder, to be changed.
+/// A copy of a fixture in a temporary folder, to be changed. Its tensors are in one file, its tokenizer is beside them.
 pub(crate) struct Copy {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) tensors: RawTensors,
+    weights: String,
 }
 
 impl Copy {
     pub(crate) fn of(name: &str) -> Copy {
         let folder = tempfile::tempdir().unwrap();
+        let (mut tensors, mut weights) = (RawTensors::new(), "model.safetensors");
         for entry in fs::read_dir(fixture(name)).unwrap() {
             let path = entry.unwrap().path();
-            let file = path.file_name().unwrap().to_str().unwrap();
-            if !file.starts_with("expected") && !file.ends_with(".safetensors") {
-                fs::copy(&path, folder.path().join(file)).unwrap();
+            match path.file_name().unwrap().to_str().unwrap() {
+                file if file.starts_with("expected") || file.ends_with("index.json") => {}
+                file if file.ends_with(".safetensors") => {
+                    tensors.extend(load(&path));
+                    if file.starts_with("open_clip") {
+                        weights = "open_clip_model.safetensors";
+                    }
+                }
+                file => _ = fs::copy(&path, folder.path().join(file)).unwrap(),
             }
         }
-        Copy { folder, tensors: load(&fixture(name).join("model.safetensors")) }
+        if let Some(tokenizer) = options(name, Path::new(""), Precision::Int8).wishes.tokenizer {
+            fs::copy(tokenizer.join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+        }
+        Copy { folder, tensors, weights: weights.into() }
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {
@@ -111,7 +126,7 @@ impl Copy {
     }
 
     pub(crate) fn save(&self) {
-        save(&self.tensors, &self.path("model.safetensors"));
+        save(&self.tensors, &self.path(&self.weights));
     }
 
     pub(crate) fn output(&self) -> PathBuf {

@@ -43,6 +43,9 @@ enum Command {
         /// Take the tokenizer from this folder instead of the checkpoint's
         #[arg(long, value_name = "DIR", conflicts_with = "vision_only")]
         tokenizer: Option<PathBuf>,
+        /// Lower-case every text although the checkpoint's library does not: SigLIP 2 was trained on lower-case texts
+        #[arg(long, conflicts_with = "vision_only")]
+        lowercase: bool,
         /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none
         #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "label_source")]
         labels: Option<Vec<String>>,
@@ -134,13 +137,14 @@ fn main() -> ExitCode {
             precision,
             vision_only,
             tokenizer,
+            lowercase,
             labels,
             labels_file,
             template,
             promise,
             json,
         } => {
-            let wishes = Wishes { vision_only, tokenizer };
+            let wishes = Wishes { vision_only, tokenizer, lowercase };
             let wish = promise.wish(precision);
             let progress = ProgressBar::new(0);
             label_set(labels, labels_file, template)

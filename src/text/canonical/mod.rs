@@ -1,0 +1,72 @@
+//! What happens to a text before its tokenizer sees it. Where a library does it in the tokenizer itself, nothing.
+
+mod charmaps;
+mod ftfy;
+mod html;
+mod mojibake;
+
+use std::string::String;
+
+/// Lower case letter by letter, whatever stands around it: `Siglip2Tokenizer` of transformers.
+pub(super) fn lower(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// `SiglipTokenizer.canonicalize_text` of transformers: lower case, no ASCII punctuation, single spaces.
+pub(super) fn siglip(text: &str) -> String {
+    let mut text = text.to_lowercase();
+    text.retain(|c| !c.is_ascii_punctuation());
+    single_spaces(&text)
+}
+
+/// `SimpleTokenizer` of open_clip: `fix_text` of ftfy, HTML references decoded twice, single spaces, lower case.
+pub(super) fn open_clip(text: &str) -> String {
+    let text = html::unescape(&html::unescape(&ftfy::fix_text(text)));
+    single_spaces(&text).to_lowercase()
+}
+
+/// The words of `text` with one space between them.
+fn single_spaces(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // What Python takes for white space.
+    for word in text.split(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)) {
+        if !word.is_empty() && !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::vec::Vec;
+
+    /// Awkward strings, many of them decoded wrongly, and what open_clip 3.3.0 with ftfy 6.3.1 and transformers 5.23.0
+    /// make of them before they tokenise.
+    #[test]
+    fn texts_become_what_the_libraries_make_of_them() {
+        let cases = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/canonical/cases.json"));
+        let cases: Vec<Value> = serde_json::from_str(cases).unwrap();
+        assert_eq!(cases.len(), 400);
+        let mut wrong = Vec::new();
+        for case in &cases {
+            let text = case["text"].as_str().unwrap();
+            for (rule, found) in [("open_clip", open_clip(text)), ("siglip", siglip(text))] {
+                let expected = case[rule].as_str().unwrap();
+                if found != expected {
+                    wrong.push(std::format!("{rule} {text:?}: {found:?} instead of {expected:?}"));
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    }
+
+    #[test]
+    fn lower_case_looks_at_one_letter_at_a_time() {
+        // The final sigma of "σας" would need a look at its neighbours.
+        assert_eq!(lower("ΣΑΣ Straße"), "σασ straße");
+    }
+}

@@ -1,0 +1,150 @@
+//! The image towers of every family but SigLIP, stage by stage, against the float64 reference of the library
+//! that wrote each fixture: every precision, every instruction set of this machine, every resolution for which there
+//! are references. The limits are those of `fixtures/README.md`.
+
+mod common;
+
+use common::{Expected, cosine, isas, packed, relative};
+use ocelli::score::Scored;
+use ocelli::vit::Stage;
+use ocelli::{Model, Options, Session};
+use ocelli_kernels::Isa;
+use ocelli_tools::Precision;
+
+/// A fixture and the other resolutions, (height, width), for which it has references.
+const FIXTURES: [(&str, &[(u32, u32)]); 8] = [
+    ("clip-hf", &[(96, 96), (48, 96)]),
+    ("vit-hf", &[(48, 80)]),
+    ("mae-hf", &[]),
+    ("timm-vit", &[(48, 80)]),
+    ("simplevit", &[]),
+    ("dinov2-hf", &[(112, 84)]),
+    ("dinov3-hf", &[(64, 96)]),
+    ("timm-eva02", &[(84, 84)]),
+];
+
+/// What a precision must reach.
+struct Limits {
+    /// Relative error of every stage.
+    stage: f32,
+    /// Cosine of pooled vectors and embeddings.
+    cosine: f64,
+    /// The best class must be the same where its logit leads by more than this.
+    margin: f32,
+    /// Absolute error of logits and probabilities.
+    scores: (f32, f32),
+}
+
+fn limits(precision: Precision) -> Limits {
+    let none = (f32::INFINITY, f32::INFINITY);
+    match precision {
+        Precision::Fp32 => Limits { stage: 1e-5, cosine: 0.999_999_9, margin: 0.0, scores: (1e-4, 1e-5) },
+        Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, margin: 0.1, scores: none },
+        // Single blocks of tiny random networks have no agreed limit in int8; what comes out has.
+        Precision::Int8 => Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.1, scores: none },
+        Precision::Int8w7 => Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.2, scores: none },
+    }
+}
+
+#[test]
+fn every_stage_agrees_with_the_library() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut failures = Vec::new();
+    for (fixture, sizes) in FIXTURES {
+        for precision in common::PRECISIONS {
+            let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
+            for isa in isas() {
+                let own = (Expected::of(fixture), None);
+                let others = sizes.iter().map(|&(h, w)| (Expected::at(fixture, h, w), Some((h, w))));
+                for (expected, image_size) in std::iter::once(own).chain(others) {
+                    check(&model, isa, &expected, image_size, &limits(precision), &mut |what| {
+                        failures.push(format!("{fixture} {image_size:?} {precision:?} {isa}: {what}"));
+                    });
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check(
+    model: &Model,
+    isa: Isa,
+    expected: &Expected,
+    image_size: Option<(u32, u32)>,
+    limits: &Limits,
+    fail: &mut dyn FnMut(String),
+) {
+    let options = Options { isa, threads: 2, batch: 3, image_size, ..Options::default() };
+    let mut session = Session::new(model, &options).unwrap();
+    let (pixels, dim) = (expected.f32("pixel_values"), session.embed_dim());
+    let mut embeddings = vec![0.0; expected.shape("pixel_values")[0] * dim];
+    let mut compared = 0;
+    let mut compare = |name: &str, values: &[f32], fail: &mut dyn FnMut(String)| {
+        let Some(reference) = expected.find(name) else { return };
+        compared += 1;
+        let error = relative(values, &reference);
+        if error.is_nan() || error > limits.stage {
+            fail(format!("{name} is off by {error:.2e}"));
+        }
+    };
+    session
+        .trace_pixels(&pixels, &mut embeddings, &mut |stage, values| match stage {
+            Stage::Embeddings => compare("vision.embeddings", values, fail),
+            Stage::Block(i) => compare(&format!("vision.block.{i}"), values, fail),
+            // transformers' CLIP norms the class token alone.
+            Stage::FinalNorm if expected.find("vision.pre_norm").is_some() => {}
+            Stage::FinalNorm => compare("vision.final_norm", values, fail),
+            Stage::Pooled => compare("vision.pooled", values, fail),
+            Stage::PreNorm => compare("vision.pre_norm", values, fail),
+            Stage::Projected => compare("image_embeds_raw", values, fail),
+        })
+        .unwrap();
+    let depth = model.file().config().vision.tower.depth as usize;
+    assert!(compared >= depth + 2, "only {compared} stages had a reference");
+
+    // The same without an observer, where the last block may leave tokens out.
+    let mut alone = vec![0.0; embeddings.len()];
+    session.embed_pixels_into(&pixels, &mut alone).unwrap();
+    let reference = expected.find("image_embeds_raw").unwrap_or_else(|| expected.f32("vision.pooled"));
+    for (i, found) in alone.chunks(dim).enumerate() {
+        let cosine = cosine(found, &reference[i * dim..][..dim]);
+        if cosine.is_nan() || cosine < limits.cosine {
+            fail(format!("image {i}: cosine {cosine:.6}"));
+        }
+    }
+    if let Some(logits) = expected.find("logits") {
+        check_classes(&mut session, &alone, &logits, &expected.f32("probs"), limits, fail);
+    }
+}
+
+/// Logits and probabilities of every image over the model's own classes.
+fn check_classes(
+    session: &mut Session<'_>,
+    embeddings: &[f32],
+    logits: &[f32],
+    probabilities: &[f32],
+    limits: &Limits,
+    fail: &mut dyn FnMut(String),
+) {
+    let (dim, classes) = (session.embed_dim(), session.classes());
+    let mut found = vec![0.0; classes];
+    let mut scored = vec![Scored::default(); classes];
+    for (image, embedding) in embeddings.chunks(dim).enumerate() {
+        let (logits, probabilities) =
+            (&logits[image * classes..][..classes], &probabilities[image * classes..][..classes]);
+        session.logits_into(embedding, &mut found).unwrap();
+        ocelli::score::score_logits(&found, &mut scored);
+        let mut order: Vec<usize> = (0..classes).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        if scored[0].label != order[0] && logits[order[0]] - logits[order[1]] > limits.margin {
+            fail(format!("image {image}: best class is {} instead of {}", scored[0].label, order[0]));
+        }
+        for s in &scored {
+            let off = ((s.similarity - logits[s.label]).abs(), (s.score - probabilities[s.label]).abs());
+            if off.0.is_nan() || off.0 > limits.scores.0 || off.1.is_nan() || off.1 > limits.scores.1 {
+                fail(format!("image {image}, class {}: logit and probability are off by {off:?}", s.label));
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What the checkpoints of transformers have in common: keys of a configuration, names of a layer's tensors.
+
+use crate::source::Tensors;
+use crate::{Error, Result};
+use ocelli::format::{Act, Pooling, TowerConfig, feature};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::Path;
+
+/// Parts that every tower of CLIP and SigLIP has.
+pub(super) const FEATURES: u32 =
+    feature::QKV_BIAS | feature::OUT_BIAS | feature::MLP_BIAS | feature::FINAL_NORM;
+
+/// A configuration, or a section of one.
+pub(super) struct Keys<'p> {
+    json: Value,
+    /// What messages put before a key: `vision_config.` or nothing.
+    prefix: &'static str,
+    path: &'p Path,
+}
+
+impl<'p> Keys<'p> {
+    /// The whole configuration, or its section `name`, whose `..._dict` twin has the last word where there is one.
+    /// Releases of transformers before 5 store only what differs from the defaults of a class: those are in `defaults`,
+    /// an object.
+    pub(super) fn new(
+        json: &Value,
+        name: Option<&'static str>,
+        defaults: Value,
+        path: &'p Path,
+    ) -> Result<Keys<'p>> {
+        let mut keys = defaults;
+        let mut add = |section: &Value, name: &str| match (section, keys.as_object_mut()) {
+            (Value::Object(section), Some(keys)) => {
+                keys.extend(section.clone());
+                Ok(())
+            }
+            (Value::Null, _) => Ok(()),
+            _ => Err(Error::field(path, name, "is not an object")),
+        };
+        let prefix = match name {
+            None => {
+                add(json, "the file")?;
+                ""
+            }
+            Some(name) => {
+                add(&json[name], name)?;
+                let twin = format!("{name}_dict");
+                add(&json[&twin], &twin)?;
+                if name == "vision_config" { "vision_config." } else { "text_config." }
+            }
+        };
+        Ok(Keys { json: keys, prefix, path })
+    }
+
+    pub(super) fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
+        Error::field(self.path, format!("{}{key}", self.prefix), problem)
+    }
+
+    /// The value of `key`; `null` counts as absent.
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        match self.json.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => T::deserialize(value)
+                .map(Some)
+                .map_err(|error| self.wrong(key, format!("is {value}, which makes no sense there: {error}"))),
+        }
+    }
+
+    /// The value of `key`, which has no safe default.
+    pub(super) fn required<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        self.get(key)?.ok_or_else(|| self.wrong(key, "is missing"))
+    }
+
+    /// The transformer.
+    pub(super) fn tower(&self, features: u32, pooling: Pooling) -> Result<TowerConfig> {
+        let width: u32 = self.required("hidden_size")?;
+        let heads: u32 = self.required("num_attention_heads")?;
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return Err(self.wrong("num_attention_heads", format!("is {heads}, no divisor of {width}")));
+        }
+        Ok(TowerConfig {
+            width,
+            depth: self.required("num_hidden_layers")?,
+            heads,
+            head_dim: width / heads,
+            mlp_width: self.required("intermediate_size")?,
+            act: self.act()? as u32,
+            norm_eps: self.required("layer_norm_eps")?,
+            pooling: pooling as u32,
+            features,
+            reserved: [0; 7],
+        })
+    }
+
+    fn act(&self) -> Result<Act> {
+        let name: String = self.required("hidden_act")?;
+        match name.as_str() {
+            "quick_gelu" => Ok(Act::QuickGelu),
+            "gelu" => Ok(Act::Gelu),
+            "gelu_pytorch_tanh" => Ok(Act::GeluTanh),
+            "silu" => Ok(Act::Silu),
+            other => Err(self.wrong("hidden_act", format!("is {other:?}, which is not supported"))),
+        }
+    }
+
+    /// Sides of a patch and of the trained square image, in pixels.
+    pub(super) fn patch_and_image(&self) -> Result<(u32, u32)> {
+        let channels: u32 = self.required("num_channels")?;
+        if channels != 3 {
+            return Err(self.wrong("num_channels", format!("is {channels}, only 3 is supported")));
+        }
+        let (patch, image): (u32, u32) = (self.required("patch_size")?, self.required("image_size")?);
+        if patch == 0 || patch > image {
+            return Err(self.wrong("patch_size", format!("is {patch}, but image_size is {image}")));
+        }
+        Ok((patch, image))
+    }
+}
+
+/// The first of `prefixes` under which the checkpoint has the tensor `name`; the last one if none has.
+pub(super) fn prefix_of(tensors: &Tensors, prefixes: &[&'static str], name: &str) -> &'static str {
+    let found = prefixes.iter().find(|prefix| tensors.get(&format!("{prefix}{name}")).is_some());
+    found.or(prefixes.last()).copied().unwrap_or_default()
+}
+
+/// The names of a layer's modules in CLIP and SigLIP: `block.{i}.{part}` is these, one after the other.
+pub(super) fn layer_modules(module: &str) -> Vec<String> {
+    let (block, part) = module.rsplit_once('.').expect("parts of blocks have a block");
+    let layer = block.replacen("block", "encoder.layers", 1);
+    let modules: &[&str] = match part {
+        "norm1" => &["layer_norm1"],
+        "norm2" => &["layer_norm2"],
+        "qkv" => &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+        "out" => &["self_attn.out_proj"],
+        "fc1" => &["mlp.fc1"],
+        _ => &["mlp.fc2"],
+    };
+    modules.iter().map(|module| format!("{layer}.{module}")).collect()
+}
+
+/// The one value of a tensor of shape [] or [1].
+pub(super) fn scalar(tensors: &Tensors, name: &str) -> Result<f32> {
+    let info = tensors.get(name).ok_or_else(|| Error::tensor(name, "is missing"))?;
+    if info.shape.iter().product::<usize>() != 1 || info.shape.len() > 1 {
+        return Err(Error::tensor(name, format!("has shape {:?}, expected [] or [1]", info.shape)));
+    }
+    let mut value = [0.0];
+    tensors.read(name, 0..1, &mut value)?;
+    Ok(value[0])
+}
+
+/// What cosines are multiplied by: `exp` of the parameter `logit_scale`.
+pub(super) fn logit_scale(tensors: &Tensors) -> Result<f32> {
+    scalar(tensors, "logit_scale").map(|scale| f64::from(scale).exp() as f32)
+}

@@ -1,0 +1,180 @@
+//! What the checkpoints of timm have in common: `config.json` with `architecture`, `model_args` and `pretrained_cfg`.
+//! Facts that timm keeps in its source instead of the file are taken from the architecture's name (timm 1.0).
+
+use super::classes::name_list;
+use crate::source::Tensors;
+use crate::{Error, Result};
+use ocelli::format::*;
+use serde_json::Value;
+use std::path::Path;
+
+/// A timm configuration.
+pub(super) struct Timm<'j> {
+    json: &'j Value,
+    path: &'j Path,
+    /// timm's name of the architecture, without a tag after a dot.
+    pub(super) architecture: &'j str,
+}
+
+impl<'j> Timm<'j> {
+    pub(super) fn new(json: &'j Value, path: &'j Path) -> Result<Timm<'j>> {
+        let name = json.get("architecture").and_then(Value::as_str);
+        let name = name.ok_or_else(|| Error::field(path, "architecture", "is missing"))?;
+        Ok(Timm { json, path, architecture: name.split('.').next().unwrap_or(name) })
+    }
+
+    pub(super) fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
+        Error::field(self.path, key, problem)
+    }
+
+    /// A value of `model_args`, which overrides the architecture's own.
+    pub(super) fn arg(&self, key: &str) -> Option<&'j Value> {
+        self.json["model_args"].get(key).filter(|value| !value.is_null())
+    }
+
+    fn number(&self, section: &str, key: &str, value: &Value) -> Result<u32> {
+        let number = value.as_u64().and_then(|value| u32::try_from(value).ok()).filter(|&value| value > 0);
+        number
+            .ok_or_else(|| self.wrong(&format!("{section}.{key}"), format!("is {value}, expected a number")))
+    }
+
+    /// Two numbers, or one for both.
+    pub(super) fn pair(&self, section: &str, key: &str, value: &Value) -> Result<(u32, u32)> {
+        match value.as_array().map(Vec::as_slice) {
+            None => self.number(section, key, value).map(|side| (side, side)),
+            Some([a, b]) => Ok((self.number(section, key, a)?, self.number(section, key, b)?)),
+            _ => Err(self.wrong(&format!("{section}.{key}"), format!("is {value}, expected two numbers"))),
+        }
+    }
+
+    fn pretrained(&self, key: &str) -> Result<&'j Value> {
+        let value = self.json["pretrained_cfg"].get(key).filter(|value| !value.is_null());
+        value.ok_or_else(|| self.wrong(&format!("pretrained_cfg.{key}"), "is missing"))
+    }
+
+    /// Height and width of the image.
+    pub(super) fn image(&self) -> Result<(u32, u32)> {
+        if let Some(size) = self.arg("img_size") {
+            return self.pair("model_args", "img_size", size);
+        }
+        let value = self.pretrained("input_size")?;
+        match value.as_array().map(Vec::as_slice) {
+            Some([channels, height, width]) if *channels == 3 => {
+                let number = |value| self.number("pretrained_cfg", "input_size", value);
+                Ok((number(height)?, number(width)?))
+            }
+            _ => {
+                Err(self
+                    .wrong("pretrained_cfg.input_size", format!("is {value}, expected [3, height, width]")))
+            }
+        }
+    }
+
+    /// Attention heads: `model_args`, or the architecture's.
+    pub(super) fn heads(&self, width: u32) -> Result<u32> {
+        if let Some(heads) = self.arg("num_heads") {
+            return self.number("model_args", "num_heads", heads);
+        }
+        let name = self.architecture;
+        let heads = match width {
+            _ if name == "vit_base_patch16_gap_224" || name.contains("giantopt") => 16,
+            1024 | 1152 | 1280 | 1408 | 1664 | 1792 => 16,
+            4096 => 32,
+            // 24 for 1536: DINOv2's giant.
+            192..=1536 if width.is_multiple_of(64) => width / 64,
+            _ => {
+                let problem = format!("is {name:?}: unknown how many heads its {width} channels have");
+                return Err(self.wrong("architecture", problem));
+            }
+        };
+        Ok(heads)
+    }
+
+    /// LayerNorm's epsilon.
+    pub(super) fn norm_eps(&self) -> f32 {
+        let larger = ["_clip_", "beit3_", "dinov3", "_lingbot"];
+        if larger.iter().any(|part| self.architecture.contains(part)) { 1e-5 } else { 1e-6 }
+    }
+
+    /// How tokens become one vector.
+    pub(super) fn pooling(&self) -> Result<Pooling> {
+        let value = self.json.get("global_pool").or_else(|| self.arg("global_pool"));
+        match value.and_then(Value::as_str) {
+            Some("token") => Ok(Pooling::Class),
+            Some("avg") => Ok(Pooling::MeanPatches),
+            Some(other) => {
+                Err(self.wrong("global_pool", format!("is {other:?}; supported: \"token\", \"avg\"")))
+            }
+            None => Err(self.wrong("global_pool", "is missing")),
+        }
+    }
+
+    /// The names of the classes, if the file has them.
+    pub(super) fn label_names(&self) -> Result<Option<Vec<String>>> {
+        name_list(self.json, "label_names", self.path)
+    }
+
+    /// Preprocessing as `timm.data.create_transform` does it from `pretrained_cfg`, for images of `size`.
+    pub(super) fn preprocess(&self, size: (u32, u32)) -> Result<PreprocessConfig> {
+        let filter = match self.pretrained("interpolation")?.as_str() {
+            Some("bilinear") => Filter::Bilinear,
+            Some("bicubic") => Filter::Bicubic,
+            other => {
+                let problem = format!("is {other:?}; supported: \"bilinear\", \"bicubic\"");
+                return Err(self.wrong("pretrained_cfg.interpolation", problem));
+            }
+        };
+        let crop = self.pretrained("crop_pct")?;
+        let Some(crop) = crop.as_f64().filter(|&crop| crop > 0.0 && crop <= 1.0) else {
+            return Err(
+                self.wrong("pretrained_cfg.crop_pct", format!("is {crop}, expected above 0, at most 1"))
+            );
+        };
+        let (mode, shortest) = match self.pretrained("crop_mode")?.as_str() {
+            Some("center") if size.0 == size.1 => {
+                (ResizeMode::ShortestCrop, (f64::from(size.0) / crop).floor() as u32)
+            }
+            Some("squash") if crop == 1.0 => (ResizeMode::Squash, 0),
+            other => {
+                let problem =
+                    format!("is {other:?} for {size:?} pixels and crop_pct {crop}, which is not supported");
+                return Err(self.wrong("pretrained_cfg.crop_mode", problem));
+            }
+        };
+        let triple = |key: &str| {
+            let value = self.pretrained(key)?;
+            serde_json::from_value(value.clone()).map_err(|_| {
+                self.wrong(&format!("pretrained_cfg.{key}"), format!("is {value}, expected three numbers"))
+            })
+        };
+        Ok(PreprocessConfig {
+            mode: mode as u32,
+            filter: filter as u32,
+            resampler: Resampler::Pillow as u32,
+            crop_rounding: CropRounding::HalfEven as u32,
+            alpha: Alpha::Drop as u32,
+            shortest,
+            mean: triple("mean")?,
+            std: triple("std")?,
+            reserved: [0; 8],
+        })
+    }
+}
+
+/// A dimension of a tensor's shape.
+pub(super) fn dimension(tensors: &Tensors, name: &str, axis: usize) -> Result<u32> {
+    let info = tensors.get(name).ok_or_else(|| Error::tensor(name, "is missing"))?;
+    let size = info.shape.get(axis).copied().and_then(|size| u32::try_from(size).ok());
+    size.ok_or_else(|| Error::tensor(name, format!("has shape {:?}, too few dimensions", info.shape)))
+}
+
+/// The bits of `features` whose tensor is in the checkpoint.
+pub(super) fn present(tensors: &Tensors, features: &[(u32, &str)]) -> u32 {
+    let found = features.iter().filter(|(_, name)| tensors.get(name).is_some());
+    found.fold(0, |all, (bit, _)| all | bit)
+}
+
+/// Blocks in the checkpoint.
+pub(super) fn depth(tensors: &Tensors) -> u32 {
+    (0..).take_while(|i| tensors.get(&format!("blocks.{i}.norm1.weight")).is_some()).count() as u32
+}

@@ -1,0 +1,104 @@
+//! Tokenizers: whatever files a checkpoint has, one `tokenizer.json` that the runtime reads comes out.
+
+mod clip;
+mod sentencepiece;
+mod siglip;
+
+pub use clip::{load_clip, load_open_clip};
+pub use siglip::load_siglip;
+
+use crate::{Error, Result};
+use ocelli::format::Canonical;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// A tokenizer that loads.
+pub struct Loaded {
+    /// Its JSON without spaces.
+    pub text: String,
+    /// The file it was read from, for messages.
+    pub path: PathBuf,
+    /// All files that were read.
+    pub files: Vec<PathBuf>,
+    /// The id that ends every text.
+    pub end: u32,
+    /// The id that fills a text up to the length that the model wants.
+    pub pad: u32,
+    /// What happens to a text before.
+    pub canonical: Option<Canonical>,
+}
+
+/// The refusal of a folder that has none of the files that a family's tokenizer is in.
+fn absent(directory: &Path, files: &str) -> Error {
+    Error::file(
+        directory,
+        format!(
+            "no tokenizer here ({files}), which the text tower needs: name its folder with --tokenizer DIR, or leave \
+             the text tower out with --vision-only"
+        ),
+    )
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::io("read", path))
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(Error::io("read", path))
+}
+
+/// Parses a tokenizer and checks that the model embeds all of its `vocab` tokens. Returns it with the ids that it gives
+/// the empty text: the tokens that begin and end every text.
+fn check(text: &str, path: &Path, vocab: u32) -> Result<(Tokenizer, Vec<u32>)> {
+    let unusable = |e: tokenizers::Error| Error::file(path, format!("not a usable tokenizer: {e}"));
+    let mut tokenizer: Tokenizer = text.parse().map_err(unusable)?;
+    // Some files ask for padding, which would hide the end token.
+    tokenizer.with_padding(None).with_truncation(None).map_err(unusable)?;
+    let size = tokenizer.get_vocab_size(true);
+    if size > vocab as usize {
+        return Err(Error::file(path, format!("has {size} tokens, but the model embeds {vocab}")));
+    }
+    let ids = tokenizer.encode("", true).map_err(unusable)?.get_ids().to_vec();
+    Ok((tokenizer, ids))
+}
+
+/// An entry of `added_tokens`: a literal that stands for one token wherever it occurs.
+fn added_token(id: u64, content: &str, strip: bool) -> Value {
+    json!({
+        "id": id, "content": content, "single_word": false, "lstrip": strip, "rstrip": strip, "normalized": false,
+        "special": true,
+    })
+}
+
+/// Valid JSON without the spaces between its tokens. Numbers keep their digits, which parsing and printing would not
+/// promise.
+fn minify(text: &str) -> String {
+    let (mut out, mut in_string, mut escaped) = (String::with_capacity(text.len()), false, false);
+    for c in text.chars() {
+        if in_string {
+            in_string = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = c == '"';
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::minify;
+
+    #[test]
+    fn minifying_keeps_strings_and_numbers() {
+        let text = "{ \"a b\" : [ 1.50 , \"\\\\\" , \" \\\" x\" ],\n\t\"c\\\\\\\"\": \"\\u0020 \" }";
+        assert_eq!(minify(text), "{\"a b\":[1.50,\"\\\\\",\" \\\" x\"],\"c\\\\\\\"\":\"\\u0020 \"}");
+        let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(parse(&minify(text)), parse(text));
+    }
+}

@@ -1,0 +1,276 @@
+//! SigLIP's tokenizers: a SentencePiece unigram model (SigLIP) or Gemma's BPE (SigLIP 2), as `tokenizer.json` or as the
+//! SentencePiece model itself.
+
+use super::sentencepiece::{Algorithm, Kind, Model};
+use super::{Loaded, absent, added_token, check, minify, read};
+use crate::source::read_json;
+use crate::{Error, Result};
+use base64::Engine;
+use ocelli::format::Canonical;
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+const FILES: &str = "tokenizer.json, spiece.model or tokenizer.model";
+
+/// Finds and checks the tokenizer of a SigLIP text tower with `vocab` token embeddings and `context` positions.
+/// `lower`: the library lower-cases for this kind of model. `pad` is the text tower's own `pad_token_id`, which counts
+/// where the tokenizer's files name no padding token.
+///
+/// # Errors
+/// There is none, it is damaged, or it leaves open how a text ends or is padded.
+pub fn load_siglip(
+    directory: &Path,
+    vocab: u32,
+    context: u32,
+    lower: bool,
+    pad: Option<u32>,
+) -> Result<Loaded> {
+    let whole = directory.join("tokenizer.json");
+    let pieces = ["spiece.model", "tokenizer.model"].map(|name| directory.join(name));
+    let (mut json, path) = if whole.exists() {
+        (read_json(&whole)?, whole)
+    } else if let Some(path) = pieces.into_iter().find(|path| path.exists()) {
+        (from_pieces(&Model::open(&path)?, &path)?, path)
+    } else {
+        return Err(absent(directory, FILES));
+    };
+    let settings = Settings::of(directory)?;
+    let unigram = match json["model"]["type"].as_str() {
+        Some("Unigram") => true,
+        Some("BPE") => false,
+        _ => {
+            let problem = format!("is {}; SigLIP's is Unigram or BPE", json["model"]["type"]);
+            return Err(Error::field(&path, "model.type", problem));
+        }
+    };
+    if unigram && settings.get("do_lower_case") == Some(&Value::Bool(false)) {
+        return Err(settings.wrong("do_lower_case", "is false; SigLIP's texts are lower case"));
+    }
+    if let Some(length) = settings.get("model_max_length").and_then(Value::as_f64)
+        && length < f64::from(context)
+    {
+        let problem = format!("is {length}, but the text tower reads {context} tokens");
+        return Err(settings.wrong("model_max_length", problem));
+    }
+    settings.check_side(unigram, &json, &path)?;
+    let changed = !unigram && settings.end_texts(&mut json)?;
+    let text = if changed || path.extension().is_some_and(|end| end != "json") {
+        json.to_string()
+    } else {
+        minify(&read(&path)?)
+    };
+    let (tokenizer, ids) = check(&text, &path, vocab)?;
+    let end = match *ids {
+        [end] => end,
+        ref ids => {
+            let problem = format!("encodes the empty text as {ids:?}; SigLIP's is an end token alone");
+            return Err(Error::file(&path, problem));
+        }
+    };
+    let pad = match settings.pad(&tokenizer)?.or(pad) {
+        Some(pad) => pad,
+        // The class default of `SiglipTokenizer` pads with the end token.
+        None if unigram => end,
+        None => return Err(settings.wrong("pad_token", "is missing, and so is text_config.pad_token_id")),
+    };
+    let canonical = match (unigram, lower) {
+        (true, _) => Some(Canonical::LowerNoPunctuation),
+        (false, true) => Some(Canonical::Lower),
+        (false, false) => None,
+    };
+    let mut files = vec![path.clone()];
+    files.extend(settings.path.exists().then_some(settings.path));
+    Ok(Loaded { text, path, files, end, pad, canonical })
+}
+
+/// What `tokenizer_config.json` says, if it is there.
+struct Settings {
+    json: Value,
+    path: PathBuf,
+}
+
+impl Settings {
+    fn of(directory: &Path) -> Result<Settings> {
+        let path = directory.join("tokenizer_config.json");
+        let json = if path.exists() { read_json(&path)? } else { Value::Null };
+        Ok(Settings { json, path })
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.json.get(key)
+    }
+
+    fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
+        Error::field(&self.path, key, problem)
+    }
+
+    /// Texts must be padded on the right. The class default of `SiglipTokenizer` is that; `GemmaTokenizer`'s is not.
+    fn check_side(&self, unigram: bool, tokenizer: &Value, path: &Path) -> Result<()> {
+        let (side, key, file) = match (self.get("padding_side"), tokenizer["padding"].get("direction")) {
+            (Some(side), _) => (side, "padding_side", self.path.as_path()),
+            (None, Some(side)) => (side, "padding.direction", path),
+            (None, None) if unigram => return Ok(()),
+            (None, None) => {
+                return Err(self.wrong("padding_side", "is missing, and the class default would be \"left\""));
+            }
+        };
+        match side.as_str() {
+            Some("right" | "Right") => Ok(()),
+            _ => Err(Error::field(file, key, format!("is {side}; only \"right\" is supported"))),
+        }
+    }
+
+    /// Where `add_bos_token` or `add_eos_token` are given, they and not the file's own post-processor say what begins
+    /// and ends a text.
+    fn end_texts(&self, tokenizer: &mut Value) -> Result<bool> {
+        let flag = |key: &str| match self.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(on)) => Ok(Some(*on)),
+            Some(other) => Err(self.wrong(key, format!("is {other}, expected true or false"))),
+        };
+        let (bos, eos) = (flag("add_bos_token")?, flag("add_eos_token")?);
+        if bos.is_none() && eos.is_none() {
+            return Ok(false);
+        }
+        // The class defaults of `GemmaTokenizer`.
+        if bos.unwrap_or(true) {
+            return Err(
+                self.wrong("add_bos_token", "is true or missing; SigLIP's texts have no token before them")
+            );
+        }
+        if !eos.unwrap_or(false) {
+            return Err(self.wrong("add_eos_token", "is false or missing; SigLIP's texts have an end token"));
+        }
+        let end = self.token("eos_token").ok_or_else(|| self.wrong("eos_token", "is missing"))?.to_string();
+        let vocab = &tokenizer["model"]["vocab"];
+        let id = vocab.get(&end).and_then(Value::as_u64).ok_or_else(|| {
+            self.wrong("eos_token", format!("is {end:?}, which the tokenizer does not have"))
+        })?;
+        tokenizer["post_processor"] = template(&end, id);
+        Ok(true)
+    }
+
+    /// A special token: a string, or an object with its `content`.
+    fn token(&self, key: &str) -> Option<&str> {
+        let token = self.get(key)?;
+        token.as_str().or_else(|| token.get("content")?.as_str())
+    }
+
+    fn pad(&self, tokenizer: &Tokenizer) -> Result<Option<u32>> {
+        let Some(token) = self.token("pad_token") else { return Ok(None) };
+        let problem = || self.wrong("pad_token", format!("is {token:?}, which the tokenizer does not have"));
+        tokenizer.token_to_id(token).ok_or_else(problem).map(Some)
+    }
+}
+
+/// The post-processor that ends every text with `end`.
+fn template(end: &str, id: u64) -> Value {
+    let single =
+        json!([{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}}]);
+    let pair = json!([
+        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}},
+        {"Sequence": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": end, "type_id": 0}},
+    ]);
+    json!({
+        "type": "TemplateProcessing", "single": single, "pair": pair,
+        "special_tokens": {end: {"id": end, "ids": [id], "tokens": [end]}},
+    })
+}
+
+/// The `tokenizer.json` that a SentencePiece model stands for.
+fn from_pieces(model: &Model, path: &Path) -> Result<Value> {
+    match model.algorithm {
+        Algorithm::Unigram => unigram(model, path),
+        Algorithm::Bpe => bpe(model, path),
+    }
+}
+
+fn special<'p>(model: &'p Model, names: &[&'p str], path: &Path) -> Result<(&'p str, u64)> {
+    let found = names.iter().find_map(|name| model.id(name).map(|id| (*name, id as u64)));
+    found.ok_or_else(|| Error::file(path, format!("has no piece {}", names.join(" or "))))
+}
+
+/// As `SiglipTokenizer` uses a unigram model. The text comes canonicalised; what is left is the model's own rules.
+fn unigram(model: &Model, path: &Path) -> Result<Value> {
+    if !model.dummy_prefix || !model.remove_extra_spaces || model.byte_fallback {
+        return Err(Error::file(path, "has settings that SigLIP's unigram models do not have"));
+    }
+    let (end, end_id) = special(model, &["</s>"], path)?;
+    let unknown = model.pieces.iter().position(|piece| piece.kind == Kind::Unknown);
+    let unknown = unknown.ok_or_else(|| Error::file(path, "has no unknown token"))?;
+    let vocab: Vec<Value> = model.pieces.iter().map(|piece| json!([piece.text, piece.score])).collect();
+    let mut normalizers = Vec::new();
+    if !model.charsmap.is_empty() {
+        let charsmap = base64::engine::general_purpose::STANDARD.encode(&model.charsmap);
+        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": charsmap}));
+    }
+    normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+    normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+    let space =
+        json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
+    Ok(json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": [
+            added_token(end_id, end, true), added_token(unknown as u64, &model.pieces[unknown].text, true),
+        ],
+        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "pre_tokenizer": space,
+        "post_processor": template(end, end_id),
+        "decoder": space,
+        "model": {"type": "Unigram", "unk_id": unknown, "vocab": vocab, "byte_fallback": false},
+    }))
+}
+
+/// As `GemmaTokenizer` uses a BPE model.
+fn bpe(model: &Model, path: &Path) -> Result<Value> {
+    if model.dummy_prefix || model.remove_extra_spaces || !model.charsmap.is_empty() {
+        return Err(Error::file(path, "has settings that Gemma's BPE models do not have"));
+    }
+    let (end, end_id) = special(model, &["<eos>", "</s>"], path)?;
+    let (unknown, _) = special(model, &["<unk>"], path)?;
+    let mut vocab = Map::new();
+    for (id, piece) in model.pieces.iter().enumerate() {
+        if vocab.insert(piece.text.clone(), id.into()).is_some() {
+            return Err(Error::file(path, format!("has the piece {:?} twice", piece.text)));
+        }
+    }
+    let added: Vec<Value> = model
+        .pieces
+        .iter()
+        .enumerate()
+        .filter(|(_, piece)| matches!(piece.kind, Kind::Control | Kind::Unknown | Kind::UserDefined))
+        .map(|(id, piece)| added_token(id as u64, &piece.text, false))
+        .collect();
+    Ok(json!({
+        "version": "1.0", "truncation": null, "padding": null,
+        "added_tokens": added,
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"},
+        "pre_tokenizer":
+            {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": false},
+        "post_processor": template(end, end_id),
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "},
+            {"type": "ByteFallback"}, {"type": "Fuse"},
+        ]},
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": unknown, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": model.byte_fallback,
+            "ignore_merges": false, "vocab": vocab, "merges": merges(model),
+        },
+    }))
+}
+
+/// Every way to make a piece of two others, in the order of the pieces: what `SentencePieceExtractor` of transformers
+/// takes for the merges of a model that does not store them.
+fn merges(model: &Model) -> Vec<[&str; 2]> {
+    let ids: HashSet<&str> = model.pieces.iter().map(|piece| piece.text.as_str()).collect();
+    let mut merges = Vec::new();
+    for piece in model.pieces.iter().filter(|piece| matches!(piece.kind, Kind::Normal | Kind::UserDefined)) {
+        // Shorter left parts first.
+        let splits = piece.text.char_indices().skip(1).map(|(at, _)| piece.text.split_at(at));
+        merges.extend(splits.filter(|(l, r)| ids.contains(l) && ids.contains(r)).map(|(l, r)| [l, r]));
+    }
+    merges
+}
