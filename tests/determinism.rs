@@ -9,11 +9,12 @@ use ocelli::{Model, Options, Session};
 #[test]
 fn threads_batches_and_the_short_last_block_change_no_bit() {
     let directory = tempfile::tempdir().unwrap();
-    for fixture in ["clip-hf", "clip-hf-gelu-p14"] {
+    let others = ["vit-hf", "simplevit", "dinov3-hf", "timm-eva02", "retinavit"];
+    for fixture in ["clip-hf", "clip-hf-gelu-p14"].into_iter().chain(others) {
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");
         let images = expected.shape("pixel_values")[0];
-        let texts = expected.texts(false);
+        let texts = if others.contains(&fixture) { Vec::new() } else { expected.texts(false) };
         for precision in PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {

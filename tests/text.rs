@@ -6,7 +6,8 @@ mod common;
 
 use ocelli::Model;
 use ocelli::text::TextTokenizer;
-use ocelli_tools::Precision;
+use ocelli_tools::families::Wishes;
+use ocelli_tools::{ConvertOptions, Precision, convert};
 use serde_json::Value;
 use std::path::Path;
 
@@ -21,8 +22,15 @@ fn ids(case: &Value) -> Vec<u32> {
     case.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
 
-/// Checks the ids of all cases, padded with `pad` to `padded` tokens if there is a `pad`.
-fn check(name: &str, model: &Path, cases: &[Value], ids: impl Fn(&Value) -> Vec<u32>, pad: Option<u32>) {
+/// Checks the ids of all cases, filled up with `pad` if there is one. `long` of them are too long for the model.
+fn check(
+    name: &str,
+    model: &Path,
+    cases: &[Value],
+    ids: impl Fn(&Value) -> Vec<u32>,
+    pad: Option<u32>,
+    long: usize,
+) {
     let model = Model::open(model).unwrap();
     let tokenizer = TextTokenizer::new(model.file()).unwrap();
     let context = model.file().config().text.context as usize;
@@ -40,7 +48,7 @@ fn check(name: &str, model: &Path, cases: &[Value], ids: impl Fn(&Value) -> Vec<
         truncated += usize::from(tokens.truncated);
     }
     assert!(wrong.is_empty(), "{name}: {} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!((1..=2).contains(&truncated), "{name}: {truncated} strings are too long");
+    assert_eq!(truncated, long, "{name}: strings that are too long");
 }
 
 /// `clip-hf` has a tokenizer.json; `clip-hf-gelu-p14` has vocab.json and merges.txt, which the packer joins.
@@ -49,7 +57,7 @@ fn clips_token_ids_are_those_of_transformers() {
     let directory = tempfile::tempdir().unwrap();
     for fixture in ["clip-hf", "clip-hf-gelu-p14"] {
         let path = common::packed(directory.path(), fixture, Precision::Fp16);
-        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), None);
+        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), None, 1);
 
         // 75 words, the begin and the end fill the context; one more word does not fit.
         let model = Model::open(path).unwrap();
@@ -69,7 +77,7 @@ fn open_clips_token_ids_are_its_own() {
     assert_eq!(cases.iter().filter(|case| case.get("open_clip_ids").is_some()).count(), 9);
     for tokenizer in ["clip-hf", "clip-hf-gelu-p14"] {
         let path = common::packed_with(directory.path(), "clip-openclip", tokenizer, Precision::Fp16);
-        check(&format!("clip-openclip with {tokenizer}"), &path, &cases, own, None);
+        check(&format!("clip-openclip with {tokenizer}"), &path, &cases, own, None, 1);
     }
 }
 
@@ -77,10 +85,14 @@ fn open_clips_token_ids_are_its_own() {
 #[test]
 fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
     let directory = tempfile::tempdir().unwrap();
-    for (fixture, pieces, pad) in [("siglip-hf", "spiece.model", 1), ("siglip2-fixres", "tokenizer.model", 0)]
-    {
+    for (fixture, pieces, pad) in [
+        ("siglip-hf", "spiece.model", 1),
+        ("siglip2-fixres", "tokenizer.model", 0),
+        // Lower-cased.
+        ("siglip2-naflex", "tokenizer.model", 0),
+    ] {
         let path = common::packed(directory.path(), fixture, Precision::Fp16);
-        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad));
+        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad), 2);
 
         let alone = directory.path().join(fixture);
         std::fs::create_dir(&alone).unwrap();
@@ -88,6 +100,35 @@ fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
             std::fs::copy(common::fixtures().join(fixture).join(file), alone.join(file)).unwrap();
         }
         let path = common::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
-        check(&format!("{fixture}, {pieces}"), &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad));
+        check(
+            &format!("{fixture}, {pieces}"),
+            &path,
+            &cases(fixture),
+            |case| ids(&case["ids"]),
+            Some(pad),
+            2,
+        );
+    }
+}
+
+/// Chinese, Arabic, German, Japanese, Russian and others, with SentencePiece models that have pieces for them.
+#[test]
+fn multilingual_labels_become_the_ids_of_transformers() {
+    let directory = tempfile::tempdir().unwrap();
+    let tokenizers = common::fixtures().join("multilingual");
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(tokenizers.join("cases.json")).unwrap()).unwrap();
+    assert_eq!(cases.len(), 44);
+    for (fixture, tokenizer, pad, lowercase, ids_of) in [
+        ("siglip-hf", "siglip", 1, false, "siglip"),
+        ("siglip2-fixres", "siglip2", 0, false, "siglip2"),
+        ("siglip2-fixres", "siglip2", 0, true, "siglip2_lower"),
+    ] {
+        let output = directory.path().join(ids_of);
+        let mut options = ConvertOptions::new(common::fixtures().join(fixture), &output, Precision::Fp16);
+        options.wishes =
+            Wishes { tokenizer: Some(tokenizers.join(tokenizer)), lowercase, ..Wishes::default() };
+        convert(&options).unwrap();
+        check(ids_of, &output, &cases, |case| ids(&case[ids_of]), Some(pad), 0);
     }
 }

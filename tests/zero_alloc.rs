@@ -6,7 +6,9 @@ mod common;
 
 use common::{fixtures, packed};
 use ocelli::preprocess::decode::decode_file;
-use ocelli::preprocess::{Packed, PixelView};
+use ocelli::preprocess::{Packed, PixelView, Tiles};
+use ocelli::score::Scored;
+use ocelli::vit::Layer;
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::Isa;
 use ocelli_tools::Precision;
@@ -66,16 +68,23 @@ fn embedding_allocates_nothing() {
     let tall = PixelView::new(Packed::Rgba, &tall, 40, 3000, 160).unwrap();
     let views = [portrait.view(), landscape.view(), tall];
     let precisions = [Precision::Int8, Precision::Fp16, Precision::Fp32];
-    // A class token, and pooling by attention.
-    for (fixture, precision) in ["clip-hf", "siglip-hf"].into_iter().flat_map(|f| precisions.map(|p| (f, p)))
-    {
+    // A class token, pooling by attention, every other part, and images with grids of their own.
+    let fixtures = ["clip-hf", "siglip-hf", "siglip2-naflex", "retinavit"].into_iter().chain(common::VISION);
+    for (fixture, precision) in fixtures.flat_map(|f| precisions.map(|p| (f, p))) {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in [Isa::SCALAR, Isa::detect()] {
             for threads in [1, 4] {
-                let options = Options { isa, threads, batch: 3, ..Options::default() };
+                // Interpolated positions, except where images have sizes of their own or one for ever.
+                let fixed = ["siglip2-naflex", "retinavit"].contains(&fixture);
+                let image_size = (!fixed).then_some((112, 84));
+                let options = Options { isa, threads, batch: 3, image_size, ..Options::default() };
                 let mut session = Session::new(&model, &options).unwrap();
                 let dim = session.embed_dim();
                 let mut out = vec![0.0; 3 * dim];
+                let mut classes = vec![Scored::default(); session.classes()];
+                let tiles = Tiles { rows: 2, columns: 2 };
+                let (patches, width) = session.layer_shape(Layer::Patch).unwrap();
+                let mut dense = vec![0.0; patches * width];
                 let count = allocations(|| {
                     // No warm-up: the very first image, other sizes, a batch, and after the threads have gone to sleep.
                     for view in views {
@@ -83,6 +92,14 @@ fn embedding_allocates_nothing() {
                     }
                     std::thread::sleep(std::time::Duration::from_millis(20));
                     session.embed_batch_into(&views, &mut out).unwrap();
+                    session.embed_any_res_into(&views[0], tiles, &mut out[..dim]).unwrap();
+                    if fixture != "siglip2-naflex" {
+                        session.encode_layer(1, Layer::Patch, &mut dense).unwrap();
+                    }
+                    if !classes.is_empty() {
+                        session.classify_own_into(&views[1], &mut classes).unwrap();
+                        session.classify_own_any_res_into(&views[1], tiles, &mut classes).unwrap();
+                    }
                 });
                 assert_eq!(count, 0, "{fixture} {precision:?} {isa} on {threads} threads");
                 assert!(out.iter().all(|value| value.is_finite()));

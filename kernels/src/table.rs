@@ -54,7 +54,7 @@ pub(crate) struct TileFloat<T> {
     pub(crate) tile_rows: usize,
     /// (`k`, `a`, `lda`, `rows`, `b`, `c`, `ldc`). `1 <= rows <= tile_rows`, `a` has `rows` rows of `k` elements,
     /// `lda` apart; `b` has `k` rows of `NR`; `c` has `tile_rows` rows of `NR`, `ldc` apart, all of which may be
-    /// written: those past `rows` with anything.
+    /// written: those past `rows` with anything. f16: `k` is a multiple of `K_ALIGN`.
     pub(crate) run:
         unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: *const T, c: *mut f32, ldc: usize),
     /// The same for two panels at once, `c` having rows of `2·NR`.

@@ -416,3 +416,13 @@ pub struct Config {
     /// files of one checkpoint, so that a label bank fits all of them.
     pub checkpoint_id: [u8; 16],
 }
+
+impl Config {
+    /// The shortest side before a crop to `height` × `width`: it keeps its ratio to the crop. 0 where nothing is
+    /// cropped.
+    pub fn shortest(&self, height: u32, width: u32) -> u32 {
+        let own = u64::from(self.vision.height.max(self.vision.width)).max(1);
+        let scaled = (u64::from(self.preprocess.shortest) * u64::from(height.max(width)) + own / 2) / own;
+        u32::try_from(scaled).unwrap_or(u32::MAX)
+    }
+}

@@ -15,15 +15,18 @@ pub mod decode;
 #[cfg(feature = "decode")]
 pub mod fast;
 pub mod frame;
+pub mod naflex;
 pub mod normalize;
 pub mod pixels;
 pub mod resize;
+pub mod tiles;
 
 pub use coefficients::Window;
 pub use frame::{Axis, FrameSpec, Geometry};
 pub use normalize::{Levels, normalization_levels, write_patch_row, write_patch_row_planar};
 pub use pixels::{Packed, PixelView};
-pub use resize::{ResizePlan, Resizer, Tables};
+pub use resize::{ResizeMemory, ResizePlan, Resizer, Tables};
+pub use tiles::{TileBox, Tiles};
 
 /// Largest width and height of a source picture, in pixels.
 pub const MAX_SIDE: u32 = 65_535;

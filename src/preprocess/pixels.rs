@@ -71,6 +71,9 @@ enum Planes<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct PixelView<'a> {
     planes: Planes<'a>,
+    /// Where the picture starts in its planes, in pixels.
+    left: usize,
+    top: usize,
     width: usize,
     height: usize,
 }
@@ -83,7 +86,7 @@ impl<'a> PixelView<'a> {
     pub fn new(format: Packed, data: &'a [u8], width: u32, height: u32, stride: usize) -> Result<Self> {
         let (width, height) = check_sides(width, height)?;
         let plane = Plane::new(data, stride, width * format.bytes(), height)?;
-        Ok(PixelView { planes: Planes::Packed(format, plane), width, height })
+        Ok(PixelView { planes: Planes::Packed(format, plane), left: 0, top: 0, width, height })
     }
 
     /// A camera picture in NV12: a plane of luminance, and one of interleaved Cb, Cr at half the resolution (rounded
@@ -95,7 +98,7 @@ impl<'a> PixelView<'a> {
         let (width, height) = check_sides(width, height)?;
         let luma = Plane::new(luma.0, luma.1, width, height)?;
         let chroma = Plane::new(chroma.0, chroma.1, width.div_ceil(2) * 2, height.div_ceil(2))?;
-        Ok(PixelView { planes: Planes::Nv12 { luma, chroma }, width, height })
+        Ok(PixelView { planes: Planes::Nv12 { luma, chroma }, left: 0, top: 0, width, height })
     }
 
     /// A camera picture in I420: planes of luminance, Cb and Cr, the last two at half the resolution (rounded up).
@@ -114,7 +117,23 @@ impl<'a> PixelView<'a> {
         let luma = Plane::new(luma.0, luma.1, width, height)?;
         let blue = Plane::new(blue.0, blue.1, width.div_ceil(2), height.div_ceil(2))?;
         let red = Plane::new(red.0, red.1, width.div_ceil(2), height.div_ceil(2))?;
-        Ok(PixelView { planes: Planes::I420 { luma, blue, red }, width, height })
+        Ok(PixelView { planes: Planes::I420 { luma, blue, red }, left: 0, top: 0, width, height })
+    }
+
+    /// The part of this picture that starts `left`, `top` pixels from its corner. Nothing is copied.
+    ///
+    /// # Errors
+    /// The part is empty or does not lie inside.
+    pub fn crop(&self, left: u32, top: u32, width: u32, height: u32) -> Result<Self> {
+        check_sides(width, height)?;
+        for (start, side, whole) in [(left, width, self.width), (top, height, self.height)] {
+            let end = start as usize + side as usize;
+            if end > whole {
+                return Err(wrong("the part does not lie inside the picture, in pixels", whole, end));
+            }
+        }
+        let (left, top) = (self.left + left as usize, self.top + top as usize);
+        Ok(PixelView { planes: self.planes, left, top, width: width as usize, height: height as usize })
     }
 
     /// Width in pixels.
@@ -129,6 +148,7 @@ impl<'a> PixelView<'a> {
 
     /// The pixels `columns` of row `y` where they already lie as RGB.
     pub fn rgb_slice(&self, y: usize, columns: Range<usize>) -> Option<&'a [u8]> {
+        let (y, columns) = (y + self.top, columns.start + self.left..columns.end + self.left);
         match &self.planes {
             Planes::Packed(Packed::Rgb, plane) => Some(&plane.row(y)[columns.start * 3..columns.end * 3]),
             _ => None,
@@ -139,8 +159,8 @@ impl<'a> PixelView<'a> {
     #[cfg(feature = "decode")]
     pub(super) fn contiguous_rgb(&self) -> Option<&'a [u8]> {
         match &self.planes {
-            Planes::Packed(Packed::Rgb, plane) if plane.stride == self.width * 3 => {
-                Some(&plane.data[..self.height * plane.stride])
+            Planes::Packed(Packed::Rgb, plane) if plane.stride == self.width * 3 && self.left == 0 => {
+                Some(&plane.data[self.top * plane.stride..][..self.height * plane.stride])
             }
             _ => None,
         }
@@ -155,6 +175,7 @@ impl<'a> PixelView<'a> {
     /// If `y`, `columns` or the length of `out` do not fit the picture.
     pub fn row_rgb(&self, y: usize, columns: Range<usize>, alpha: Alpha, out: &mut [u8]) {
         assert!(y < self.height && columns.end <= self.width && out.len() == 3 * columns.len());
+        let (y, columns) = (y + self.top, columns.start + self.left..columns.end + self.left);
         let (start, pixels) = (columns.start, out.chunks_exact_mut(3));
         match &self.planes {
             Planes::Packed(format, plane) => {

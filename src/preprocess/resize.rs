@@ -25,7 +25,38 @@ pub struct ResizePlan {
     taps: (usize, usize),
 }
 
+/// Sizes of the buffers that a resize works in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResizeMemory {
+    /// Elements of [`Tables::coefficients`].
+    pub coefficients: usize,
+    /// Elements of [`Tables::windows`].
+    pub windows: usize,
+    /// Bytes of scratch for each thread.
+    pub scratch: usize,
+}
+
 impl ResizePlan {
+    /// A plan for pictures of exactly `width` × `height` pixels.
+    ///
+    /// # Errors
+    /// A side outside 1..=[`MAX_SIDE`].
+    pub fn for_picture(spec: FrameSpec, width: u32, height: u32) -> Result<Self> {
+        let plan = ResizePlan::new(spec, width.max(height))?;
+        let geometry = spec.geometry(width, height);
+        let taps = |axis: super::Axis| max_taps(spec.filter, axis.scale()).min(axis.source as usize);
+        Ok(ResizePlan { taps: (taps(geometry.columns), taps(geometry.rows)), ..plan })
+    }
+
+    /// The sizes of all buffers.
+    pub fn memory(&self) -> ResizeMemory {
+        ResizeMemory {
+            coefficients: self.coefficients_len(),
+            windows: self.windows_len(),
+            scratch: self.scratch_len(),
+        }
+    }
+
     /// A plan for pictures of 1 to `max_side` pixels per side.
     ///
     /// # Errors
@@ -120,6 +151,11 @@ impl Resizer {
     /// The plan it was made with.
     pub fn plan(&self) -> &ResizePlan {
         &self.plan
+    }
+
+    /// Whether the tables were made for this frame and for pictures of the size of `view`.
+    pub fn is_for(&self, spec: &FrameSpec, view: &PixelView<'_>) -> bool {
+        self.plan.spec == *spec && self.current.is_some_and(|current| current.geometry.fits(view))
     }
 
     /// Makes `tables` ready for pictures of the size of `view`. Nothing happens if the last call was for the same

@@ -1,7 +1,7 @@
 //! The session's buffers, sized from the model's dimensions and carved from the arena.
 
 use crate::plan::{Carver, Plan};
-use crate::preprocess::{FrameSpec, ResizePlan, Tables, Window};
+use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables, Window};
 use crate::vit::{RowBuffer, Shape, ThreadScratch};
 use ocelli_kernels::layout::padded_k;
 use ocelli_kernels::{GemmScratch, RowFormat};
@@ -29,11 +29,17 @@ pub(crate) struct Dimensions {
 pub(crate) struct VisionDimensions {
     pub(crate) shape: Shape,
     pub(crate) frame: FrameSpec,
-    pub(crate) resize: ResizePlan,
+    /// How every picture is resized; `None` where it depends on the picture (NaFlex).
+    pub(crate) resize: Option<ResizePlan>,
+    pub(crate) memory: ResizeMemory,
+    /// Room for one frame, in bytes.
+    pub(crate) slot: usize,
     /// Rows and columns of patches.
     pub(crate) grid: (usize, usize),
     /// Elements of each of the two rotary tables.
     pub(crate) rotary: usize,
+    /// Elements of the levels of an image pyramid; 0 without one.
+    pub(crate) levels: usize,
 }
 
 /// The buffers of one call.
@@ -48,6 +54,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) positions: &'a mut [f32],
     /// Cosines and sines of rotary positions, each [patches, head_dim / 2].
     pub(crate) rotary: (&'a mut [f32], &'a mut [f32]),
+    /// The levels of each image's pyramid.
+    pub(crate) levels: &'a mut [f32],
     /// The residual stream, [images, tokens, width].
     pub(crate) x: &'a mut [f32],
     /// qkv and attended values, or the hidden layer.
@@ -56,6 +64,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) pooled: &'a mut [f32],
     /// One embedding per image.
     pub(crate) embeddings: &'a mut [f32],
+    /// The mean embedding of an image's tiles.
+    pub(crate) mean: &'a mut [f32],
     /// One logit per class.
     pub(crate) logits: &'a mut [f32],
     /// The left operand of the next GEMM.
@@ -79,18 +89,20 @@ impl Dimensions {
         let mut plan = Plan::default();
         let images = self.largest(|shape| shape.images);
         let vision = self.vision.as_ref();
-        plan.add("frames: preprocessed pixels", vision.map_or(0, |v| v.shape.images * v.frame.frame_len()));
-        plan.add("resize coefficients", vision.map_or(0, |v| v.resize.coefficients_len() * size_of::<i32>()));
-        plan.add("resize windows", vision.map_or(0, |v| v.resize.windows_len() * size_of::<Window>()));
-        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.resize.scratch_len()));
+        plan.add("frames: preprocessed pixels", vision.map_or(0, |v| v.shape.images * v.slot));
+        plan.add("resize coefficients", vision.map_or(0, |v| v.memory.coefficients * size_of::<i32>()));
+        plan.add("resize windows", vision.map_or(0, |v| v.memory.windows * size_of::<Window>()));
+        plan.add("resize rows, per thread", vision.map_or(0, |v| self.threads * v.memory.scratch));
         plan.add("positions", vision.map_or(0, |v| v.shape.tokens * v.shape.width * F32));
         for name in ["rotary cosines", "rotary sines"] {
             plan.add(name, vision.map_or(0, |v| v.rotary * F32));
         }
+        plan.add("pyramid: normalised levels", vision.map_or(0, |v| v.shape.images * v.levels * F32));
         plan.add("x: residual stream", self.largest(|s| s.images * s.tokens * s.width) * F32);
         plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
         plan.add("pooled", self.largest(|s| s.images * s.width) * F32);
         plan.add("embeddings", images * self.embed_dim * F32);
+        plan.add("mean of tiles", vision.map_or(0, |_| self.embed_dim * F32));
         plan.add("class logits", self.classes * F32);
         let rows = self.operands.iter().map(|(rows, format, k)| format.bytes(*rows, *k)).max();
         plan.add("rows: left operand of a GEMM", rows.unwrap_or(0));
@@ -113,10 +125,12 @@ impl Dimensions {
             rings: carver.take(),
             positions: carver.take(),
             rotary: (carver.take(), carver.take()),
+            levels: carver.take(),
             x: carver.take(),
             work: carver.take(),
             pooled: carver.take(),
             embeddings: carver.take(),
+            mean: carver.take(),
             logits: carver.take(),
             rows: RowBuffer::new(carver.take(), carver.take()),
             scratch: ThreadScratch::new(carver.take(), carver.take(), carver.take()),

@@ -39,13 +39,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`classify_own_into`](Self::classify_own_into).
     pub fn classify_frame_into(&mut self, out: &mut [Scored]) -> Result<()> {
-        let classes = self.classes();
-        if classes == 0 || out.len() != classes {
-            return Err(Error::Message(std::format!(
-                "room for {} classes; the model has {classes}",
-                out.len()
-            )));
-        }
+        self.check_classes(out)?;
         let mut parts = self.parts();
         let dim = parts.dimensions.embed_dim;
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
@@ -58,15 +52,29 @@ impl Session<'_> {
         score_logits(logits, out);
         Ok(())
     }
+
+    /// There must be classes, and room for all of them.
+    pub(super) fn check_classes(&self, out: &[Scored]) -> Result<()> {
+        match self.classes() {
+            0 => Err(no_classifier()),
+            classes if out.len() == classes => Ok(()),
+            classes => {
+                let room = out.len();
+                Err(Error::Message(std::format!("room for {room} classes; the model has {classes}")))
+            }
+        }
+    }
+}
+
+fn no_classifier() -> Error {
+    Error::Message("this model has no classifier of its own: score it against labels".into())
 }
 
 /// `logits = classifier(embedding)`
-fn classify(parts: Parts<'_, '_>, embedding: &[f32], logits: &mut [f32]) -> Result<()> {
+pub(super) fn classify(parts: Parts<'_, '_>, embedding: &[f32], logits: &mut [f32]) -> Result<()> {
     let classifier = parts.vision.ok_or_else(no_vision)?.classifier.as_ref();
     if classifier.is_none() {
-        return Err(Error::Message(
-            "this model has no classifier of its own: score it against labels".into(),
-        ));
+        return Err(no_classifier());
     }
     let mut forward = forward!(parts, None);
     project(&mut forward, classifier, embedding, logits);

@@ -7,8 +7,8 @@ use crate::format::{
     Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
 };
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
-use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan};
-use crate::vit::position::rope;
+use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
+use crate::vit::position::{pyramid, rope};
 use crate::vit::{Shape, activation};
 use ocelli_kernels::{Kernels, RowFormat};
 use std::vec::Vec;
@@ -85,18 +85,56 @@ impl Operands<'_> {
 
 fn vision_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
     let vision = &config.vision;
-    if vision.position == Position::ScaledAverage as u32 || vision.max_patches != 0 {
-        return Err(Error::Message("this image tower has parts that this version cannot run".into()));
+    if vision.max_patches > 0 {
+        return naflex_dimensions(config, options);
+    }
+    let is_pyramid = vision.position == Position::ScaledAverage as u32;
+    if is_pyramid && options.image_size.is_some() {
+        return Err(Error::Message("this model sees an image pyramid, whose sizes cannot be changed".into()));
     }
     let (height, width) = options.image_size.unwrap_or((vision.height, vision.width));
-    let grid = grid(vision, height, width)?;
+    let grid = if is_pyramid { (1, pyramid::count(vision)) } else { grid(vision, height, width)? };
     let tokens = vision.prefix_tokens as usize + grid.0 * grid.1;
-    let preprocess = PreprocessConfig { shortest: shortest(config, height, width), ..config.preprocess };
+    let preprocess = PreprocessConfig { shortest: config.shortest(height, width), ..config.preprocess };
     let frame = FrameSpec::new(&preprocess, height, width)?;
     let resize = ResizePlan::new(frame, MAX_SIDE)?;
     let rotary = rope::table_len(vision, grid.0 * grid.1);
     let shape = shape(&vision.tower, options.batch, tokens, false)?;
-    Ok(VisionDimensions { shape, frame, resize, grid, rotary })
+    let (memory, slot) = (resize.memory(), frame.frame_len());
+    Ok(VisionDimensions {
+        shape,
+        frame,
+        resize: Some(resize),
+        memory,
+        slot,
+        grid,
+        rotary,
+        levels: if is_pyramid { pyramid::levels_len(vision) } else { 0 },
+    })
+}
+
+/// Room for the most patches that an image may have, however they lie.
+fn naflex_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
+    let vision = &config.vision;
+    if options.image_size.is_some() {
+        return Err(Error::Message(
+            "this model keeps the aspect ratio of every image: it has no image size".into(),
+        ));
+    }
+    let frame = FrameSpec::new(&config.preprocess, vision.height, vision.width)?;
+    let patches = vision.max_patches as usize;
+    let shape = shape(&vision.tower, options.batch, vision.prefix_tokens as usize + patches, false)?;
+    Ok(VisionDimensions {
+        shape,
+        frame,
+        resize: None,
+        memory: naflex::memory(frame.filter, vision.patch, vision.max_patches),
+        slot: patches * vision.patch_values(),
+        // Until the first image says otherwise.
+        grid: (1, patches),
+        rotary: rope::table_len(vision, patches),
+        levels: 0,
+    })
 }
 
 /// Rows and columns of patches in an image of `height` × `width`; pixels that do not fill a patch are left out.
@@ -120,13 +158,6 @@ fn grid(vision: &VisionConfig, height: u32, width: u32) -> Result<(usize, usize)
         return wrong("this model cannot run at another size than its own");
     }
     Ok((rows as usize, columns as usize))
-}
-
-/// The shortest side before a crop to `height` × `width`: it keeps its ratio to the crop.
-fn shortest(config: &Config, height: u32, width: u32) -> u32 {
-    let own = u64::from(config.vision.height.max(config.vision.width));
-    let scaled = (u64::from(config.preprocess.shortest) * u64::from(height.max(width)) + own / 2) / own;
-    u32::try_from(scaled).unwrap_or(u32::MAX)
 }
 
 fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Result<Shape> {

@@ -1,14 +1,14 @@
 //! Images through a session.
 
-use super::buffers::Buffers;
+use super::buffers::{Buffers, VisionDimensions};
 use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
-use crate::format::{Bank, Pooling, feature};
-use crate::preprocess::PixelView;
+use crate::format::{Bank, Pooling, VisionConfig, feature};
+use crate::preprocess::{FrameSpec, Levels, PixelView, ResizePlan, Resizer, naflex};
 use crate::profile::Op;
 use crate::score::{Scored, normalize, score};
 use crate::vit::position::{self, rope::Rotations};
-use crate::vit::{EncoderBuffers, Forward, ImageInput, Layer, Observer, Shape, Tap, Task, encode};
+use crate::vit::{EncoderBuffers, Forward, ImageInput, Layer, Observer, Shape, Stage, Tap, Task, encode};
 
 impl Session<'_> {
     /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
@@ -45,19 +45,19 @@ impl Session<'_> {
     /// No image tower, or more images than planned for.
     pub fn preprocess(&mut self, images: &[PixelView<'_>]) -> Result<()> {
         self.check_batch(images.len())?;
-        let Parts { team, dimensions, resizer, profile, buffers, .. } = self.parts();
-        let (Some(vision), Some(resizer)) = (&dimensions.vision, resizer) else { return Err(no_vision()) };
+        let Parts { config, team, dimensions, resizer, grids, profile, buffers, .. } = self.parts();
+        let Some(vision) = &dimensions.vision else { return Err(no_vision()) };
         let Buffers { frames, mut tables, rings, .. } = buffers;
-        let frame_len = vision.frame.frame_len();
-        let (height, row_len) = (vision.frame.height as usize, vision.frame.width as usize * 3);
         let threads = team.threads();
-        for (image, frame) in images.iter().zip(frames.chunks_exact_mut(frame_len)) {
+        for ((image, slot), grid) in images.iter().zip(frames.chunks_exact_mut(vision.slot)).zip(grids) {
             profile.time(Op::Resize, 0, || {
+                let (resizer, spec) = resizer_for(&config.vision, vision, resizer, image, grid)?;
                 resizer.prepare(image, &mut tables)?;
                 let (resizer, tables) = (&*resizer, &tables);
-                let mut rest = frame;
+                let (height, row_len) = (spec.height as usize, spec.width as usize * 3);
+                let mut rest = &mut slot[..height * row_len];
                 let parts =
-                    rings.chunks_exact_mut(vision.resize.scratch_len()).enumerate().map(|(thread, ring)| {
+                    rings.chunks_exact_mut(vision.memory.scratch).enumerate().map(|(thread, ring)| {
                         let rows = height * thread / threads..height * (thread + 1) / threads;
                         let (part, others) = core::mem::take(&mut rest).split_at_mut(rows.len() * row_len);
                         rest = others;
@@ -78,9 +78,14 @@ impl Session<'_> {
     /// No image tower, or `index` is not below the session's batch.
     pub fn frame(&mut self, index: usize) -> Result<&[u8]> {
         self.check_batch(index + 1)?;
-        let Parts { dimensions, buffers, .. } = self.parts();
-        let frame_len = dimensions.vision.as_ref().ok_or_else(no_vision)?.frame.frame_len();
-        Ok(&buffers.frames[index * frame_len..][..frame_len])
+        let Parts { config, dimensions, grids, buffers, .. } = self.parts();
+        let vision = dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        let (rows, columns) = grids[index];
+        let len = match vision.resize {
+            Some(_) => vision.slot,
+            None => rows * columns * config.vision.patch_values(),
+        };
+        Ok(&buffers.frames[index * vision.slot..][..len])
     }
 
     /// Replaces the frame of image `index` by one that was preprocessed elsewhere, [height, width, 3].
@@ -90,7 +95,12 @@ impl Session<'_> {
     pub fn set_frame(&mut self, index: usize, pixels: &[u8]) -> Result<()> {
         self.check_batch(index + 1)?;
         let Parts { dimensions, buffers, .. } = self.parts();
-        let frame_len = dimensions.vision.as_ref().ok_or_else(no_vision)?.frame.frame_len();
+        let vision = dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        if vision.resize.is_none() {
+            let message = "this model's images have no fixed size: it takes no frame that was made elsewhere";
+            return Err(Error::Message(message.into()));
+        }
+        let frame_len = vision.slot;
         if pixels.len() != frame_len {
             return Err(Error::Message(std::format!(
                 "a frame of {} bytes; the model's has {frame_len}",
@@ -125,7 +135,10 @@ impl Session<'_> {
         let vision = self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
         let width = vision.shape.width;
         match layer {
-            Layer::Patch => Ok((vision.grid.0 * vision.grid.1, width)),
+            Layer::Patch => {
+                let (rows, columns) = self.grid()?;
+                Ok((rows * columns, width))
+            }
             Layer::Class if !self.config.vision.tower.has(feature::CLASS_TOKEN) => {
                 Err(Error::Message("this model has no class token".into()))
             }
@@ -134,12 +147,14 @@ impl Session<'_> {
         }
     }
 
-    /// Rows and columns of the patches of an image, in whose order [`Layer::Patch`] lists them.
+    /// Rows and columns of the patches of an image, in whose order [`Layer::Patch`] lists them; where every image has
+    /// its own (NaFlex), those of the first frame.
     ///
     /// # Errors
     /// No image tower.
     pub fn grid(&self) -> Result<(usize, usize)> {
-        self.dimensions.vision.as_ref().map(|vision| vision.grid).ok_or_else(no_vision)
+        self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        Ok(self.grids[0])
     }
 
     /// Height and width of the image that the model sees, in pixels.
@@ -149,6 +164,14 @@ impl Session<'_> {
     pub fn image_size(&self) -> Result<(u32, u32)> {
         let vision = self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
         Ok((vision.frame.height, vision.frame.width))
+    }
+
+    /// How a picture becomes the frame that the model sees.
+    ///
+    /// # Errors
+    /// No image tower.
+    pub fn frame_spec(&self) -> Result<&FrameSpec> {
+        self.dimensions.vision.as_ref().map(|vision| &vision.frame).ok_or_else(no_vision)
     }
 
     /// Writes the vectors of `layer` for the first `images` frames of the session to `out`, [images, vectors,
@@ -175,6 +198,21 @@ impl Session<'_> {
     /// As [`embed_pixels_into`](Self::embed_pixels_into).
     pub fn trace_pixels(&mut self, pixels: &[f32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
         self.encode(Source::Planar(pixels), Layer::Projected, out, Some(observer), None)
+    }
+
+    /// Embeds one image of a model without a fixed image size (NaFlex) from its normalised patches, [rows · columns,
+    /// patch² · 3] along the rows of `grid`, channel last in each, and shows every stage to `observer`.
+    ///
+    /// # Errors
+    /// Another kind of model, or too many patches, or a length does not fit.
+    pub fn trace_patches(
+        &mut self,
+        patches: &[f32],
+        grid: (usize, usize),
+        out: &mut [f32],
+        observer: Observer<'_>,
+    ) -> Result<()> {
+        self.encode(Source::Patches(patches, grid), Layer::Projected, out, Some(observer), None)
     }
 
     /// Embeds `image`, scores it against every label of `bank`, and writes the results, best first, to `out` (one
@@ -211,6 +249,24 @@ impl Session<'_> {
         let images = match (&source, &self.dimensions.vision) {
             (Source::Frames(images), _) => *images,
             (_, None) => return Err(no_vision()),
+            (Source::Patches(patches, grid), Some(vision)) => {
+                let patch_values = self.config.vision.patch_values();
+                if vision.resize.is_some() || grid.0 * grid.1 * patch_values != patches.len() {
+                    let message = "not the patches of one image, or this model takes whole images";
+                    return Err(Error::Message(message.into()));
+                }
+                if grid.0 * grid.1 > self.config.vision.max_patches as usize {
+                    let most = self.config.vision.max_patches;
+                    return Err(Error::Message(std::format!(
+                        "{grid:?} patches; at most {most} are possible"
+                    )));
+                }
+                1
+            }
+            (Source::Planar(_), Some(vision)) if vision.resize.is_none() => {
+                let message = "this model's images have no fixed size: give it patches";
+                return Err(Error::Message(message.into()));
+            }
             (Source::Planar(pixels), Some(vision)) => {
                 let len = vision.frame.frame_len();
                 if !pixels.len().is_multiple_of(len) {
@@ -224,6 +280,11 @@ impl Session<'_> {
         };
         self.check_batch(images)?;
         let (vectors, channels) = self.layer_shape(layer)?;
+        if layer == Layer::Patch && images > 1 && self.config.vision.max_patches > 0 {
+            let message =
+                "patches of one image at a time: every image of this model has its own number of them";
+            return Err(Error::Message(message.into()));
+        }
         check_len(images * vectors * channels, out)?;
         encode_images(self.parts(), source, layer, out, observer, tap)
     }
@@ -241,12 +302,40 @@ impl Session<'_> {
     /// Computes positions and rotations where every frame reads them.
     pub(super) fn fill_positions(&mut self) {
         let Parts { config, vision, dimensions, buffers, .. } = self.parts();
-        if let (Some(weights), Some(vision)) = (vision, &dimensions.vision) {
+        if let (Some(weights), Some(vision)) = (vision, &dimensions.vision)
+            && vision.resize.is_some()
+        {
             position::fill(&config.vision, weights.position, vision.grid, buffers.positions);
             let (cos, sin) = buffers.rotary;
             position::rope::fill(&config.vision, vision.grid, cos, sin);
         }
     }
+}
+
+/// The resizer for `image`, and the frame that it makes; `grid` becomes that of the frame's patches.
+fn resizer_for<'r>(
+    config: &VisionConfig,
+    vision: &VisionDimensions,
+    resizer: &'r mut Option<Resizer>,
+    image: &PixelView<'_>,
+    grid: &mut (usize, usize),
+) -> Result<(&'r mut Resizer, FrameSpec)> {
+    let mut spec = vision.frame;
+    if vision.resize.is_none() {
+        *grid = naflex::fit(image.width(), image.height(), config.patch, config.max_patches);
+        (spec.height, spec.width) = (grid.0 as u32 * config.patch, grid.1 as u32 * config.patch);
+        if !resizer.as_ref().is_some_and(|resizer| resizer.is_for(&spec, image)) {
+            let plan = ResizePlan::for_picture(spec, image.width(), image.height())?;
+            let (needed, room) = (plan.memory().scratch, vision.memory.scratch);
+            if needed > room {
+                return Err(Error::Message(std::format!(
+                    "resizing takes {needed} bytes, planned are {room}"
+                )));
+            }
+            *resizer = Some(Resizer::new(plan));
+        }
+    }
+    Ok((resizer.as_mut().ok_or_else(no_vision)?, spec))
 }
 
 /// Runs the image tower.
@@ -255,43 +344,111 @@ pub(super) fn encode_images(
     source: Source<'_>,
     layer: Layer,
     out: &mut [f32],
-    observer: Option<Observer<'_>>,
+    mut observer: Option<Observer<'_>>,
     tap: Option<Tap<'_>>,
 ) -> Result<()> {
     let (Some(weights), Some(vision)) = (parts.vision, &parts.dimensions.vision) else {
         return Err(no_vision());
     };
     let config = &parts.config.vision;
-    let (height, width) = (vision.frame.height as usize, vision.frame.width as usize);
     let patch = config.patch as usize;
-    let frame_len = vision.frame.frame_len();
-    let input = match source {
-        Source::Frames(images) => {
-            let frames = &parts.buffers.frames[..images * frame_len];
-            ImageInput::Frames { frames, height, width, patch, levels: parts.levels }
-        }
-        Source::Planar(pixels) => ImageInput::Planar { pixels, height, width, patch },
-    };
-    let shape = Shape { images: input.images(), ..vision.shape };
+    let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class);
     let mut forward = forward!(parts, tap);
-    let Buffers { x, work, pooled, positions, rotary: (cos, sin), .. } = parts.buffers;
-    let task = Task {
-        positions,
-        rotations: Rotations::new(config, cos, sin),
-        pooling: Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class),
-        layer,
+    let Buffers { frames, levels, x, work, pooled, positions, rotary: (cos, sin), .. } = parts.buffers;
+    let observed = observer.is_some();
+    let mut relay = |stage: Stage, values: &[f32]| {
+        if let Some(observer) = &mut observer {
+            observer(stage, values);
+        }
     };
-    let buffers = EncoderBuffers { x, work, pooled, out: &mut *out };
-    encode(&mut forward, weights, &shape, &input, &task, buffers, observer);
+    let mut run = |input: ImageInput<'_>, images, tokens: usize, positions: &[f32], out: &mut [f32]| {
+        let shape = Shape { images, tokens, ..vision.shape };
+        let task = Task { positions, rotations: Rotations::new(config, cos, sin), pooling, layer };
+        let buffers = EncoderBuffers { x: &mut *x, work: &mut *work, pooled: &mut *pooled, out };
+        let observer: Option<Observer<'_>> = if observed { Some(&mut relay) } else { None };
+        encode(&mut forward, weights, &shape, &input, &task, buffers, observer);
+    };
+    let (height, width) = (vision.frame.height as usize, vision.frame.width as usize);
+    match source {
+        _ if vision.resize.is_none() => {
+            // Every image has a grid, and so positions, of its own.
+            let images = if let Source::Frames(images) = source { images } else { 1 };
+            let of_image = out.len() / images;
+            for (i, out) in out.chunks_exact_mut(of_image).enumerate() {
+                let frame = &frames[i * vision.slot..][..vision.slot];
+                let grid = if let Source::Patches(_, grid) = source { grid } else { parts.grids[i] };
+                let tokens = config.prefix_tokens as usize + grid.0 * grid.1;
+                let positions = &mut positions[..tokens * config.tower.width as usize];
+                position::fill(config, weights.position, grid, positions);
+                let input = match source {
+                    Source::Patches(patches, _) => ImageInput::Patches { patches },
+                    _ => {
+                        let (height, width) = (grid.0 * patch, grid.1 * patch);
+                        let frames = &frame[..3 * height * width];
+                        ImageInput::Frames { frames, height, width, patch, levels: parts.levels }
+                    }
+                };
+                run(input, 1, tokens, positions, out);
+            }
+        }
+        Source::Frames(_) | Source::Planar(_) if vision.levels > 0 => {
+            let images = match source {
+                Source::Planar(pixels) => pixels.len() / (3 * height * width),
+                Source::Frames(images) => images,
+                Source::Patches(..) => 0,
+            };
+            let levels = &mut levels[..images * vision.levels];
+            for (i, levels) in levels.chunks_exact_mut(vision.levels).enumerate() {
+                let (len, finest) = (3 * height * width, &mut levels[..3 * height * width]);
+                match source {
+                    Source::Planar(pixels) => channels_last(&pixels[i * len..][..len], finest),
+                    _ => normalize_frame(&frames[i * len..][..len], parts.levels, finest),
+                }
+                position::pyramid::resize_levels(config, levels);
+            }
+            run(ImageInput::Pyramid { levels, config }, images, vision.shape.tokens, positions, out);
+        }
+        Source::Frames(images) => {
+            let frames = &frames[..images * vision.slot];
+            let input = ImageInput::Frames { frames, height, width, patch, levels: parts.levels };
+            run(input, images, vision.shape.tokens, positions, out);
+        }
+        Source::Planar(pixels) => {
+            let images = pixels.len() / (3 * height * width);
+            let input = ImageInput::Planar { pixels, height, width, patch };
+            run(input, images, vision.shape.tokens, positions, out);
+        }
+        Source::Patches(..) => return Err(no_vision()),
+    }
     check_finite(out)
 }
 
+/// `pixels`, [3, height, width], as [height, width, 3].
+fn channels_last(pixels: &[f32], out: &mut [f32]) {
+    let plane = pixels.len() / 3;
+    for (i, rgb) in out.chunks_exact_mut(3).enumerate() {
+        rgb.iter_mut().enumerate().for_each(|(channel, value)| *value = pixels[channel * plane + i]);
+    }
+}
+
+/// The normalised values of a frame of levels.
+fn normalize_frame(frame: &[u8], levels: &Levels, out: &mut [f32]) {
+    for (pixel, rgb) in frame.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
+        for channel in 0..3 {
+            rgb[channel] = levels[channel][usize::from(pixel[channel])];
+        }
+    }
+}
+
 /// What to encode.
+#[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     /// The session's first frames.
     Frames(usize),
     /// Normalised pixels.
     Planar(&'a [f32]),
+    /// Normalised patches of one image, and their grid.
+    Patches(&'a [f32], (usize, usize)),
 }
 
 pub(super) fn no_vision() -> Error {

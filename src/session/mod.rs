@@ -1,5 +1,6 @@
 //! A model ready to run: kernels chosen, threads started, all memory taken.
 
+mod any_res;
 mod buffers;
 mod classes;
 mod dimensions;
@@ -16,6 +17,8 @@ use crate::{knobs, score};
 use buffers::{Buffers, Dimensions};
 use ocelli_kernels::{Isa, Kernels};
 use std::boxed::Box;
+use std::vec;
+use std::vec::Vec;
 
 /// What a session is made for.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +69,8 @@ pub struct Session<'m> {
     arena: Arena,
     levels: Box<Levels>,
     resizer: Option<Resizer>,
+    /// Rows and columns of patches in each frame.
+    grids: Vec<(usize, usize)>,
     profile: Profile,
 }
 
@@ -93,7 +98,8 @@ impl<'m> Session<'m> {
             config,
             kernels,
             team: Team::new(options.threads)?,
-            resizer: dimensions.vision.as_ref().map(|vision| Resizer::new(vision.resize)),
+            resizer: dimensions.vision.as_ref().and_then(|vision| vision.resize).map(Resizer::new),
+            grids: vec![dimensions.vision.as_ref().map_or((0, 0), |vision| vision.grid); options.batch],
             levels: Box::new(crate::preprocess::normalization_levels(&config.preprocess)),
             vision,
             text,
@@ -152,7 +158,8 @@ impl<'m> Session<'m> {
             text: self.text.as_ref(),
             dimensions: &self.dimensions,
             levels: &self.levels,
-            resizer: self.resizer.as_mut(),
+            resizer: &mut self.resizer,
+            grids: &mut self.grids,
             profile: &mut self.profile,
             buffers,
         }
@@ -167,7 +174,8 @@ struct Parts<'s, 'm> {
     text: Option<&'s TextWeights<'m>>,
     dimensions: &'s Dimensions,
     levels: &'s Levels,
-    resizer: Option<&'s mut Resizer>,
+    resizer: &'s mut Option<Resizer>,
+    grids: &'s mut [(usize, usize)],
     profile: &'s mut Profile,
     buffers: Buffers<'s>,
 }

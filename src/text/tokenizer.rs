@@ -4,6 +4,7 @@ use super::canonical;
 use crate::error::{Error, Result};
 use crate::format::{Canonical, File, TextConfig};
 use std::borrow::Cow;
+use std::string::String;
 use std::vec::Vec;
 
 /// A text as token ids.
@@ -44,20 +45,33 @@ impl TextTokenizer {
 
     /// What the tokenizer sees of `text`.
     fn canonical<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let canonical = match Canonical::from_stored(self.config.canonical) {
-            None => return text.into(),
-            Some(Canonical::OpenClip) => canonical::open_clip,
-            // The libraries find special tokens before they change a text; such a one is left to the tokenizer's rules.
-            Some(_) if self.has_special_token(text) => return text.into(),
-            Some(Canonical::Lower) => canonical::lower,
-            Some(Canonical::LowerNoPunctuation) => canonical::siglip,
-        };
-        canonical(text).into()
+        match Canonical::from_stored(self.config.canonical) {
+            None => text.into(),
+            Some(Canonical::OpenClip) => canonical::open_clip(text).into(),
+            Some(Canonical::Lower) => self.between_special_tokens(text, canonical::lower).into(),
+            Some(Canonical::LowerNoPunctuation) => {
+                self.between_special_tokens(text, canonical::siglip).into()
+            }
+        }
     }
 
-    fn has_special_token(&self, text: &str) -> bool {
+    /// `text` with `change` made to what stands between the literals of special tokens: the libraries find those first.
+    fn between_special_tokens(&self, text: &str, change: fn(&str) -> String) -> String {
         let added = self.inner.get_added_tokens_decoder();
-        added.values().any(|token| token.special && text.contains(&token.content))
+        let (mut out, mut rest) = (String::new(), text);
+        let next = |rest: &str| {
+            let found = added.values().filter(|token| token.special && !token.content.is_empty());
+            let at = |content: &str| rest.find(content).map(|at| (at, content.len()));
+            found
+                .filter_map(|token| at(&token.content))
+                .min_by_key(|&(at, len)| (at, core::cmp::Reverse(len)))
+        };
+        while let Some((at, len)) = next(rest) {
+            out += &change(&rest[..at]);
+            out += &rest[at..at + len];
+            rest = &rest[at + len..];
+        }
+        out + &change(rest)
     }
 
     /// Token ids of `text`.

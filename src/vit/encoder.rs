@@ -6,7 +6,7 @@ use super::patch_embed::patch_embed;
 use super::pool::{pool, project};
 use super::position::rope::Rotations;
 use super::{Layer, Observer, Stage};
-use crate::format::Pooling;
+use crate::format::{Pooling, VisionConfig};
 use crate::model::{Norm, VisionWeights};
 use crate::preprocess::Levels;
 use crate::profile::Op;
@@ -17,16 +17,10 @@ pub(crate) enum ImageInput<'a> {
     Frames { frames: &'a [u8], height: usize, width: usize, patch: usize, levels: &'a Levels },
     /// Normalised pixels, [images, 3, height, width].
     Planar { pixels: &'a [f32], height: usize, width: usize, patch: usize },
-}
-
-impl ImageInput<'_> {
-    /// Number of images.
-    pub(crate) fn images(&self) -> usize {
-        match self {
-            ImageInput::Frames { frames, height, width, .. } => frames.len() / (3 * height * width),
-            ImageInput::Planar { pixels, height, width, .. } => pixels.len() / (3 * height * width),
-        }
-    }
+    /// The levels of each image's pyramid, one after the other.
+    Pyramid { levels: &'a [f32], config: &'a VisionConfig },
+    /// Normalised patches of one image, [patches, patch² · 3].
+    Patches { patches: &'a [f32] },
 }
 
 /// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
@@ -59,11 +53,11 @@ pub(crate) fn encode(
     mut observer: Option<Observer<'_>>,
 ) {
     let EncoderBuffers { x, work, pooled, out } = buffers;
-    let Shape { images, tokens, width, eps, .. } = *shape;
+    let Shape { images, tokens, width, .. } = *shape;
     let observed = observer.is_some();
     let stream = images * tokens * width;
 
-    patch_embed(forward, weights, eps, input, task.positions, x, work);
+    patch_embed(forward, weights, shape, input, task.positions, x, work);
     show(&mut observer, Stage::Embeddings, &x[..stream]);
     if let Some(norm) = &weights.pre_norm {
         norm_tokens(forward, norm, shape, &mut x[..stream], work);

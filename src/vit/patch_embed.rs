@@ -1,29 +1,29 @@
 //! Patches to tokens: a linear layer over the pixels of each patch, class token and registers before them, and
 //! positions.
 
+use super::block::Shape;
 use super::encoder::ImageInput;
 use super::forward::Forward;
+use super::position::pyramid;
 use crate::model::{Norm, VisionWeights};
 use crate::preprocess::{write_patch_row, write_patch_row_planar};
 use crate::profile::Op;
 use ocelli_kernels::Epilogue;
 
 /// Fills `x`, [images, tokens, width]: class token, registers, then patches, plus `positions`, [tokens, width]. `work`
-/// holds the patches on their way. `eps` is that of SimpleViT's two norms around the linear layer.
+/// holds the patches on their way.
 pub(crate) fn patch_embed(
     forward: &mut Forward<'_>,
     weights: &VisionWeights<'_>,
-    eps: f32,
+    shape: &Shape,
     input: &ImageInput<'_>,
     positions: &[f32],
     x: &mut [f32],
     work: &mut [f32],
 ) {
-    let width = weights.patch_embed.weights.n();
-    let tokens = positions.len() / width;
+    let Shape { images, tokens, width, eps, .. } = *shape;
     let prefix = weights.prefix_tokens(width);
     let patches = tokens - prefix;
-    let images = input.images();
     forward.produce(Op::PatchRows, &weights.patch_embed, images * patches, |i, row| {
         let (image, patch) = (i / patches, i % patches);
         match input {
@@ -34,6 +34,13 @@ pub(crate) fn patch_embed(
             ImageInput::Planar { pixels, height, width, patch: side } => {
                 let size = 3 * height * width;
                 write_patch_row_planar(&pixels[image * size..][..size], *height, *width, *side, patch, row);
+            }
+            ImageInput::Pyramid { levels, config } => {
+                let size = levels.len() / images;
+                pyramid::write_patch_row(config, &levels[image * size..][..size], patch, row);
+            }
+            ImageInput::Patches { patches } => {
+                row.copy_from_slice(&patches[patch * row.len()..][..row.len()])
             }
         }
         if let Some(norm) = &weights.patch_norm {

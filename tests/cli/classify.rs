@@ -1,7 +1,7 @@
 //! `ocelli classify` and `ocelli embed` on good input.
 
-use super::{EXAMPLES, FULL, VISION, example, ocelli, run};
-use crate::common::cosine;
+use super::{EXAMPLES, FULL, SIGLIP, VISION, example, ocelli, run};
+use crate::common::{Expected, cosine, fixtures};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -188,4 +188,39 @@ fn raw_embeddings_are_not_normalised_and_long_texts_are_cut_with_a_warning() {
         "no text tower",
         "label bank",
     ]);
+}
+
+/// The texts of the fixture as labels: each has the probability that transformers gives it, alone or among others.
+#[test]
+fn a_siglip_judges_each_label_for_itself() {
+    let meta = fs::read(fixtures().join("siglip-hf/meta.json")).unwrap();
+    let meta: Value = serde_json::from_slice(&meta).unwrap();
+    let texts: Vec<&str> =
+        meta["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let expected = Expected::of("siglip-hf").f32("probs");
+    let image = fixtures().join("images/portrait.png");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("labels.txt");
+    // One of the texts is empty, which no label may be.
+    fs::write(&file, texts.join("\n")).unwrap();
+    let start = ["--json", "-k", "9", "--template", "{}"];
+    let results = labels(
+        ocelli!["classify"].args(start).arg("-m").arg(&*SIGLIP).arg("--labels-file").arg(&file).arg(&image),
+    );
+    let labels = results[0].as_array().unwrap();
+    assert_eq!(labels.len(), texts.len() - 1);
+    for label in labels {
+        let at = texts.iter().position(|text| text.trim() == label["label"].as_str().unwrap()).unwrap();
+        let off = number(&label["score"]) - f64::from(expected[at]);
+        assert!(off.abs() < 2e-3, "{label}: expected {}", expected[at]);
+    }
+    let scores: Vec<f64> = labels.iter().map(|label| number(&label["score"])).collect();
+    assert!(
+        scores.is_sorted_by(|a, b| a >= b) && (scores.iter().sum::<f64>() - 1.0).abs() > 0.01,
+        "{scores:?}"
+    );
+
+    let alone = run(ocelli!["classify", "--labels", "a dog,a dog"].arg("-m").arg(&*SIGLIP).arg(&image)).ok();
+    assert!(alone.out.contains("each label for itself"), "{}", alone.out);
+    alone.says(&["\"a dog\" is given twice\n"]);
 }

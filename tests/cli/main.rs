@@ -9,6 +9,7 @@ mod common;
 mod images;
 mod labels;
 mod models;
+mod sizes;
 mod usage;
 
 use ocelli_tools::families::Wishes;
@@ -30,6 +31,10 @@ static FULL: LazyLock<PathBuf> = LazyLock::new(|| converted("full", Precision::I
 
 /// The same checkpoint without its text tower, in f32.
 static VISION: LazyLock<PathBuf> = LazyLock::new(|| converted("vision", Precision::Fp32, true));
+
+/// `siglip-hf` with its text tower, in f32.
+static SIGLIP: LazyLock<PathBuf> =
+    LazyLock::new(|| common::packed(Path::new(env!("CARGO_TARGET_TMPDIR")), "siglip-hf", Precision::Fp32));
 
 fn converted(name: &str, precision: Precision, vision_only: bool) -> PathBuf {
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.ocelli"));

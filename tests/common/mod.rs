@@ -18,6 +18,10 @@ pub(crate) const PAIRS: [&str; 7] = [
     "siglip2-fixres",
 ];
 
+/// The fixtures with an image tower alone.
+pub(crate) const VISION: [&str; 7] =
+    ["vit-hf", "mae-hf", "timm-vit", "simplevit", "dinov2-hf", "dinov3-hf", "timm-eva02"];
+
 /// The fixtures that have no tokenizer use that of `clip-hf`.
 const WITHOUT_TOKENIZER: [&str; 3] = ["clip-hf-outliers", "clip-openclip", "clip-openai"];
 

@@ -15,8 +15,9 @@ Exits with 1 if an agreement is below 0.999 (fp16) or 0.99 (int8), or if bigG ta
 import argparse
 import json
 import math
-import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -165,22 +166,26 @@ MODELS = {
 
 
 def run(*command):
-    """Runs a command; its output, seconds, and peak resident memory in GB."""
-    start = time.time()
+    """Runs a command; its output, seconds, and peak resident memory in GB.
+
+    The peak is that of /proc, looked at every few milliseconds: the one of wait4 begins with this process's own memory.
+    """
+    start, peak = time.time(), 0
     with tempfile.TemporaryFile() as out:
-        pid = os.fork()
-        if pid == 0:
-            os.dup2(out.fileno(), 1)
-            devnull = os.open(os.devnull, os.O_WRONLY)
-            if "convert" in command:
-                os.dup2(devnull, 2)
-            os.execv(command[0], [str(part) for part in command])
-        _, status, usage = os.wait4(pid, 0)
+        quiet = subprocess.DEVNULL if "convert" in command else None
+        process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=quiet)
+        status = Path(f"/proc/{process.pid}/status")
+        while process.poll() is None:
+            found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            # Before the command has taken this process's place, its memory is this one's.
+            if found and Path(f"/proc/{process.pid}/exe").resolve() == Path(command[0]).resolve():
+                peak = max(peak, int(found[1]) * 1024 / GB)
+            time.sleep(0.002)
         out.seek(0)
         text = out.read().decode()
-    if status != 0:
+    if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed")
-    return text, time.time() - start, usage.ru_maxrss * 1024 / GB
+    return text, time.time() - start, peak
 
 
 def embed(binaries, packed, *options):

@@ -121,9 +121,15 @@ struct Provenance<'a> {
 /// # Errors
 /// What in the checkpoint is missing, unknown, mis-shaped or not supported, by name; or what the system says.
 pub fn convert(options: &ConvertOptions) -> Result<Report> {
-    let opened = Opened::new(options)?;
+    let mut opened = Opened::new(options)?;
+    let bank = match &options.labels {
+        Some(set) if opened.recognised.config.score.classes > 0 => {
+            name_classes(&mut opened.recognised, set)?;
+            None
+        }
+        labels => labels.as_ref().map(|labels| embed(options, labels)).transpose()?,
+    };
     let Opened { demands, origins, ignored, files, id, .. } = &opened;
-    let bank = options.labels.as_ref().map(|labels| embed(options, labels)).transpose()?;
     let source = opened.source();
     let canonical = opened.canonical(&source, &options.output);
     let progress = &options.progress;
@@ -232,6 +238,23 @@ fn recipe(
     options.progress.set_style(calibration_style());
     let (recipe, promise) = quant::plan(canonical, options.precision, wish, labels, &options.progress)?;
     Ok((recipe, Some(promise)))
+}
+
+/// Gives the classes of a supervised classifier the names that were asked for.
+fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
+    let (classes, names) = (recognised.config.score.classes as usize, &set.labels);
+    let unusable = |name: &&String| name.trim().is_empty() || name.contains('\n');
+    let problem = match names.iter().find(unusable) {
+        _ if names.len() != classes => {
+            format!("{} labels were given, but the classifier has {classes} classes", names.len())
+        }
+        Some(name) => format!("the label {name:?} cannot name a class"),
+        None => {
+            recognised.labels = names.clone();
+            return Ok(());
+        }
+    };
+    Err(ocelli::Error::Message(problem).into())
 }
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no

@@ -11,6 +11,6 @@ pub mod source;
 pub mod verify;
 pub mod write;
 
-pub use convert::{ConvertOptions, LabelSet, Report, convert};
+pub use convert::{ConvertOptions, Ignored, LabelSet, Report, Used, convert};
 pub use error::{Error, Result};
 pub use quant::Precision;

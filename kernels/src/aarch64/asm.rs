@@ -4,24 +4,6 @@
 use core::arch::aarch64::{int8x16_t, int32x4_t};
 use core::arch::asm;
 
-/// `acc[i] += Σⱼ b[4i + j] · a[4·LANE + j]`, j < 4.
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-pub(super) fn sdot_lane<const LANE: i32>(mut acc: int32x4_t, b: int8x16_t, a: int8x16_t) -> int32x4_t {
-    // SAFETY: the instruction reads and writes these registers only; the function's features include it.
-    unsafe {
-        asm!(
-            "sdot {acc:v}.4s, {b:v}.16b, {a:v}.4b[{lane}]",
-            acc = inout(vreg) acc,
-            b = in(vreg) b,
-            a = in(vreg) a,
-            lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    acc
-}
-
 /// `acc[2i + j] += Σₗ a[8i + l] · b[8j + l]`, i, j < 2, l < 8. Not `pure`, so it stays between the fences it is written
 /// between.
 #[inline]

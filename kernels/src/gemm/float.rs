@@ -1,6 +1,6 @@
 //! Panels of f32 or f16.
 
-use super::{GemmScratch, KC_FLOAT, MAX_PANELS, SUMS, Target, groups, row_blocks};
+use super::{GemmScratch, KC_BYTES, KC_FLOAT, MAX_PANELS, SUMS, Target, groups, row_blocks};
 use crate::activations::{Rows, float_stride};
 use crate::layout::{NR, padded_k};
 use crate::table::{Kernels, TileFloat};
@@ -22,8 +22,8 @@ impl Kernels {
         let k = padded_k(rows.k);
         for panels in groups(panels, tile.panels()) {
             for block in row_blocks(rows.rows, tile.tile_rows) {
-                start_sums(sums, panels.clone(), target);
-                for span in k_blocks(k) {
+                start_sums(sums, block.len().next_multiple_of(tile.tile_rows), panels.clone(), target);
+                for span in k_blocks(k, KC_BYTES / (NR * size_of::<T>())) {
                     let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
                     multiply(tile, rows, &block, &span, &b[..panels.len()], sums);
                 }
@@ -46,8 +46,8 @@ impl Kernels {
         let (first, second) = widened.split_at_mut(KC_FLOAT * NR);
         for panels in groups(panels, tile.panels()) {
             for block in row_blocks(rows.rows, tile.tile_rows) {
-                start_sums(sums, panels.clone(), target);
-                for span in k_blocks(k) {
+                start_sums(sums, block.len().next_multiple_of(tile.tile_rows), panels.clone(), target);
+                for span in k_blocks(k, KC_FLOAT) {
                     let b: [&[f16]; MAX_PANELS] = pieces(weights, &panels, k, &span);
                     let to = [&mut first[..b[0].len()], &mut second[..b[1].len()]];
                     for (from, to) in b.into_iter().zip(to).take(panels.len()) {
@@ -75,13 +75,14 @@ fn pieces<'w, T>(
     })
 }
 
-/// Every sum starts as its bias.
-fn start_sums(sums: &mut [f32; SUMS], panels: Range<usize>, target: &Target<'_, '_, '_>) {
+/// Every sum of `rows` rows starts as its bias.
+fn start_sums(sums: &mut [f32; SUMS], rows: usize, panels: Range<usize>, target: &Target<'_, '_, '_>) {
     let bias = |i: usize| target.bias((panels.start + i).min(panels.end - 1));
+    let sums = &mut sums.as_chunks_mut::<NR>().0[..rows * panels.len()];
     if panels.len() == 1 {
-        sums.as_chunks_mut::<NR>().0.fill(*bias(0));
+        sums.fill(*bias(0));
     } else {
-        for [first, second] in sums.as_chunks_mut::<NR>().0.as_chunks_mut::<MAX_PANELS>().0 {
+        for [first, second] in sums.as_chunks_mut::<MAX_PANELS>().0 {
             (*first, *second) = (*bias(0), *bias(1));
         }
     }
@@ -107,7 +108,7 @@ fn multiply<T: Pod>(
     }
 }
 
-/// `k` in blocks of `KC_FLOAT`.
-fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..k).step_by(KC_FLOAT).map(move |first| first..k.min(first + KC_FLOAT))
+/// `k` in blocks of `step`.
+fn k_blocks(k: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..k).step_by(step).map(move |first| first..k.min(first + step))
 }

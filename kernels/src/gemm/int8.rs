@@ -62,7 +62,7 @@ impl Kernels {
         let sums: &mut [i32] = bytemuck::cast_slice_mut(&mut scratch.sums);
         let sums: &mut [AccI8] = sums.as_chunks_mut::<{ TILE_ROWS * NR }>().0;
         for (first, sums) in
-            block.clone().step_by(TILES * TILE_ROWS).zip(sums.chunks_exact_mut(TILES * MAX_PANELS))
+            block.clone().step_by(TILES * TILE_ROWS).zip(sums.as_chunks_mut::<{ TILES * MAX_PANELS }>().0)
         {
             let tiles = TILES.min((block.end - first).div_ceil(TILE_ROWS));
             let a: [&[u8]; TILES] = core::array::from_fn(|i| {
@@ -72,18 +72,22 @@ impl Kernels {
             if span.end == k {
                 target.prefetch(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
             }
-            let mut acc = [[0; TILE_ROWS * NR]; TILES * MAX_PANELS];
-            multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], &mut acc);
+            // The first span's sums need no start, so the micro-kernel writes them where they wait.
+            if span.start == 0 {
+                multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], sums);
+            } else {
+                let mut more = [[0; TILE_ROWS * NR]; TILES * MAX_PANELS];
+                multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], &mut more);
+                sums.as_flattened_mut()
+                    .iter_mut()
+                    .zip(more.as_flattened())
+                    .for_each(|(sum, more)| *sum += more);
+            }
+            if span.end < k {
+                continue;
+            }
             for i in 0..tiles {
                 for (j, panel) in panels.clone().enumerate() {
-                    let at = i * MAX_PANELS + j;
-                    if span.start > 0 {
-                        acc[at].iter_mut().zip(&sums[at]).for_each(|(acc, sum)| *acc += sum);
-                    }
-                    if span.end < k {
-                        sums[at] = acc[at];
-                        continue;
-                    }
                     let first = first + i * TILE_ROWS;
                     let by = Dequant {
                         offset: tile.format.offset(),
@@ -92,7 +96,12 @@ impl Kernels {
                         col_scales: weights.panel_scales(panel),
                         bias: target.bias(panel),
                     };
-                    target.finish_i8(first..block.end.min(first + TILE_ROWS), panel, &acc[at], &by);
+                    target.finish_i8(
+                        first..block.end.min(first + TILE_ROWS),
+                        panel,
+                        &sums[i * MAX_PANELS + j],
+                        &by,
+                    );
                 }
             }
         }

@@ -26,10 +26,12 @@ use target::Target;
 
 /// Most panels that a micro-kernel multiplies at once.
 const MAX_PANELS: usize = 2;
-/// Steps along `k` of a float panel that are used at once: 256 × 16 f32 are 16 KB, half of the smallest L1.
-const KC_FLOAT: usize = 256;
-/// The same for int8, where 16 KB hold 1024 steps.
-pub(crate) const KC_I8: usize = 1024;
+/// Bytes of a panel that are used at once: half of the smallest L1.
+const KC_BYTES: usize = 16 * 1024;
+/// Steps along `k` that these are in f32.
+const KC_FLOAT: usize = KC_BYTES / (NR * size_of::<f32>());
+/// The same for int8.
+pub(crate) const KC_I8: usize = KC_BYTES / NR;
 /// Room for unfinished sums: 256 rows of two panels.
 const SUMS: usize = 256 * MAX_PANELS * NR;
 

@@ -65,11 +65,16 @@ impl<'k> Target<'k, '_, '_> {
             self.kernels.activate(act, &mut y[..rows.len() * width]);
         }
         for (row, y) in rows.zip(y.chunks_exact(width)) {
-            let out = self.out.row_mut(row, cols.clone());
+            // Whole panels, all but the last: a fixed length that compiles to a few vector instructions.
+            let (whole, rest) = self.out.row_mut(row, cols.clone()).as_chunks_mut::<NR>();
+            let (y, y_rest) = y.split_at(whole.len() * NR);
+            let y = y.as_chunks::<NR>().0;
             if self.epilogue == Epilogue::Add {
-                out.iter_mut().zip(y).for_each(|(out, y)| *out += y);
+                whole.as_flattened_mut().iter_mut().zip(y.as_flattened()).for_each(|(out, y)| *out += y);
+                rest.iter_mut().zip(y_rest).for_each(|(out, y)| *out += y);
             } else {
-                out.copy_from_slice(&y[..out.len()]);
+                whole.iter_mut().zip(y).for_each(|(out, y)| *out = *y);
+                rest.copy_from_slice(&y_rest[..rest.len()]);
             }
         }
     }

@@ -64,10 +64,18 @@ fn wrong_sum(tile: &TileI8, k: usize, a: &[i8], b: &[i8]) -> Option<(usize, usiz
     // One element ahead of the data: a kernel may not count on more than an element's alignment.
     let lead = tile.format.bytes();
     let a_bytes = [vec![0; lead], tile_bytes(tile.format, a, k)].concat();
-    let b_codes = [vec![0; 1], panel(b, k)].concat();
+    let mut b_codes = [vec![0; 1], panel(b, k)].concat();
     let mut acc = [i32::MIN; TILE_ROWS * NR];
-    // SAFETY: tile and panel hold `k` steps; `each_isa` makes only tables that this CPU runs.
-    unsafe { (tile.run)(k, a_bytes[lead..].as_ptr(), b_codes[1..].as_ptr(), &mut acc) };
+    // SAFETY: tile and panel hold `k` steps, and `prepared` twice as much; `each_isa` makes only tables that this CPU
+    // runs.
+    unsafe {
+        if let Some(prepare) = tile.prepare {
+            let mut prepared = vec![0; 1 + 2 * NR * k];
+            prepare(k, b_codes[1..].as_ptr(), prepared[1..].as_mut_ptr());
+            b_codes = prepared;
+        }
+        (tile.run)(k, a_bytes[lead..].as_ptr(), b_codes[1..].as_ptr(), &mut acc);
+    }
     for (row, a) in a.chunks_exact(k).enumerate() {
         for (channel, b) in b.chunks_exact(k).enumerate() {
             let offset = i64::from(tile.format.offset());

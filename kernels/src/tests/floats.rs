@@ -1,4 +1,4 @@
-//! Float micro-kernels on their own: any `k`, any row count, any strides, and sums that were there before.
+//! Float micro-kernels on their own: any row count, any strides, and sums that were there before.
 
 use super::{Failures, UNIT};
 use crate::layout::NR;
@@ -56,6 +56,9 @@ fn float_tiles_take_any_shape() {
                 let right = error <= (k + 1) as f64 * UNIT;
                 failures.check(right, || format!("{} {rows} rows k={k}: {error:e}", kernels.tile_f32.name));
             }
+        }
+        // `TileFloat<f16>` promises less.
+        for k in [16, 32, 48, 112, 128, 144, 272] {
             let Some(tile) = &kernels.tile_f16 else { continue };
             for rows in 1..=tile.tile_rows {
                 let error = worst_error(tile, &mut rng, rows, k, f16::from_f32, f16::to_f64);
@@ -68,17 +71,17 @@ fn float_tiles_take_any_shape() {
     failures.report();
 }
 
-/// 31 · 66 = 2046 is the last of these sums that half precision is sure to hold: beyond 2048 it has no odd numbers.
+/// 15 · 136 = 2040 is the last of these sums that half precision is sure to hold: beyond 2048 it has no odd numbers.
 #[test]
-fn half_precision_sums_at_most_66_products() {
+fn half_precision_sums_at_most_136_products() {
     for kernels in each_isa() {
         let Some(tile) = &kernels.tile_f16 else { continue };
         let k = 4096;
-        let a = std::vec![f16::from_f32(31.0); tile.tile_rows * k];
+        let a = std::vec![f16::from_f32(15.0); tile.tile_rows * k];
         let b = std::vec![f16::ONE; k * NR];
         let mut c = std::vec![0.0; tile.tile_rows * NR];
         // SAFETY: whole operands; `each_isa` makes only tables that this CPU runs.
         unsafe { (tile.run)(k, a.as_ptr(), k, tile.tile_rows, b.as_ptr(), c.as_mut_ptr(), NR) };
-        assert!(c.iter().all(|&sum| sum == 31.0 * 4096.0), "{}: {}", tile.name, c[0]);
+        assert!(c.iter().all(|&sum| sum == 15.0 * 4096.0), "{}: {}", tile.name, c[0]);
     }
 }

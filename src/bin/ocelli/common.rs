@@ -2,8 +2,8 @@
 
 use clap::ValueEnum;
 use ocelli::atomic::write_atomically;
-use ocelli::format::{Bank, Config};
-use ocelli::preprocess::{FrameSpec, PixelView, decode, fast};
+use ocelli::format::{Bank, Scoring};
+use ocelli::preprocess::{PixelView, TileBox, Tiles, decode, fast};
 use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, read_labels, templates};
 use ocelli::{Error, Model, Options, Result, Session, knobs};
@@ -97,6 +97,49 @@ fn demo() -> Result<Model> {
     Err(Error::Message("this build has no demo model inside; name one with --model FILE".into()))
 }
 
+/// Options that change what the model sees.
+#[derive(clap::Args)]
+pub(crate) struct SizeArgs {
+    /// Run the model on images of this size instead of its own, in pixels: positions are interpolated as its library
+    /// does it
+    #[arg(long, value_name = "HxW", value_parser = pair)]
+    image_size: Option<(u32, u32)>,
+    /// Show the model a large or wide image as a whole and in tiles, at most so many rows and columns of them; the
+    /// grid that fits the image best is taken, and the embeddings are averaged
+    #[arg(long, value_name = "RxC", value_parser = pair, conflicts_with = "resize")]
+    pub(crate) any_res: Option<(u32, u32)>,
+}
+
+impl SizeArgs {
+    /// `options` with the size that was asked for.
+    pub(crate) fn apply(&self, options: Options) -> Options {
+        Options { image_size: self.image_size, ..options }
+    }
+
+    /// The tiles of `view`, if any were asked for.
+    pub(crate) fn tiles(&self, session: &Session<'_>, view: &PixelView<'_>) -> Result<Option<Tiles>> {
+        let most = self.any_res.map(|(rows, columns)| Tiles { rows, columns });
+        most.map(|most| session.fit_tiles(most, view)).transpose()
+    }
+}
+
+/// A part of an image as `[left, top, width, height]`.
+pub(crate) fn box_json(part: TileBox) -> serde_json::Value {
+    serde_json::json!([part.left, part.top, part.width, part.height])
+}
+
+/// `336x448`, height first, or `336` for both.
+pub(crate) fn pair(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| match text.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{text:?} is no number above 0: expected two, as in 336x448, or one for both")),
+    };
+    match text.split_once('x') {
+        Some((first, second)) => Ok((number(first)?, number(second)?)),
+        None => number(text).map(|both| (both, both)),
+    }
+}
+
 /// Options that name the labels.
 #[derive(clap::Args)]
 pub(crate) struct LabelArgs {
@@ -112,8 +155,13 @@ pub(crate) struct LabelArgs {
 }
 
 impl LabelArgs {
-    /// The labels that were asked for, if any were.
-    fn labels(&self) -> Result<Option<Vec<String>>> {
+    /// Whether labels or a template were asked for.
+    pub(crate) fn given(&self) -> bool {
+        self.labels.is_some() || self.labels_file.is_some() || !self.template.is_empty()
+    }
+
+    /// The labels that were asked for, if any were, to be scored as `scoring` says.
+    fn labels(&self, scoring: Option<Scoring>) -> Result<Option<Vec<String>>> {
         let labels: Vec<String> = match (&self.labels, &self.labels_file) {
             (Some(labels), _) => labels.iter().map(|label| label.trim().to_owned()).collect(),
             (None, Some(path)) => read_labels(path)?,
@@ -123,20 +171,27 @@ impl LabelArgs {
             return Err(Error::Message("--labels is empty; give labels, separated by commas".into()));
         }
         let mut seen = HashSet::new();
-        for label in &labels {
-            if !seen.insert(label) {
-                warn(format_args!(
-                    "label {label:?} is given twice; its probability is split between the two"
-                ));
-            }
+        let effect = match scoring {
+            Some(Scoring::Softmax) => "; its probability is split between the two",
+            _ => "",
+        };
+        for label in labels.iter().filter(|label| !seen.insert(*label)) {
+            warn(format_args!("label {label:?} is given twice{effect}"));
         }
         Ok(Some(labels))
     }
 
     /// Embeds the labels that were asked for, if any were.
     fn embed(&self, args: &ModelArgs, model: &Model) -> Result<Option<OwnedBank>> {
-        let Some(labels) = self.labels()? else { return Ok(None) };
+        let scoring = Scoring::from_stored(model.file().config().score.kind);
+        let Some(labels) = self.labels(scoring)? else { return Ok(None) };
         let templates = templates(&self.template)?;
+        if !model.file().has_text() && model.file().labels().next().is_some() {
+            return Err(args.blame(Error::Message(
+                "this model has classes of its own and no text tower: leave the labels out to use them"
+                    .into(),
+            )));
+        }
         let tokenizer = TextTokenizer::new(model.file()).map_err(|error| args.blame(error))?;
         let mut session = Session::new(model, &Options { vision: false, ..args.options()? })?;
         let config = model.file().config();
@@ -187,6 +242,11 @@ pub(crate) fn find_labels<'m>(
             let args = LabelArgs { labels, labels_file: None, template: args.template.clone() };
             Ok(Labels::Owned(args.embed(model_args, model)?.expect("labels were given")))
         }
+        None if !model.file().has_text() && model.file().config().score.kind == Scoring::Embedding as u32 => {
+            let message = "this model gives embeddings only: it has neither classes nor a text tower to compare \
+                           labels with; use ocelli embed";
+            Err(model_args.blame(Error::Message(message.into())))
+        }
         None => Err(model_args.blame(Error::Message(
             "this model carries no labels; give some with --labels, --labels-file or --bank".into(),
         ))),
@@ -203,16 +263,11 @@ pub(crate) enum Resize {
 }
 
 /// Preprocesses `view` into the session's first frame.
-pub(crate) fn preprocess(
-    session: &mut Session<'_>,
-    config: &Config,
-    resize: Resize,
-    view: &PixelView<'_>,
-) -> Result<()> {
+pub(crate) fn preprocess(session: &mut Session<'_>, resize: Resize, view: &PixelView<'_>) -> Result<()> {
     match resize {
         Resize::Exact => session.preprocess(core::slice::from_ref(view)),
         Resize::Fast => {
-            let spec = FrameSpec::new(&config.preprocess, config.vision.height, config.vision.width)?;
+            let spec = *session.frame_spec()?;
             let mut frame = vec![0; spec.frame_len()];
             fast::resize_fast(&spec, view, &mut frame)?;
             session.set_frame(0, &frame)

@@ -2,7 +2,8 @@
 
 use crate::common::{self, Failure, ModelArgs};
 use ocelli::format::{
-    Act, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, Tensor, TowerConfig,
+    Act, Canonical, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, Tensor,
+    TowerConfig,
 };
 use ocelli::{Model, Result, Session, knobs};
 use ocelli_kernels::Isa;
@@ -108,6 +109,8 @@ fn architecture(file: File<'_>) -> Value {
         value["vocab"] = json!(text.vocab);
         value["context"] = json!(text.context);
         value["causal"] = json!(text.causal != 0);
+        value["padded"] = json!(text.padded != 0);
+        value["canonical"] = json!(Canonical::from_stored(text.canonical).map(Canonical::name));
         towers.insert("text".into(), value);
     }
     towers.insert(

@@ -91,46 +91,67 @@ impl Settings<'_> {
 /// Reads `processor_config.json` (transformers 5, nested) or `preprocessor_config.json`. `crops`: this family's processor
 /// crops unless it is told not to. Returns the configuration, the image's height and width, and the file.
 pub(super) fn load(directory: &Path, crops: bool) -> Result<(PreprocessConfig, (u32, u32), PathBuf)> {
+    let (json, path) = read(directory)?;
+    let settings = Settings { json: &json, path: &path };
+    let (mode, shortest, sides) = settings.frame(crops)?;
+    // transformers up to 4 resizes with Pillow, from 5 on with torchvision: at most 1-2 levels apart. Checkpoints were
+    // trained and published with Pillow.
+    let config = settings.config(mode, shortest, Resampler::Pillow)?;
+    Ok((config, sides, path))
+}
+
+/// The same for a processor that keeps the aspect ratio: instead of a size, the most patches of `patch` pixels.
+pub(super) fn load_naflex(directory: &Path, patch: u32) -> Result<(PreprocessConfig, u32, PathBuf)> {
+    let (json, path) = read(directory)?;
+    let settings = Settings { json: &json, path: &path };
+    if settings.pixels("patch_size", settings.required("patch_size")?)? != patch {
+        return Err(settings.wrong("patch_size", format!("differs from the model's, which is {patch}")));
+    }
+    let most = settings.pixels("max_num_patches", settings.required("max_num_patches")?)?;
+    let config = settings.config(ResizeMode::Naflex, 0, Resampler::Torchvision)?;
+    Ok((config, most, path))
+}
+
+/// The processor's settings, and the file that they are in.
+fn read(directory: &Path) -> Result<(Value, PathBuf)> {
     let (nested, plain) =
         (directory.join("processor_config.json"), directory.join("preprocessor_config.json"));
-    let mut found = None;
-    if nested.exists() {
-        found = read_json(&nested)?.get("image_processor").map(|json| (json.clone(), nested));
-    }
-    let (json, path) = match found {
-        Some(found) => found,
-        None => (read_json(&plain)?, plain),
-    };
-    let settings = Settings { json: &json, path: &path };
-    for step in ["do_resize", "do_rescale", "do_normalize"] {
-        settings.must_be_on(step)?;
-    }
-    if let Some(factor) = json.get("rescale_factor")
-        && !factor.as_f64().is_some_and(|factor| (factor * 255.0 - 1.0).abs() < 1e-6)
+    if nested.exists()
+        && let Some(json) = read_json(&nested)?.get("image_processor")
     {
-        return Err(settings.wrong("rescale_factor", format!("is {factor}, only 1/255 is supported")));
+        return Ok((json.clone(), nested));
     }
-    let filter = match settings.required("resample")?.as_u64() {
-        Some(2) => Filter::Bilinear,
-        Some(3) => Filter::Bicubic,
-        _ => {
-            let problem = format!("is {}; supported: 2 (bilinear), 3 (bicubic)", json["resample"]);
-            return Err(settings.wrong("resample", problem));
+    Ok((read_json(&plain)?, plain))
+}
+
+impl Settings<'_> {
+    fn config(&self, mode: ResizeMode, shortest: u32, resampler: Resampler) -> Result<PreprocessConfig> {
+        for step in ["do_resize", "do_rescale", "do_normalize"] {
+            self.must_be_on(step)?;
         }
-    };
-    let (mode, shortest, sides) = settings.frame(crops)?;
-    let config = PreprocessConfig {
-        mode: mode as u32,
-        filter: filter as u32,
-        // transformers up to 4 resizes with Pillow, from 5 on with torchvision: at most 1-2 levels apart. Checkpoints
-        // were trained and published with Pillow.
-        resampler: Resampler::Pillow as u32,
-        crop_rounding: CropRounding::Down as u32,
-        alpha: Alpha::White as u32,
-        shortest,
-        mean: settings.triple("image_mean")?,
-        std: settings.triple("image_std")?,
-        reserved: [0; 8],
-    };
-    Ok((config, sides, path))
+        if let Some(factor) = self.json.get("rescale_factor")
+            && !factor.as_f64().is_some_and(|factor| (factor * 255.0 - 1.0).abs() < 1e-6)
+        {
+            return Err(self.wrong("rescale_factor", format!("is {factor}, only 1/255 is supported")));
+        }
+        let filter = match self.required("resample")?.as_u64() {
+            Some(2) => Filter::Bilinear,
+            Some(3) => Filter::Bicubic,
+            _ => {
+                let problem = format!("is {}; supported: 2 (bilinear), 3 (bicubic)", self.json["resample"]);
+                return Err(self.wrong("resample", problem));
+            }
+        };
+        Ok(PreprocessConfig {
+            mode: mode as u32,
+            filter: filter as u32,
+            resampler: resampler as u32,
+            crop_rounding: CropRounding::Down as u32,
+            alpha: Alpha::White as u32,
+            shortest,
+            mean: self.triple("image_mean")?,
+            std: self.triple("image_std")?,
+            reserved: [0; 8],
+        })
+    }
 }

@@ -2,7 +2,7 @@
 //! `SiglipTextModel`, and the text half of `Siglip2Model` (NaFlex).
 
 use super::hf::{self, FEATURES, Keys};
-use super::{Origin, Part, Recognised, Transform, Wishes, tokenizer};
+use super::{Origin, Part, Recognised, Transform, Wishes, hf_preprocess, tokenizer};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -26,8 +26,9 @@ pub(super) fn recognise(
     wishes: &Wishes,
 ) -> Result<Recognised> {
     let kind = json["model_type"].as_str().unwrap_or_default();
+    let naflex = matches!(kind, "siglip2" | "siglip2_vision_model");
     let saved = match kind {
-        "siglip_vision_model" => Saved::Vision,
+        "siglip_vision_model" | "siglip2_vision_model" => Saved::Vision,
         "siglip_text_model" | "siglip2_text_model" => Saved::Text,
         _ => Saved::Both,
     };
@@ -43,9 +44,18 @@ pub(super) fn recognise(
     }
     if saved != Saved::Text {
         let keys = Keys::new(json, section("vision_config"), vision_defaults(), path)?;
-        let (preprocess, size, file) = super::hf_preprocess::load(&checkpoint.directory, false)?;
-        config.preprocess = preprocess;
-        config.vision = vision(&keys, size)?;
+        let file = if naflex {
+            let patch = keys.required("patch_size")?;
+            let (preprocess, most, file) = hf_preprocess::load_naflex(&checkpoint.directory, patch)?;
+            config.preprocess = preprocess;
+            config.vision = naflex_vision(&keys, most)?;
+            file
+        } else {
+            let (preprocess, size, file) = hf_preprocess::load(&checkpoint.directory, false)?;
+            config.preprocess = preprocess;
+            config.vision = vision(&keys, size)?;
+            file
+        };
         config.score.embed_dim = config.vision.tower.width;
         files.push(file);
     } else if wishes.vision_only {
@@ -84,7 +94,11 @@ pub(super) fn recognise(
         scalars,
         path: path.to_path_buf(),
         files,
-        origin: Box::new(move |demand| origin(demand.name.as_str(), prefixes, patch, width)),
+        origin: Box::new(move |demand| {
+            let origin = origin(demand.name.as_str(), prefixes, patch, width);
+            // NaFlex stores a linear layer over (row, column, channel), as it is wanted here.
+            if naflex { Origin { transform: linear(origin.transform), ..origin } } else { origin }
+        }),
         ignore: Box::new(move |name| match name {
             _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
             _ if name.starts_with("text_model.") && vision_only => Some("text tower (--vision-only)"),
@@ -98,7 +112,7 @@ fn vision_defaults() -> Value {
     json!({
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
         "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "image_size": 224, "patch_size": 16,
-        "num_channels": 3, "vision_use_head": true,
+        "num_channels": 3, "vision_use_head": true, "num_patches": 256,
     })
 }
 
@@ -108,6 +122,29 @@ pub(super) fn text_defaults() -> Value {
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
         "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "vocab_size": 32000,
         "max_position_embeddings": 64,
+    })
+}
+
+fn linear(transform: Transform) -> Transform {
+    if let Transform::Convolution { .. } = transform { Transform::Rows } else { transform }
+}
+
+/// The image tower of a model that keeps the aspect ratio: at most `most` patches, positions resampled for each image.
+fn naflex_vision(keys: &Keys<'_>, most: u32) -> Result<VisionConfig> {
+    let patch: u32 = keys.required("patch_size")?;
+    let positions: u32 = keys.required("num_patches")?;
+    let grid = positions.isqrt();
+    if grid * grid != positions {
+        return Err(keys.wrong("num_patches", format!("is {positions}, no square")));
+    }
+    let side = most.isqrt() * patch;
+    Ok(VisionConfig {
+        grid_rows: grid,
+        grid_cols: grid,
+        interpolation: Interpolation::BilinearAntialias as u32,
+        max_patches: most,
+        // A square of about so many patches; the session follows each image.
+        ..vision(keys, (side, side))?
     })
 }
 

@@ -130,6 +130,8 @@ pub struct Wishes {
     pub vision_only: bool,
     /// Where to look for the tokenizer instead of the checkpoint's folder.
     pub tokenizer: Option<PathBuf>,
+    /// Height and width of the image that the model is to see, instead of the checkpoint's own.
+    pub image_size: Option<(u32, u32)>,
     /// Lower-case texts although the library does not: SigLIP 2 was trained so.
     pub lowercase: bool,
 }
@@ -137,6 +139,14 @@ pub struct Wishes {
 /// Recognises a checkpoint by the `model_type` in its `config.json`, or by an `open_clip_config.json` that fits its
 /// tensors' names.
 pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) -> Result<Recognised> {
+    let mut recognised = recognise_family(checkpoint, tensors, wishes)?;
+    if let Some(size) = wishes.image_size {
+        resize(&mut recognised.config, size)?;
+    }
+    Ok(recognised)
+}
+
+fn recognise_family(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) -> Result<Recognised> {
     let path = checkpoint.directory.join(open_clip::CONFIG);
     if path.exists() && tensors.names().any(|name| name.starts_with("visual.")) {
         return open_clip::recognise(checkpoint, &path, &read_json(&path)?, tensors, wishes);
@@ -145,9 +155,14 @@ pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) ->
     let json = read_json(&path)?;
     let recognise = match json.get("model_type").and_then(Value::as_str) {
         Some("clip" | "clip_vision_model" | "clip_text_model") => hf_clip::recognise,
-        Some("siglip" | "siglip_vision_model" | "siglip_text_model" | "siglip2_text_model") => {
-            hf_siglip::recognise
-        }
+        Some(
+            "siglip"
+            | "siglip_vision_model"
+            | "siglip_text_model"
+            | "siglip2"
+            | "siglip2_vision_model"
+            | "siglip2_text_model",
+        ) => hf_siglip::recognise,
         Some("vit" | "vit_mae") => hf_vit::recognise,
         Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => hf_dino::recognise,
         None if json["library"] == "vit-pytorch" => simple_vit::recognise,
@@ -167,14 +182,28 @@ pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) ->
     recognise(checkpoint, &path, &json, tensors, wishes)
 }
 
+/// Makes `config` one for images of `height` × `width`. The stored positions stay as they are: sessions interpolate
+/// them as the family's library does. A shortest side before a crop keeps its ratio to the crop.
+fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
+    if !config.has_vision() || config.vision.max_patches > 0 || config.vision.pyramid_stride > 0 {
+        let problem = "an image size was asked for, but this model has none, or takes its images as they are";
+        return Err(ocelli::Error::Message(problem.into()).into());
+    }
+    config.preprocess.shortest = config.shortest(height, width);
+    (config.vision.height, config.vision.width) = (height, width);
+    Ok(config.validate()?)
+}
+
 /// Every `model_type` that is supported.
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 14] = [
     "clip",
     "clip_vision_model",
     "clip_text_model",
     "siglip",
     "siglip_vision_model",
     "siglip_text_model",
+    "siglip2",
+    "siglip2_vision_model",
     "siglip2_text_model",
     "vit",
     "vit_mae",

@@ -13,6 +13,7 @@ pub(crate) const OPEN_CLIP: &str = "clip-openclip";
 pub(crate) const OPENAI: &str = "clip-openai";
 pub(crate) const SIGLIP: &str = "siglip-hf";
 pub(crate) const SIGLIP2: &str = "siglip2-fixres";
+pub(crate) const NAFLEX: &str = "siglip2-naflex";
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)

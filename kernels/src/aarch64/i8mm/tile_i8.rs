@@ -1,5 +1,5 @@
 //! int8 micro-kernel from SMMLA, which multiplies 2 rows × 8 `k` by 8 `k` × 2 channels. Two groups of four `k` of a
-//! panel make the eight of two channels through one `zip`.
+//! panel become the eight of each channel once per panel, for all tiles of rows.
 
 use super::super::asm::smmla;
 use crate::activations::{I8Format, TILE_ROWS};
@@ -8,8 +8,13 @@ use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
 use core::sync::atomic::{Ordering, compiler_fence};
 
-pub(in super::super) const TILE_I8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c8_i8mm", format: I8Format::S8K8, run: tile_i8, quad: None, prepare: None };
+pub(in super::super) const TILE_I8: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c8_i8mm",
+    format: I8Format::S8K8,
+    run: tile_i8,
+    quad: None,
+    prepare: Some(join_groups),
+};
 
 /// Consecutive `k` that one SMMLA multiplies.
 const STEP: usize = 2 * K_GROUP;
@@ -17,16 +22,35 @@ const STEP: usize = 2 * K_GROUP;
 /// `[j][i]` holds rows 2i, 2i + 1 of channels 2j, 2j + 1.
 type Acc = [[int32x4_t; TILE_ROWS / 2]; NR / 2];
 
+/// Turns `[k/4][channel][4]` into `[k/8][channel][8]`.
+///
 /// # Safety
-/// As [`TileI8::run`] says; the CPU has i8mm.
+/// `b` and `joined` hold `k` steps of a panel, `k` a multiple of 8; the CPU has i8mm.
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn join_groups(k: usize, b: *const i8, joined: *mut i8) {
+    for step in 0..k / STEP {
+        for quarter in 0..NR / 4 {
+            // SAFETY: two groups of four channels each, and the eight `k` of these channels, lie inside.
+            unsafe {
+                let b = b.add(step * STEP * NR + 16 * quarter);
+                let joined = joined.add(step * STEP * NR + 32 * quarter);
+                vst2q_s32(joined.cast(), int32x4x2_t(load(b), load(b.add(K_GROUP * NR))));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`TileI8::run`] says, the panel being one of [`join_groups`]; the CPU has i8mm.
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     let mut acc: Acc = [[vdupq_n_s32(0); TILE_ROWS / 2]; NR / 2];
     for step in 0..k / K_ALIGN {
-        for half in 0..2 {
-            let step = 2 * step + half;
-            // SAFETY: `k` is a multiple of 16, so a group of the tile and two of the panel start here.
-            unsafe { add_group(&mut acc, a.add(step * STEP * TILE_ROWS), b.add(step * STEP * NR)) }
+        // SAFETY: `k` is a multiple of 16, so two groups of eight of the tile and of the panel start here.
+        unsafe {
+            let (a, b) = (a.add(step * K_ALIGN * TILE_ROWS), b.add(step * K_ALIGN * NR));
+            add_group(&mut acc, a, b);
+            add_group(&mut acc, a.add(STEP * TILE_ROWS), b.add(STEP * NR));
         }
     }
     for (i, out) in out.as_chunks_mut::<{ 2 * NR }>().0.iter_mut().enumerate() {
@@ -44,7 +68,7 @@ unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
 /// Adds the products of eight `k`.
 ///
 /// # Safety
-/// `a` holds a group of eight of TILE_ROWS rows, `b` two groups of four of NR channels.
+/// `a` holds a group of eight of TILE_ROWS rows, `b` one of NR channels.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn add_group(acc: &mut Acc, a: *const u8, b: *const i8) {
@@ -54,15 +78,10 @@ unsafe fn add_group(acc: &mut Acc, a: *const u8, b: *const i8) {
         for (j, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             // Eight channels at a time, loaded no earlier: the sums and `a` leave five registers.
             compiler_fence(Ordering::SeqCst);
-            let b = b.add(32 * j);
-            let b0 = [load(b), load(b.add(16))];
-            let b1 = [load(b.add(64)), load(b.add(80))];
-            for (i, acc) in acc.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                let pairs = [vzip1q_s32(b0[i], b1[i]), vzip2q_s32(b0[i], b1[i])];
-                for (acc, b) in acc.iter_mut().zip(pairs) {
-                    for (acc, &a) in acc.iter_mut().zip(&a) {
-                        *acc = smmla(*acc, a, vreinterpretq_s8_s32(b));
-                    }
+            let b: [int8x16_t; 4] = core::array::from_fn(|i| vld1q_s8(b.add(64 * j + 16 * i)));
+            for (acc, b) in acc.iter_mut().zip(b) {
+                for (acc, &a) in acc.iter_mut().zip(&a) {
+                    *acc = smmla(*acc, a, b);
                 }
             }
         }

@@ -20,19 +20,45 @@ pub(in super::super) unsafe fn dequant(
     stride: usize,
 ) {
     debug_assert_eq!(by.offset, 0);
-    for j in (0..NR).step_by(4) {
-        // SAFETY: scales and bias hold NR elements, and `j + 4 <= NR`.
-        let (cols, bias) =
-            unsafe { (vld1q_f32(by.col_scales.as_ptr().add(j)), vld1q_f32(by.bias.as_ptr().add(j))) };
-        for (row, &scale) in by.row_scales.iter().enumerate().take(rows) {
-            // SAFETY: `acc` holds TILE_ROWS rows of NR, `out` `rows` of them, `stride` apart.
+    // SAFETY: as the caller promises.
+    unsafe {
+        if add {
+            dequant_rows::<true>(acc, by, rows, out, stride);
+        } else {
+            dequant_rows::<false>(acc, by, rows, out, stride);
+        }
+    }
+}
+
+/// # Safety
+/// As [`dequant`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn dequant_rows<const ADD: bool>(
+    acc: &AccI8,
+    by: &Dequant<'_>,
+    rows: usize,
+    mut out: *mut f32,
+    stride: usize,
+) {
+    // SAFETY: scales and bias hold NR elements.
+    let (cols, bias): ([_; NR / 4], [_; NR / 4]) = unsafe {
+        (
+            core::array::from_fn(|j| vld1q_f32(by.col_scales.as_ptr().add(4 * j))),
+            core::array::from_fn(|j| vld1q_f32(by.bias.as_ptr().add(4 * j))),
+        )
+    };
+    for (acc, &scale) in acc.as_chunks::<NR>().0.iter().zip(by.row_scales).take(rows) {
+        for j in 0..NR / 4 {
+            // SAFETY: rows of `acc` and `out` hold NR elements.
             unsafe {
-                let sum = vcvtq_f32_s32(vld1q_s32(acc.as_ptr().add(row * NR + j)));
-                let y = vfmaq_f32(bias, vmulq_n_f32(sum, scale), cols);
-                let out = out.add(row * stride + j);
-                vst1q_f32(out, if add { vaddq_f32(vld1q_f32(out), y) } else { y });
+                let sum = vcvtq_f32_s32(vld1q_s32(acc.as_ptr().add(4 * j)));
+                let y = vfmaq_f32(bias[j], vmulq_n_f32(sum, scale), cols[j]);
+                let out = out.add(4 * j);
+                vst1q_f32(out, if ADD { vaddq_f32(vld1q_f32(out), y) } else { y });
             }
         }
+        out = out.wrapping_add(stride);
     }
 }
 

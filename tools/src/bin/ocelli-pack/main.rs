@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Turns CLIP checkpoints into packed .ocelli files, and inspects and verifies them.
+/// Turns checkpoints into packed .ocelli files, and inspects and verifies them.
 ///
 /// Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 #[derive(Parser)]
@@ -23,8 +23,9 @@ struct Cli {
 enum Command {
     /// Convert a checkpoint to a packed file
     ///
-    /// Reads the folder of a Hugging Face CLIP model: config.json, model.safetensors (or shards with their index),
-    /// preprocessor_config.json or processor_config.json, and tokenizer.json (or vocab.json with merges.txt). Whatever
+    /// Reads the folder of a CLIP, SigLIP, ViT, MAE or DINO of transformers (config.json, model.safetensors or shards
+    /// with their index, preprocessor_config.json or processor_config.json, and the tokenizer's files), of an OpenCLIP
+    /// (open_clip_config.json, open_clip_model.safetensors) or of a timm ViT or EVA; docs/models.md lists them. Whatever
     /// is missing, unknown or not supported is named and nothing is written; an interrupted conversion leaves an
     /// older output as it was.
     Convert {
@@ -46,7 +47,12 @@ enum Command {
         /// Lower-case every text although the checkpoint's library does not: SigLIP 2 was trained on lower-case texts
         #[arg(long, conflicts_with = "vision_only")]
         lowercase: bool,
-        /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none
+        /// Make the model see images of this size instead of the checkpoint's, in pixels: positions are interpolated
+        /// as its library does it
+        #[arg(long, value_name = "HxW", value_parser = pair)]
+        image_size: Option<(u32, u32)>,
+        /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none. For a
+        /// supervised classifier, the names of its classes in their order
         #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "label_source")]
         labels: Option<Vec<String>>,
         /// The same from a UTF-8 text file with one label per line
@@ -138,13 +144,14 @@ fn main() -> ExitCode {
             vision_only,
             tokenizer,
             lowercase,
+            image_size,
             labels,
             labels_file,
             template,
             promise,
             json,
         } => {
-            let wishes = Wishes { vision_only, tokenizer, lowercase };
+            let wishes = Wishes { vision_only, tokenizer, lowercase, image_size };
             let wish = promise.wish(precision);
             let progress = ProgressBar::new(0);
             label_set(labels, labels_file, template)
@@ -171,6 +178,18 @@ fn main() -> ExitCode {
             }
             ExitCode::from(1)
         }
+    }
+}
+
+/// `336x448`, height first, or `336` for both.
+fn pair(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| match text.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{text:?} is no number above 0: expected two, as in 336x448, or one for both")),
+    };
+    match text.split_once('x') {
+        Some((first, second)) => Ok((number(first)?, number(second)?)),
+        None => number(text).map(|both| (both, both)),
     }
 }
 
