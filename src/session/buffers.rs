@@ -3,6 +3,7 @@
 use crate::plan::{Carver, Plan};
 use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables, Window};
 use crate::vit::{RowBuffer, Shape, ThreadScratch};
+use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::layout::padded_k;
 use ocelli_kernels::{GemmScratch, RowFormat};
 use std::vec::Vec;
@@ -112,7 +113,7 @@ impl Dimensions {
         let attention = self.largest(|s| s.attention(s.tokens).scratch_len()).next_multiple_of(16);
         plan.add("attention scratch, per thread", self.threads * attention * F32);
         let row = self.operands.iter().map(|(.., k)| padded_k(*k)).max();
-        plan.add("row scratch, per thread", self.threads * row.unwrap_or(0) * F32);
+        plan.add("rows of a tile, per thread", self.threads * TILE_ROWS * row.unwrap_or(0) * F32);
         plan
     }
 

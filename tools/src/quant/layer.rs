@@ -5,7 +5,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ocelli_kernels::layout::{NR, pack_float, pack_i8, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Epilogue, Gemm, GemmScratch, Kernels, MatMut, RowsMut, Weights, WeightsFloat, WeightsI8,
+    Epilogue, Gemm, GemmScratch, Kernels, Mat, MatMut, RowsMut, Weights, WeightsFloat, WeightsI8,
 };
 
 /// The signal-to-noise ratio of a product without noise.
@@ -80,11 +80,12 @@ fn multiply(kernels: &Kernels, values: &[f32], weights: Weights<'_>) -> Vec<f32>
     let mut bytes = vec![0f32; format.bytes(rows, k).div_ceil(4)];
     let mut scales = vec![0.0; rows];
     let mut buffer = RowsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-    let mut padded = vec![0.0; padded_k(k)];
-    for (i, row) in values.chunks_exact(k).enumerate() {
+    let width = padded_k(k);
+    let mut padded = vec![0.0; rows * width];
+    for (padded, row) in padded.chunks_exact_mut(width).zip(values.chunks_exact(k)) {
         padded[..k].copy_from_slice(row);
-        buffer.write_row(kernels, i, &padded);
     }
+    buffer.write_all(kernels, &Mat::new(&padded, rows, width, width));
     let mut out = vec![0.0; rows * n];
     let mut scratch: Box<GemmScratch> = bytemuck::zeroed_box();
     let gemm = Gemm { rows: buffer.as_rows(), weights, bias: &[], epilogue: Epilogue::Store };
