@@ -2,6 +2,7 @@
 
 pub mod convert;
 mod error;
+pub mod eval;
 pub mod families;
 pub mod images;
 pub mod inspect;

@@ -21,7 +21,7 @@ pub struct Cosine {
 
 impl Cosine {
     /// Of rows of `dim` values.
-    pub(super) fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
+    pub fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
         let cosines: Vec<f64> = cosines(a, b, dim);
         let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
         let min = cosines.iter().copied().fold(1.0, f64::min);

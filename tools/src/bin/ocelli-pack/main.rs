@@ -1,12 +1,13 @@
 //! `ocelli-pack`: converts checkpoints to packed files, and inspects and verifies them.
 
 use clap::{Parser, Subcommand};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
+use ocelli_tools::eval::{self, EvalOptions, evaluate};
 use ocelli_tools::families::Wishes;
 use ocelli_tools::quant::{DEFAULT_IMAGES, DEFAULT_TARGET, Promise, Repair, Wish, parse_repairs};
 use ocelli_tools::{ConvertOptions, LabelSet, Precision, Report, convert, inspect, verify};
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Turns checkpoints into packed .ocelli files, and inspects and verifies them.
@@ -72,6 +73,30 @@ enum Command {
         /// The packed file
         file: PathBuf,
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure how good a model is: zero-shot accuracy, or retrieval and the training loss
+    ///
+    /// With labels: top-1, top-5 and a confusion table. With texts: recall@1, 5 and 10 both ways, and the symmetric
+    /// InfoNCE loss (CLIP) or the sigmoid loss (SigLIP) over all pairs as one batch.
+    Eval {
+        /// The packed model
+        model: PathBuf,
+        /// A folder with one folder of pictures per class, or a CSV file with the columns image and label, or image and
+        /// text; paths in it are relative to the file
+        #[arg(long, value_name = "DIR|CSV")]
+        images: PathBuf,
+        /// Prompt template with {} for the label; several are averaged
+        #[arg(long, value_name = "TEXT")]
+        template: Vec<String>,
+        /// Compare with this model: cosines, agreement, difference in accuracy with its 95 % interval
+        #[arg(long, value_name = "OTHER.ocelli")]
+        against: Option<PathBuf>,
+        /// Write a page with plots: signal-to-noise ratios, cosines, confusion, reliability
+        #[arg(long, value_name = "OUT.html")]
+        report: Option<PathBuf>,
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
@@ -162,6 +187,18 @@ fn main() -> ExitCode {
         }
         Command::Inspect { file, json } => inspect::inspect(&file)
             .and_then(|report| if json { to_json(&report) } else { Ok(inspect::render(&report)) }),
+        Command::Eval { model, images, template, against, report, json } => {
+            let progress = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{bar:40} {pos} of {len} images, {eta} left");
+            progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let options = EvalOptions { model, images, templates: template, against, progress };
+            evaluate(&options).and_then(|result| {
+                if let Some(path) = report {
+                    write_page(&path, &eval::html(&result))?;
+                }
+                if json { to_line(&result) } else { Ok(result.render()) }
+            })
+        }
         Command::Verify { file } => verify::verify(&file).map(|found| {
             let (bytes, tensors, weights) = (found.bytes, found.tensors, found.weights);
             format!("OK {}: {tensors} tensors, {weights} weights, {bytes} bytes\n", file.display())
@@ -222,6 +259,19 @@ fn to_json(value: &impl serde::Serialize) -> ocelli_tools::Result<String> {
     let text = serde_json::to_string_pretty(value);
     text.map(|text| text + "\n")
         .map_err(|source| ocelli_tools::Error::Json { path: "standard output".into(), source })
+}
+
+/// One JSON object on a line.
+fn to_line(value: &impl serde::Serialize) -> ocelli_tools::Result<String> {
+    let text = serde_json::to_string(value);
+    text.map(|text| text + "\n")
+        .map_err(|source| ocelli_tools::Error::Json { path: "standard output".into(), source })
+}
+
+/// Writes a page, whole or not at all.
+fn write_page(path: &Path, page: &str) -> ocelli_tools::Result<()> {
+    let io = |source| ocelli_tools::Error::Io { action: "write", path: path.into(), source };
+    ocelli::atomic::write_atomically(path, |out| out.write_all(page.as_bytes()).map_err(io))
 }
 
 /// Lists what was used and what was not to standard error; returns what goes to standard output.
