@@ -62,7 +62,7 @@ fn losses_equal_those_of_the_libraries() {
         let retrieval = result.retrieval.unwrap();
         let found = retrieval.loss.unwrap();
         // Pixels may be a level off where the library resized with other arithmetic.
-        assert!((found - expected).abs() < 2e-2, "{name}: {found}, expected {expected}");
+        assert!((found - expected).abs() < 2e-3, "{name}: {found}, expected {expected}");
         println!("{name}: {} {found:.6}, expected {expected:.6}", retrieval.loss_name);
         assert_eq!(retrieval.image_to_text[1..], [1.0, 1.0]);
     }
