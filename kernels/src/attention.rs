@@ -137,9 +137,11 @@ fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, 
             panel.fill(0.0);
         }
         for lane in 0..lanes {
-            let key = qkv.pieces(first_token + p * NR + lane, first..first + head_dim).flatten();
-            for (value, row) in key.zip(panel.as_chunks_mut::<NR>().0) {
-                row[lane] = *value;
+            let mut rows = panel.as_chunks_mut::<NR>().0;
+            for piece in qkv.pieces(first_token + p * NR + lane, first..first + head_dim) {
+                let (now, rest) = rows.split_at_mut(piece.len());
+                now.iter_mut().zip(piece).for_each(|(row, value)| row[lane] = *value);
+                rows = rest;
             }
         }
     }

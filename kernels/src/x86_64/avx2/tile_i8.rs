@@ -6,8 +6,8 @@
 //!   4·127·64 = 32512, so it fits, and whatever wrapped on the way wrapped back. `vpmaddwd` by ones then adds pairs
 //!   in i32: three multiplications for 64 products where the usual two times two need four. The corrections are
 //!   prepared once per panel.
-//! * w8: weights are widened to i16 and `vpmaddwd` adds pairs in i32. A register holds 4 channels × 2 pairs, so the
-//!   tile is done as two halves of 8 channels with 12 accumulators each; each weight is still widened once.
+//! * w8: weights are widened to i16, once per panel, and `vpmaddwd` adds pairs in i32. A register holds 4 channels × 2
+//!   pairs, so the tile is done as two halves of 8 channels with 12 accumulators each.
 
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::{K_GROUP, NR};
@@ -29,7 +29,7 @@ pub(super) const TILE_W8: TileI8 = TileI8 {
     excess: 0,
     run: tile_maddwd,
     quad: None,
-    prepare: None,
+    prepare: Some(prepare_maddwd),
 };
 
 /// Bytes of a panel per group of four `k`.
@@ -105,32 +105,55 @@ unsafe fn half_maddubs(steps: usize, a: *const u8, b: *const Step) -> [__m256i; 
     sums
 }
 
+/// A step of four `k` of [`LANES`] channels, prepared: the weights as i16.
+type WideStep = [i16; LANES * K_GROUP];
+
+/// Splits a panel into two halves of [`LANES`] channels, each a run of `k/4` [`WideStep`]s: `2·k·NR` bytes.
+///
 /// # Safety
-/// As [`TileI8::run`] says; the CPU has AVX2.
+/// As [`TileI8::prepare`] says; the CPU has AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn prepare_maddwd(k: usize, b: *const i8, prepared: *mut i8) {
+    let steps = k / K_GROUP;
+    for step in 0..steps {
+        for half in 0..2 {
+            // SAFETY: the panel holds NR groups of four bytes for each step, the result twice as many bytes.
+            unsafe {
+                let b = b.add(step * PANEL_STEP + half * PANEL_STEP / 2).cast::<__m128i>();
+                let to = prepared.cast::<WideStep>().add(half * steps + step).cast::<__m256i>();
+                _mm256_storeu_si256(to, _mm256_cvtepi8_epi16(_mm_loadu_si128(b)));
+                _mm256_storeu_si256(to.add(1), _mm256_cvtepi8_epi16(_mm_loadu_si128(b.add(1))));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`TileI8::run`] says, `b` being what `prepare_maddwd` made; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 unsafe fn tile_maddwd(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
+    let steps = k / K_GROUP;
     for half in 0..2 {
-        // SAFETY: as the caller promises; each half lies inside its group of the panel.
-        let sums = unsafe { half_maddwd(k, a, b.add(half * PANEL_STEP / 2)) };
+        // SAFETY: as the caller promises; each half is a run of `steps`.
+        let sums = unsafe { half_maddwd(steps, a, b.cast::<WideStep>().add(half * steps)) };
         store_half(acc, half, sums);
     }
 }
 
-/// The sums of 8 channels.
+/// The sums of [`LANES`] channels.
 ///
 /// # Safety
-/// As [`TileI8::run`] says, except that `b` starts at the first of the 8 channels; the CPU has AVX2.
+/// `a` holds a tile of 4·`steps`, `b` as many steps; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-unsafe fn half_maddwd(k: usize, a: *const u8, b: *const i8) -> [__m256i; TILE_ROWS] {
+unsafe fn half_maddwd(steps: usize, a: *const u8, b: *const WideStep) -> [__m256i; TILE_ROWS] {
     let mut sums = [[_mm256_setzero_si256(); 2]; TILE_ROWS];
-    for step in 0..k / K_GROUP {
-        // SAFETY: the tile holds TILE_ROWS groups of four i16, and the panel NR groups of four bytes, for each step.
+    for step in 0..steps {
+        // SAFETY: the tile holds TILE_ROWS groups of four i16 for each step.
         let (a, b) = unsafe {
-            let b = b.add(step * PANEL_STEP).cast::<__m128i>();
-            let a = a.add(step * TILE_ROWS * K_GROUP * 2).cast::<i64>();
-            (a, [_mm_loadu_si128(b), _mm_loadu_si128(b.add(1))])
+            let b = b.add(step).cast::<__m256i>();
+            let a = a.cast::<i64>().add(step * TILE_ROWS);
+            (a, [_mm256_loadu_si256(b), _mm256_loadu_si256(b.add(1))])
         };
-        let b = b.map(|b| _mm256_cvtepi8_epi16(b));
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
             let a = _mm256_set1_epi64x(unsafe { a.add(row).read_unaligned() });
