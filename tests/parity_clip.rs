@@ -48,7 +48,7 @@ fn limits(fixture: &str, precision: Precision, isa: Isa) -> Limits {
             margin: 0.1,
             scores: None,
         },
-        Precision::Int8 => int8(0.1),
+        Precision::Int8 | Precision::Auto => int8(0.1),
         Precision::Int8w7 => int8(0.2),
     }
 }

@@ -43,7 +43,9 @@ fn limits(precision: Precision) -> Limits {
         Precision::Fp32 => Limits { stage: 1e-5, cosine: 0.999_999_9, margin: 0.0, scores: (1e-4, 1e-5) },
         Precision::Fp16 => Limits { stage: 3e-3, cosine: 0.99999, margin: 0.1, scores: none },
         // Single blocks of tiny random networks have no agreed limit in int8; what comes out has.
-        Precision::Int8 => Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.1, scores: none },
+        Precision::Int8 | Precision::Auto => {
+            Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.1, scores: none }
+        }
         Precision::Int8w7 => Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.2, scores: none },
     }
 }

@@ -219,6 +219,16 @@ impl<'a> Rows<'a> {
         self.rows
     }
 
+    /// The k values of row `row`, if rows are f32.
+    ///
+    /// # Panics
+    /// If the row lies outside.
+    pub fn row_f32(&self, row: usize) -> Option<&'a [f32]> {
+        assert!(row < self.rows, "row {row} of {}", self.rows);
+        let values = (self.format == RowFormat::F32).then(|| bytemuck::cast_slice(self.bytes))?;
+        Some(&values[row * float_stride(self.k)..][..self.k])
+    }
+
     /// Steps `span` of the int8 tile that starts at row `first`.
     pub(crate) fn tile_codes(&self, format: I8Format, first: usize, span: Range<usize>) -> &'a [u8] {
         let step = TILE_ROWS * format.bytes();

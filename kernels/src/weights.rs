@@ -78,6 +78,15 @@ impl Weights<'_> {
         }
     }
 
+    /// Where the packed values lie in memory: tells the matrices of a model apart.
+    pub fn address(&self) -> usize {
+        match self {
+            Weights::I8(w) => w.codes.as_ptr().addr(),
+            Weights::F16(w) => w.values.as_ptr().addr(),
+            Weights::F32(w) => w.values.as_ptr().addr(),
+        }
+    }
+
     /// Inputs.
     pub fn k(&self) -> usize {
         match self {

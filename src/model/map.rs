@@ -36,8 +36,18 @@ impl Model {
     }
 
     fn map(path: &Path) -> Result<Model> {
+        let file =
+            std::fs::File::open(path).map_err(|source| Error::Io { action: "open the model", source })?;
+        Model::from_file(&file)
+    }
+
+    /// As [`open`](Self::open), from an open file, which may have no name: what converts and calibrates keeps its
+    /// drafts in such files, which vanish with the process.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), without a name.
+    pub fn from_file(file: &std::fs::File) -> Result<Model> {
         let io = |action| move |source| Error::Io { action, source };
-        let file = std::fs::File::open(path).map_err(io("open the model"))?;
         let metadata = file.metadata().map_err(io("read the model's size"))?;
         if !metadata.is_file() {
             return Err(Error::Message("not a file; a model is one .ocelli file".into()));
@@ -47,7 +57,7 @@ impl Model {
         }
         // SAFETY: the map is read-only. Nobody may change the file meanwhile, as the documentation of `Model` says;
         // even if somebody does, kernels read in bounds whatever the weights' values are.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io("map the model into memory"))?;
+        let map = unsafe { memmap2::Mmap::map(file) }.map_err(io("map the model into memory"))?;
         // SAFETY: the map's address is fixed for its life, and `storage` lives as long as `file`: both are private
         // fields of `Model`, whose methods lend `file` for the life of `&self` only.
         let bytes: &'static [u8] = unsafe { core::slice::from_raw_parts(map.as_ptr(), map.len()) };

@@ -110,7 +110,7 @@ impl Session<'_> {
             self.preprocess(core::slice::from_ref(&view))?;
             let mut now = self.parts();
             let embeddings = core::mem::take(&mut now.buffers.embeddings);
-            encode_images(now, Source::Frames(1), Layer::Projected, &mut embeddings[..dim], None)?;
+            encode_images(now, Source::Frames(1), Layer::Projected, &mut embeddings[..dim], None, None)?;
             // The same memory once more: the embedding is still there.
             let buffers = self.parts().buffers;
             let (embedding, mean) = (&mut buffers.embeddings[..dim], buffers.mean);

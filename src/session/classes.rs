@@ -43,7 +43,7 @@ impl Session<'_> {
         let mut parts = self.parts();
         let dim = parts.dimensions.embed_dim;
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
-        encode_images(parts, Source::Frames(1), Layer::Projected, &mut embeddings[..dim], None)?;
+        encode_images(parts, Source::Frames(1), Layer::Projected, &mut embeddings[..dim], None, None)?;
         // The same memory once more: the embedding is still there.
         let mut parts = self.parts();
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
@@ -76,7 +76,7 @@ pub(super) fn classify(parts: Parts<'_, '_>, embedding: &[f32], logits: &mut [f3
     if classifier.is_none() {
         return Err(no_classifier());
     }
-    let mut forward = forward!(parts);
+    let mut forward = forward!(parts, None);
     project(&mut forward, classifier, embedding, logits);
     check_finite(logits)
 }

@@ -8,7 +8,7 @@ use crate::preprocess::{FrameSpec, Levels, PixelView, ResizePlan, Resizer, nafle
 use crate::profile::Op;
 use crate::score::{Scored, normalize, score};
 use crate::vit::position::{self, rope::Rotations};
-use crate::vit::{EncoderBuffers, Forward, ImageInput, Layer, Observer, Shape, Stage, Task, encode};
+use crate::vit::{EncoderBuffers, Forward, ImageInput, Layer, Observer, Shape, Stage, Tap, Task, encode};
 
 impl Session<'_> {
     /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
@@ -116,7 +116,15 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into).
     pub fn encode_frames(&mut self, images: usize, out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Frames(images), Layer::Projected, out, None)
+        self.encode(Source::Frames(images), Layer::Projected, out, None, None)
+    }
+
+    /// The same, with what every GEMM reads shown to `tap`.
+    ///
+    /// # Errors
+    /// As [`embed_batch_into`](Self::embed_batch_into).
+    pub fn tap_frames(&mut self, images: usize, out: &mut [f32], tap: Tap<'_>) -> Result<()> {
+        self.encode(Source::Frames(images), Layer::Projected, out, None, Some(tap))
     }
 
     /// The shape of what [`encode_layer`](Self::encode_layer) gives for one image: vectors, and channels of each.
@@ -172,7 +180,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into); or the model has no such layer.
     pub fn encode_layer(&mut self, images: usize, layer: Layer, out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Frames(images), layer, out, None)
+        self.encode(Source::Frames(images), layer, out, None, None)
     }
 
     /// Embeds already normalised pixels, [images, 3, height, width] (red first), into `out`, not normalised.
@@ -180,7 +188,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_batch_into`](Self::embed_batch_into); or `pixels` is no whole number of images.
     pub fn embed_pixels_into(&mut self, pixels: &[f32], out: &mut [f32]) -> Result<()> {
-        self.encode(Source::Planar(pixels), Layer::Projected, out, None)
+        self.encode(Source::Planar(pixels), Layer::Projected, out, None, None)
     }
 
     /// [`embed_pixels_into`](Self::embed_pixels_into) with every stage shown to `observer`. The last block then
@@ -189,7 +197,7 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_pixels_into`](Self::embed_pixels_into).
     pub fn trace_pixels(&mut self, pixels: &[f32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
-        self.encode(Source::Planar(pixels), Layer::Projected, out, Some(observer))
+        self.encode(Source::Planar(pixels), Layer::Projected, out, Some(observer), None)
     }
 
     /// Embeds one image of a model without a fixed image size (NaFlex) from its normalised patches, [rows · columns,
@@ -204,7 +212,7 @@ impl Session<'_> {
         out: &mut [f32],
         observer: Observer<'_>,
     ) -> Result<()> {
-        self.encode(Source::Patches(patches, grid), Layer::Projected, out, Some(observer))
+        self.encode(Source::Patches(patches, grid), Layer::Projected, out, Some(observer), None)
     }
 
     /// Embeds `image`, scores it against every label of `bank`, and writes the results, best first, to `out` (one
@@ -224,7 +232,7 @@ impl Session<'_> {
         let mut parts = self.parts();
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
         let embedding = &mut embeddings[..parts.dimensions.embed_dim];
-        encode_images(parts, Source::Frames(1), Layer::Projected, embedding, None)?;
+        encode_images(parts, Source::Frames(1), Layer::Projected, embedding, None, None)?;
         normalize(embedding);
         score(&config.score, embedding, bank, out);
         Ok(())
@@ -236,6 +244,7 @@ impl Session<'_> {
         layer: Layer,
         out: &mut [f32],
         observer: Option<Observer<'_>>,
+        tap: Option<Tap<'_>>,
     ) -> Result<()> {
         let images = match (&source, &self.dimensions.vision) {
             (Source::Frames(images), _) => *images,
@@ -277,7 +286,7 @@ impl Session<'_> {
             return Err(Error::Message(message.into()));
         }
         check_len(images * vectors * channels, out)?;
-        encode_images(self.parts(), source, layer, out, observer)
+        encode_images(self.parts(), source, layer, out, observer, tap)
     }
 
     fn check_batch(&self, images: usize) -> Result<()> {
@@ -336,6 +345,7 @@ pub(super) fn encode_images(
     layer: Layer,
     out: &mut [f32],
     mut observer: Option<Observer<'_>>,
+    tap: Option<Tap<'_>>,
 ) -> Result<()> {
     let (Some(weights), Some(vision)) = (parts.vision, &parts.dimensions.vision) else {
         return Err(no_vision());
@@ -343,7 +353,7 @@ pub(super) fn encode_images(
     let config = &parts.config.vision;
     let patch = config.patch as usize;
     let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class);
-    let mut forward = forward!(parts);
+    let mut forward = forward!(parts, tap);
     let Buffers { frames, levels, x, work, pooled, positions, rotary: (cos, sin), .. } = parts.buffers;
     let observed = observer.is_some();
     let mut relay = |stage: Stage, values: &[f32]| {

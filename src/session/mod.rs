@@ -182,8 +182,9 @@ struct Parts<'s, 'm> {
 
 /// The tools of a forward pass from a session's parts.
 macro_rules! forward {
-    ($parts:ident) => {
+    ($parts:ident, $tap:expr) => {
         Forward {
+            tap: $tap,
             kernels: $parts.kernels,
             team: $parts.team,
             profile: $parts.profile,

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::score::normalize;
 use crate::text::{TextBuffers, encode, pooled_token};
-use crate::vit::{Forward, Observer, Shape};
+use crate::vit::{Forward, Observer, Shape, Tap};
 
 impl Session<'_> {
     /// Embeds the text with the token ids `ids` into `out`, normalised to length 1.
@@ -23,7 +23,15 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).
     pub fn embed_text_raw_into(&mut self, ids: &[u32], out: &mut [f32]) -> Result<()> {
-        self.encode_text(ids, out, None)
+        self.encode_text(ids, out, None, None)
+    }
+
+    /// The same, with what every GEMM reads shown to `tap`.
+    ///
+    /// # Errors
+    /// As [`embed_text_into`](Self::embed_text_into).
+    pub fn tap_text(&mut self, ids: &[u32], out: &mut [f32], tap: Tap<'_>) -> Result<()> {
+        self.encode_text(ids, out, None, Some(tap))
     }
 
     /// [`embed_text_raw_into`](Self::embed_text_raw_into) with the stages of the text tower shown to `observer`.
@@ -31,10 +39,16 @@ impl Session<'_> {
     /// # Errors
     /// As [`embed_text_into`](Self::embed_text_into).
     pub fn trace_text(&mut self, ids: &[u32], out: &mut [f32], observer: Observer<'_>) -> Result<()> {
-        self.encode_text(ids, out, Some(observer))
+        self.encode_text(ids, out, Some(observer), None)
     }
 
-    fn encode_text(&mut self, ids: &[u32], out: &mut [f32], observer: Option<Observer<'_>>) -> Result<()> {
+    fn encode_text(
+        &mut self,
+        ids: &[u32],
+        out: &mut [f32],
+        observer: Option<Observer<'_>>,
+        tap: Option<Tap<'_>>,
+    ) -> Result<()> {
         check_len(self.dimensions.embed_dim, out)?;
         let parts = self.parts();
         let (Some(weights), Some(longest)) = (parts.text, &parts.dimensions.text) else {
@@ -62,7 +76,7 @@ impl Session<'_> {
         let pooling = Pooling::from_stored(parts.config.text.tower.pooling).unwrap_or(Pooling::Last);
         let shape = Shape { tokens: ids.len(), ..*longest };
         let pooled_at = pooled_token(&parts.config.text, pooling, ids);
-        let mut forward = forward!(parts);
+        let mut forward = forward!(parts, tap);
         let buffers =
             TextBuffers { x: parts.buffers.x, work: parts.buffers.work, pooled: parts.buffers.pooled };
         encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out, observer);

@@ -1,6 +1,7 @@
 //! What every step of a forward pass is made of: *produce* rows for the next GEMM, *multiply* them by its weights,
 //! *attend*. Each divides its work among the team statically, so one thread and many give the same bits.
 
+use super::Tap;
 use crate::model::Linear;
 use crate::plan::Team;
 use crate::profile::{Op, Profile};
@@ -70,6 +71,8 @@ pub(crate) struct Forward<'s> {
     pub(crate) profile: &'s mut Profile,
     pub(crate) scratch: ThreadScratch<'s>,
     pub(crate) rows: RowBuffer<'s>,
+    /// Is shown what weights are multiplied by; `None` in every pass but calibration's.
+    pub(crate) tap: Option<Tap<'s>>,
 }
 
 impl Forward<'_> {
@@ -182,9 +185,12 @@ impl Forward<'_> {
         out: &mut [f32],
         block: usize,
     ) {
-        let Forward { kernels, team, profile, scratch, rows: buffer } = self;
+        let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;
         let rows = buffer.rows_mut();
         let rows = rows.as_rows();
+        if let Some(tap) = tap {
+            tap(&linear.weights, &rows);
+        }
         let Linear { weights, bias } = *linear;
         let n = weights.n();
         let threads = team.threads();

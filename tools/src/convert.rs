@@ -1,10 +1,9 @@
 //! From a checkpoint to a packed file.
 
 use crate::families::{Origin, Recognised, Wishes, identify, recognise};
-use crate::quant::Precision;
+use crate::quant::{self, Canonical, Labels, Precision, Promise, Recipe, Source, Wish};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
-use crate::write::{Contents, Planned, write};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::format::{Demand, for_each_tensor};
@@ -13,7 +12,9 @@ use ocelli::text::{TextTokenizer, embed_labels, templates};
 use ocelli::{Model, Options, Session};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// What to convert, and how.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct ConvertOptions {
     pub wishes: Wishes,
     /// Labels that the packed file carries, ready to score against.
     pub labels: Option<LabelSet>,
+    /// What the packed model must keep of the f32 one; `None` to measure nothing. `auto` needs it.
+    pub wish: Option<Wish>,
     /// Shows progress; `ProgressBar::hidden()` for none.
     pub progress: ProgressBar,
 }
@@ -41,13 +44,14 @@ impl ConvertOptions {
             precision,
             wishes: Wishes::default(),
             labels: None,
+            wish: (precision == Precision::Auto).then(Wish::default),
             progress: ProgressBar::hidden(),
         }
     }
 }
 
 /// Labels, and the prompts to embed them with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LabelSet {
     /// The labels.
     pub labels: Vec<String>,
@@ -90,6 +94,9 @@ pub struct Report {
     pub precision: Precision,
     /// First 16 bytes of the SHA-256 over the checkpoint's files, in hexadecimal.
     pub checkpoint_id: String,
+    /// What was measured, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promise: Option<Promise>,
     /// Every tensor of the packed file.
     pub tensors: Vec<Used>,
     /// Every tensor of the checkpoint that was left out.
@@ -105,6 +112,8 @@ struct Provenance<'a> {
     precision: Precision,
     files: &'a [SourceFile],
     ignored: &'a [Ignored],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promise: Option<&'a Promise>,
 }
 
 /// Converts a checkpoint. Whatever stands at the output is replaced only when the new file is complete.
@@ -112,69 +121,123 @@ struct Provenance<'a> {
 /// # Errors
 /// What in the checkpoint is missing, unknown, mis-shaped or not supported, by name; or what the system says.
 pub fn convert(options: &ConvertOptions) -> Result<Report> {
-    let checkpoint = Checkpoint::locate(&options.checkpoint)?;
-    let tensors = Tensors::open(&checkpoint.weights)?;
-    let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
-    let (planned, origins) = plan(&recognised, &tensors, options.precision)?;
-    let ignored = leftovers(&recognised, &tensors, &origins)?;
-
-    refuse_to_overwrite(
-        &options.output,
-        checkpoint.weights.iter().chain([&recognised.path]).chain(&recognised.files),
-    )?;
-    let (mut files, id) = identify(&recognised.path, &checkpoint)?;
-    recognised.config.checkpoint_id = id;
-    for path in &recognised.files {
-        files.push(hash(path)?.0);
-    }
+    let mut opened = Opened::new(options)?;
     let bank = match &options.labels {
-        Some(set) if recognised.config.score.classes > 0 => {
-            name_classes(&mut recognised, set)?;
+        Some(set) if opened.recognised.config.score.classes > 0 => {
+            name_classes(&mut opened.recognised, set)?;
             None
         }
         labels => labels.as_ref().map(|labels| embed(options, labels)).transpose()?,
     };
+    let Opened { demands, origins, ignored, files, id, .. } = &opened;
+    let source = opened.source();
+    let canonical = opened.canonical(&source, &options.output);
+    let progress = &options.progress;
+    let (recipe, promise) = recipe(&canonical, options, bank.as_ref())?;
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
-        files: &files,
-        ignored: &ignored,
+        files,
+        ignored,
+        promise: promise.as_ref(),
     };
     let provenance = serde_json::to_string(&provenance).map_err(Error::json(&options.output))?;
-    let contents = Contents {
-        config: &recognised.config,
-        tokenizer: recognised.tokenizer.as_deref(),
-        provenance: &provenance,
-        bank: bank.as_ref().map(OwnedBank::bytes),
-        labels: &recognised.labels,
-        tensors: &planned,
-    };
-    let progress = &options.progress;
-    progress.set_length(planned.iter().map(|tensor| (tensor.demand.n * tensor.demand.k) as u64).sum());
+    progress.reset();
+    progress.set_length(demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
     progress.set_style(style());
-    let bytes = write(&options.output, &contents, &mut |i, rows, out| {
-        read_rows(&tensors, &planned[i].demand, &origins[i], rows, out)?;
-        progress.inc(out.len() as u64);
-        Ok(())
-    })?;
+    let bank = bank.as_ref().map(OwnedBank::bytes);
+    let bytes = canonical.write(&recipe, &provenance, bank, &mut |weights| progress.inc(weights as u64))?;
     progress.finish_and_clear();
 
-    let used = planned.iter().zip(origins).map(|(tensor, origin)| Used {
-        name: tensor.demand.name.as_str().into(),
+    let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
+        name: demand.name.as_str().into(),
         from: origin.names().map(String::from).collect(),
-        dtype: tensor.dtype.name(),
-        n: tensor.demand.n,
-        k: tensor.demand.k,
+        dtype: treatment.dtype.name(),
+        n: demand.n,
+        k: demand.k,
     });
     Ok(Report {
         output: options.output.clone(),
         bytes,
         precision: options.precision,
-        checkpoint_id: hex(&id),
+        checkpoint_id: hex(id),
+        promise,
         tensors: used.collect(),
-        ignored,
-        files,
+        ignored: ignored.clone(),
+        files: files.clone(),
     })
+}
+
+/// A checkpoint that was understood, its tensors checked.
+pub(crate) struct Opened {
+    tensors: Tensors,
+    recognised: Recognised,
+    demands: Vec<Demand>,
+    origins: Vec<Origin>,
+    ignored: Vec<Ignored>,
+    files: Vec<SourceFile>,
+    id: [u8; 16],
+    /// Reading moves the file's position, so readers take turns.
+    reading: Mutex<()>,
+}
+
+impl Opened {
+    /// Opens the checkpoint of `options`.
+    pub(crate) fn new(options: &ConvertOptions) -> Result<Opened> {
+        let checkpoint = Checkpoint::locate(&options.checkpoint)?;
+        let tensors = Tensors::open(&checkpoint.weights)?;
+        let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
+        let (demands, origins) = demands(&recognised, &tensors)?;
+        let ignored = leftovers(&recognised, &tensors, &origins)?;
+        refuse_to_overwrite(
+            &options.output,
+            checkpoint.weights.iter().chain([&recognised.path]).chain(&recognised.files),
+        )?;
+        let (mut files, id) = identify(&recognised.path, &checkpoint)?;
+        recognised.config.checkpoint_id = id;
+        for path in &recognised.files {
+            files.push(hash(path)?.0);
+        }
+        Ok(Opened { tensors, recognised, demands, origins, ignored, files, id, reading: Mutex::new(()) })
+    }
+
+    /// Reads rows of a demanded tensor.
+    pub(crate) fn source(&self) -> impl Fn(usize, Range<usize>, &mut [f32]) -> Result<()> + Sync {
+        let Opened { tensors, demands, origins, reading, .. } = self;
+        move |i, rows, out| {
+            let _turn = reading.lock();
+            read_rows(tensors, &demands[i], &origins[i], rows, out)
+        }
+    }
+
+    /// The model, which is read through `source` and will be packed to `output`.
+    pub(crate) fn canonical<'s>(&'s self, source: &'s Source<'s>, output: &'s Path) -> Canonical<'s> {
+        Canonical {
+            config: &self.recognised.config,
+            demands: self.demands.clone(),
+            source,
+            tokenizer: self.recognised.tokenizer.as_deref(),
+            classes: &self.recognised.labels,
+            output,
+        }
+    }
+}
+
+/// How every tensor is stored, and what was measured on that if it was asked for.
+fn recipe(
+    canonical: &Canonical<'_>,
+    options: &ConvertOptions,
+    bank: Option<&OwnedBank>,
+) -> Result<(Recipe, Option<Promise>)> {
+    let Some(wish) = &options.wish else {
+        return Ok((Recipe::plain(&canonical.demands, options.precision), None));
+    };
+    let set = options.labels.clone().unwrap_or_default();
+    let templates = templates(&set.templates)?;
+    let labels = Labels { labels: &set.labels, templates: &templates, bank };
+    options.progress.set_style(calibration_style());
+    let (recipe, promise) = quant::plan(canonical, options.precision, wish, labels, &options.progress)?;
+    Ok((recipe, Some(promise)))
 }
 
 /// Gives the classes of a supervised classifier the names that were asked for.
@@ -206,6 +269,7 @@ fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<OwnedBank> {
         precision: Precision::Fp16,
         wishes: Wishes { vision_only: false, ..options.wishes.clone() },
         labels: None,
+        wish: None,
         progress: ProgressBar::hidden(),
         checkpoint: options.checkpoint.clone(),
     };
@@ -233,22 +297,22 @@ fn style() -> ProgressStyle {
     style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
+fn calibration_style() -> ProgressStyle {
+    let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {elapsed}: {msg}");
+    style.unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
 /// What the configuration demands, and where it comes from; shapes and types are checked.
-fn plan(
-    recognised: &Recognised,
-    tensors: &Tensors,
-    precision: Precision,
-) -> Result<(Vec<Planned>, Vec<Origin>)> {
-    let (mut planned, mut origins) = (Vec::new(), Vec::new());
+fn demands(recognised: &Recognised, tensors: &Tensors) -> Result<(Vec<Demand>, Vec<Origin>)> {
+    let (mut demands, mut origins) = (Vec::new(), Vec::new());
     for_each_tensor(&recognised.config, &mut |demand: Demand| {
         let origin = (recognised.origin)(&demand);
         check(tensors, &demand, &origin)?;
-        let dtype = precision.dtype(demand.name.as_str(), demand.kind);
-        planned.push(Planned { demand, dtype, magnitude: precision.magnitude(demand.kind) });
+        demands.push(demand);
         origins.push(origin);
         Ok::<(), Error>(())
     })?;
-    Ok((planned, origins))
+    Ok((demands, origins))
 }
 
 /// The tensors that nothing demands; an error if one of them has no business in such a checkpoint.

@@ -1,5 +1,6 @@
 //! What a packed file holds, for people and for programs.
 
+use crate::quant::Promise;
 use crate::source::hex;
 use crate::{Error, Result};
 use ocelli::format::*;
@@ -26,7 +27,8 @@ pub fn inspect(path: &Path) -> Result<Value> {
             "magnitude": tensor.entry().magnitude,
         })
     });
-    let provenance: Value = serde_json::from_str(file.provenance()).map_err(Error::json(path))?;
+    let mut provenance: Value = serde_json::from_str(file.provenance()).map_err(Error::json(path))?;
+    let promise = provenance.as_object_mut().and_then(|map| map.remove("promise")).unwrap_or(Value::Null);
     Ok(json!({
         "file": path.display().to_string(),
         "bytes": file.bytes_len(),
@@ -39,6 +41,7 @@ pub fn inspect(path: &Path) -> Result<Value> {
         "bank_labels": file.bank().map(|bank| bank.len()),
         "classes": file.labels().collect::<Vec<_>>(),
         "provenance": provenance,
+        "promise": promise,
         "tensors": tensors.collect::<Vec<_>>(),
     }))
 }
@@ -57,17 +60,28 @@ pub fn render(report: &Value) -> String {
     for part in ["config", "provenance"] {
         flatten(part, &report[part], &mut line);
     }
+    let promise: Option<Promise> = serde_json::from_value(report["promise"].clone()).ok();
+    let nothing = "\npromise: nothing was measured (convert with --precision auto or --calibrate)\n".into();
+    text += &promise.as_ref().map_or(nothing, |promise| format!("\npromise\n{}", promise.render()));
     _ = writeln!(
         text,
-        "\n{:<36}{:>5} {:>7} {:>14} {:>12} {:>4}",
-        "tensor", "type", "layout", "shape", "bytes", "max"
+        "\n{:<36}{:>5} {:>7} {:>14} {:>12} {:>4} {:>8}",
+        "tensor", "type", "layout", "shape", "bytes", "max", "SNR"
     );
+    let snr = |name: &str| {
+        let layer = promise.as_ref()?.layers.iter().find(|layer| layer.name == name)?;
+        Some(format!("{:.1} dB", layer.snr_db?))
+    };
     for tensor in list(&report["tensors"]) {
         let shape = format!("{} x {}", tensor["n"], tensor["k"]);
         let (name, dtype, layout) =
             (plain(&tensor["name"]), plain(&tensor["dtype"]), plain(&tensor["layout"]));
         let (bytes, magnitude) = (plain(&tensor["bytes"]), plain(&tensor["magnitude"]));
-        _ = writeln!(text, "{name:<36}{dtype:>5} {layout:>7} {shape:>14} {bytes:>12} {magnitude:>4}");
+        let snr = snr(&name).unwrap_or_default();
+        _ = writeln!(
+            text,
+            "{name:<36}{dtype:>5} {layout:>7} {shape:>14} {bytes:>12} {magnitude:>4} {snr:>8}"
+        );
     }
     text
 }

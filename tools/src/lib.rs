@@ -2,7 +2,9 @@
 
 pub mod convert;
 mod error;
+pub mod eval;
 pub mod families;
+pub mod images;
 pub mod inspect;
 pub mod quant;
 mod read;

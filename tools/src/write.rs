@@ -1,16 +1,16 @@
 //! The packed-file writer: streams tensor by tensor, so that memory stays small whatever the model's size.
 
-use crate::quant::quantize_row;
+use crate::quant::{Codes, quantize_row};
 use crate::{Error, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use ocelli::Name;
 use ocelli::atomic::write_atomically;
 use ocelli::format::{
     ALIGN, Config, Demand, Dtype, Header, Layout, Placement, SectionEntry, SectionKind, TensorEntry,
 };
+use ocelli::{Model, Name};
 use ocelli_kernels::layout::{NR, pack_float, pack_i8, padded_k};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -20,13 +20,15 @@ const TABLE_ROWS: usize = 256;
 
 /// A tensor to be written, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Planned {
+pub struct Planned<'a> {
     /// What the configuration demands.
     pub demand: Demand,
     /// Element type.
     pub dtype: Dtype,
     /// Largest int8 code.
     pub magnitude: i8,
+    /// Codes that were chosen already; without them, rows are quantized as they are read.
+    pub codes: Option<&'a Codes>,
 }
 
 /// What a file holds beside its tensors.
@@ -43,7 +45,7 @@ pub struct Contents<'a> {
     /// Names of the classifier's classes.
     pub labels: &'a [String],
     /// All tensors that the configuration demands, in its order.
-    pub tensors: &'a [Planned],
+    pub tensors: &'a [Planned<'a>],
 }
 
 /// Reads rows of tensor number `.0` into `.2`: finite values, row-major; a vector's rows have one element.
@@ -55,10 +57,23 @@ pub type ReadRows<'f> = dyn FnMut(usize, Range<usize>, &mut [f32]) -> Result<()>
 /// What `read` returns, an f16 tensor with values beyond its range, or what the operating system says.
 pub fn write(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> Result<u64> {
     contents.config.validate()?;
-    write_atomically(path, |out| {
-        let mut pack = Pack { out, path, entries: Vec::new() };
-        pack.all(contents, read)
-    })
+    write_atomically(path, |out| Pack { out, path, entries: Vec::new() }.all(contents, read))
+}
+
+/// Writes a packed file without a name beside `path` and opens it. It takes disk, not memory, and is gone when the
+/// model is dropped, or when the process ends in whatever way.
+///
+/// # Errors
+/// As [`write`].
+pub fn draft(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> Result<Model> {
+    contents.config.validate()?;
+    let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::tempfile_in(beside).map_err(Error::io("make a temporary file beside", path))?;
+    let mut out = BufWriter::with_capacity(1 << 20, &file);
+    Pack { out: &mut out, path, entries: Vec::new() }.all(contents, read)?;
+    out.flush().map_err(Error::io("write a temporary file beside", path))?;
+    drop(out);
+    Ok(Model::from_file(&file).map_err(|error| error.in_file(path))?)
 }
 
 struct Pack<'p, W> {
@@ -134,9 +149,9 @@ impl<W: Write + Seek> Pack<'_, W> {
     }
 
     /// Places every tensor; returns the length of DATA.
-    fn plan(&mut self, tensors: &[Planned]) -> Result<u64> {
+    fn plan(&mut self, tensors: &[Planned<'_>]) -> Result<u64> {
         let (mut end, mut name_offset) = (0, 0);
-        for Planned { demand, dtype, magnitude } in tensors {
+        for Planned { demand, dtype, magnitude, .. } in tensors {
             let (layout, n, k) = (demand.kind.layout(), demand.n as u32, demand.k as u32);
             let place = Placement::new(*dtype, layout, n, k, end)
                 .ok_or_else(|| Error::tensor(demand.name.as_str(), "has an impossible size"))?;
@@ -166,7 +181,13 @@ impl<W: Write + Seek> Pack<'_, W> {
     }
 
     /// Writes the payload of tensor `i` after byte `after` of DATA; returns its end.
-    fn tensor(&mut self, i: usize, planned: &Planned, after: u64, read: &mut ReadRows<'_>) -> Result<u64> {
+    fn tensor(
+        &mut self,
+        i: usize,
+        planned: &Planned<'_>,
+        after: u64,
+        read: &mut ReadRows<'_>,
+    ) -> Result<u64> {
         let Demand { name, n, k, .. } = planned.demand;
         let layout = planned.demand.kind.layout();
         let start = self.pad(after)?;
@@ -175,9 +196,15 @@ impl<W: Write + Seek> Pack<'_, W> {
         let (mut values, mut encoder) = (Vec::new(), Encoder::new(planned));
         for first in (0..n).step_by(step) {
             let rows = first..n.min(first + step);
-            values.resize(rows.len() * k, 0.0);
-            read(i, rows, &mut values)?;
-            payload.put(encoder.encode(&name, &values)?)?;
+            let chosen = planned.codes.filter(|_| planned.dtype == Dtype::I8);
+            payload.put(match chosen {
+                Some(chosen) => encoder.take(chosen, rows),
+                None => {
+                    values.resize(rows.len() * k, 0.0);
+                    read(i, rows, &mut values)?;
+                    encoder.encode(&name, &values)?
+                }
+            })?;
         }
         let missing = n.next_multiple_of(NR) - n;
         if layout == Layout::Vector {
@@ -223,8 +250,8 @@ impl<W: Write + Seek> Payload<'_, '_, W> {
 }
 
 /// Turns rows of f32 into stored bytes; for panels, at most one panel at a time.
-struct Encoder {
-    planned: Planned,
+struct Encoder<'a> {
+    planned: Planned<'a>,
     codes: Vec<i8>,
     halves: Vec<f16>,
     bytes: Vec<u8>,
@@ -232,10 +259,21 @@ struct Encoder {
     sums: Vec<i32>,
 }
 
-impl Encoder {
-    fn new(planned: &Planned) -> Encoder {
+impl<'a> Encoder<'a> {
+    fn new(planned: &Planned<'a>) -> Self {
         let (codes, halves, bytes) = (Vec::new(), Vec::new(), Vec::new());
         Encoder { planned: *planned, codes, halves, bytes, scales: Vec::new(), sums: Vec::new() }
+    }
+
+    /// Rows whose codes were chosen before.
+    fn take(&mut self, chosen: &Codes, rows: Range<usize>) -> &[u8] {
+        let k = self.planned.demand.k;
+        let codes = &chosen.codes[rows.start * k..rows.end * k];
+        self.scales.extend_from_slice(&chosen.scales[rows]);
+        self.sums
+            .extend(codes.chunks_exact(k).map(|row| row.iter().map(|&code| i32::from(code)).sum::<i32>()));
+        let panels = self.planned.demand.kind.layout() == Layout::Panels;
+        lay(codes, k, panels.then_some(pack_i8), &mut self.bytes)
     }
 
     fn encode(&mut self, name: &Name, values: &[f32]) -> Result<&[u8]> {

@@ -36,6 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if args.json {
         common::print_json(&report)?;
     } else {
+        report["promise"] = summary(&report["promise"], args.tensors);
         let mut out = std::io::stdout().lock();
         print(&mut out, &report, 0)?;
     }
@@ -46,6 +47,8 @@ fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
     let file = model.file();
     let config = file.config();
     let plan = session.plan();
+    let mut provenance = serde_json::from_str::<Value>(file.provenance()).unwrap_or(Value::Null);
+    let promise = provenance.as_object_mut().and_then(|map| map.remove("promise")).unwrap_or(Value::Null);
     json!({
         "model": args.model.name(),
         "bytes": file.bytes_len(),
@@ -55,7 +58,8 @@ fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
         "preprocessing": preprocessing(config),
         "labels": file.bank().map_or(0, |bank| bank.len()),
         "precision": precision(file),
-        "provenance": serde_json::from_str::<Value>(file.provenance()).unwrap_or(Value::Null),
+        "promise": promise,
+        "provenance": provenance,
         "arena": {
             "bytes": plan.bytes(),
             "buffers": plan.buffers().iter().map(|b| (b.name.to_owned(), json!(b.bytes))).collect::<serde_json::Map<_, _>>(),
@@ -198,6 +202,37 @@ fn kernels(file: File<'_>, session: &Session<'_>) -> Value {
     }
     chosen.insert("attention".into(), kernels.attention_name().into());
     Value::Object(chosen)
+}
+
+/// What was measured when the model was converted, for people: lists become one line per entry, and layers are only
+/// listed on request.
+fn summary(promise: &Value, layers: bool) -> Value {
+    let Value::Object(promise) = promise else {
+        return "nothing was measured (convert with --precision auto or --calibrate)".into();
+    };
+    let mut summary = promise.clone();
+    let each = |key: &str, name: &str, line: &dyn Fn(&Value) -> String| {
+        let entries = promise.get(key).and_then(Value::as_array).into_iter().flatten();
+        let entry = |entry: &Value| (entry[name].as_str().unwrap_or("plain").to_owned(), line(entry).into());
+        Value::Object(entries.map(entry).collect())
+    };
+    let steps = each("steps", "repair", &|step| {
+        let mean = |tower: &str| {
+            step["cosine"][tower]["mean"].as_f64().map_or("-".into(), |mean| format!("{mean:.5}"))
+        };
+        let kept: Vec<&str> =
+            step["kept"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        format!("image cosine {}, text {}, kept for: {}", mean("image"), mean("text"), kept.join(" and "))
+    });
+    summary.insert("steps".into(), steps);
+    let listed = each("layers", "name", &|layer| {
+        let snr = layer["snr_db"].as_f64().map_or("-".into(), |snr| format!("{snr:.1} dB"));
+        format!("{}, signal-to-noise ratio {snr}", layer["dtype"].as_str().unwrap_or("?"))
+    });
+    let count = listed.as_object().map_or(0, |layers| layers.len());
+    let listed = if layers { listed } else { format!("{count} (list them with --tensors)").into() };
+    summary.insert("layers".into(), listed);
+    Value::Object(summary)
 }
 
 /// Prints nested objects as an indented list.

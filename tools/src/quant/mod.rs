@@ -1,8 +1,37 @@
-//! From f32 weights to what is stored.
+//! From f32 weights to what is stored, and what that costs.
+//!
+//! ```text
+//! canonical model ─► f32 draft ─► activations (observe) ┐
+//!        │                                              ├─► repairs, each measured ─► recipe ─► packed file + promise
+//!        └────────► int8 draft ─► cosines (measure) ────┘
+//! ```
+//!
+//! Drafts are packed files that the runtime itself runs; nothing here computes a forward pass of its own.
 
+mod auto;
+mod calibration;
+mod canonical;
+mod gptq;
+mod layer;
+mod measure;
+mod observe;
+mod promise;
+mod raise;
+mod recipe;
+mod repair;
+mod smooth;
+#[cfg(test)]
+mod tests;
 mod weight;
 
-pub use weight::{magnitude_of, quantize_row};
+pub use auto::{DEFAULT_TARGET, Labels, Wish, plan};
+pub use calibration::{Calibration, DEFAULT_IMAGES, Kind as CalibrationKind, split};
+pub use canonical::{Canonical, Source};
+pub use measure::{Cosine, Cosines, Tower, cosine, cosines};
+pub use promise::{Layer, Measured, Promise, Step};
+pub use recipe::{Recipe, Treatment};
+pub use repair::{Repair, parse as parse_repairs};
+pub use weight::{Codes, magnitude_of, quantize_row, round_row};
 
 use ocelli::format::{Dtype, Kind};
 use serde::Serialize;
@@ -11,6 +40,8 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// int8 where it keeps embeddings close to those of fp32, repaired and raised to fp16 where it does not
+    Auto,
     /// int8, codes up to 127
     Int8,
     /// int8, codes up to 64: the fast multiply of AVX2 without VNNI is exact there
@@ -25,6 +56,7 @@ impl Precision {
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
+            Precision::Auto => "auto",
             Precision::Int8 => "int8",
             Precision::Int8w7 => "int8w7",
             Precision::Fp16 => "fp16",
@@ -32,13 +64,14 @@ impl Precision {
         }
     }
 
-    /// The element type of a tensor. int8 models keep patch embedding and projection in half precision: they are a few
+    /// The element type of a tensor, for `auto` before any repair: the fastest that it may take. int8 models keep patch embedding and projection in half precision: they are a few
     /// per cent of the weights, and their errors reach the embedding directly.
     pub fn dtype(self, name: &str, kind: Kind) -> Dtype {
         let in_block = name.contains(".block.");
         match (kind, self) {
             (Kind::Vector | Kind::Positions, _) | (_, Precision::Fp32) => Dtype::F32,
             (_, Precision::Fp16) => Dtype::F16,
+            (Kind::Matrix, Precision::Auto) if name.ends_with("patch_embed.weight") => Dtype::I8,
             (Kind::Matrix, _) if !in_block => Dtype::F16,
             _ => Dtype::I8,
         }

@@ -1,11 +1,13 @@
 //! `ocelli-pack`: converts checkpoints to packed files, and inspects and verifies them.
 
 use clap::{Parser, Subcommand};
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
+use ocelli_tools::eval::{self, EvalOptions, evaluate};
 use ocelli_tools::families::Wishes;
+use ocelli_tools::quant::{DEFAULT_IMAGES, DEFAULT_TARGET, Promise, Repair, Wish, parse_repairs};
 use ocelli_tools::{ConvertOptions, LabelSet, Precision, Report, convert, inspect, verify};
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Turns checkpoints into packed .ocelli files, and inspects and verifies them.
@@ -60,6 +62,8 @@ enum Command {
         /// Prompt template for those labels, with {} for the label; several are averaged
         #[arg(long, value_name = "TEXT", requires = "label_source")]
         template: Vec<String>,
+        #[command(flatten)]
+        promise: PromiseArgs,
         /// Print the report as JSON to standard output
         #[arg(long)]
         json: bool,
@@ -72,11 +76,86 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure how good a model is: zero-shot accuracy, or retrieval and the training loss
+    ///
+    /// With labels: top-1, top-5 and a confusion table. With texts: recall@1, 5 and 10 both ways, and the symmetric
+    /// InfoNCE loss (CLIP) or the sigmoid loss (SigLIP) over all pairs as one batch.
+    Eval {
+        /// The packed model
+        model: PathBuf,
+        /// A folder with one folder of pictures per class, or a CSV file with the columns image and label, or image and
+        /// text; paths in it are relative to the file
+        #[arg(long, value_name = "DIR|CSV")]
+        images: PathBuf,
+        /// Prompt template with {} for the label; several are averaged
+        #[arg(long, value_name = "TEXT")]
+        template: Vec<String>,
+        /// Compare with this model: cosines, agreement, difference in accuracy with its 95 % interval
+        #[arg(long, value_name = "OTHER.ocelli")]
+        against: Option<PathBuf>,
+        /// Write a page with plots: signal-to-noise ratios, cosines, confusion, reliability
+        #[arg(long, value_name = "OUT.html")]
+        report: Option<PathBuf>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Check every invariant and every checksum of a packed file
     Verify {
         /// The packed file
         file: PathBuf,
     },
+}
+
+/// What is measured on the converted model, and what it must keep of the fp32 one.
+#[derive(clap::Args)]
+struct PromiseArgs {
+    /// Pictures to calibrate with and measure on: every JPEG, PNG, WebP and BMP in this folder and those inside it. 32
+    /// are enough, and half of them are only measured on. Without a folder, --precision auto makes pictures up
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    /// Most pictures to use, spread evenly over the folder
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_IMAGES as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    calibration_images: u32,
+    /// Mean cosine that embeddings must keep with those of the fp32 model, images and texts each
+    /// [default: 0.995 with --precision auto, none otherwise]
+    #[arg(long, value_name = "X", value_parser = cosine)]
+    target_cosine: Option<f64>,
+    /// Repairs that auto may try, each kept only if the whole model gets better: smooth, clip, gptq, bias, half; or none
+    #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,bias,half")]
+    repair: RepairList,
+    /// Write the file even if it misses the target; it says so in the file
+    #[arg(long)]
+    allow_below_target: bool,
+}
+
+impl PromiseArgs {
+    /// What was asked for; nothing is measured unless something was.
+    fn wish(self, precision: Precision) -> Option<Wish> {
+        let auto = precision == Precision::Auto;
+        (auto || self.calibrate.is_some() || self.target_cosine.is_some()).then(|| Wish {
+            pictures: self.calibrate,
+            images: self.calibration_images as usize,
+            target: self.target_cosine.or(auto.then_some(DEFAULT_TARGET)),
+            repairs: if auto { self.repair.0 } else { Vec::new() },
+            allow_below_target: self.allow_below_target,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RepairList(Vec<Repair>);
+
+impl RepairList {
+    fn parse(list: &str) -> Result<RepairList, String> {
+        parse_repairs(list).map(RepairList)
+    }
+}
+
+/// A cosine that can be demanded.
+fn cosine(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("a cosine from 0 to 1".into()) }
 }
 
 fn main() -> ExitCode {
@@ -94,18 +173,32 @@ fn main() -> ExitCode {
             labels,
             labels_file,
             template,
+            promise,
             json,
         } => {
             let wishes = Wishes { vision_only, tokenizer, lowercase, image_size };
+            let wish = promise.wish(precision);
             let progress = ProgressBar::new(0);
             label_set(labels, labels_file, template)
                 .and_then(|labels| {
-                    convert(&ConvertOptions { checkpoint, output, precision, wishes, labels, progress })
+                    convert(&ConvertOptions { checkpoint, output, precision, wishes, labels, wish, progress })
                 })
                 .and_then(|report| conversion(&report, json))
         }
         Command::Inspect { file, json } => inspect::inspect(&file)
             .and_then(|report| if json { to_json(&report) } else { Ok(inspect::render(&report)) }),
+        Command::Eval { model, images, template, against, report, json } => {
+            let progress = ProgressBar::new(0);
+            let style = ProgressStyle::with_template("{bar:40} {pos} of {len} images, {eta} left");
+            progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let options = EvalOptions { model, images, templates: template, against, progress };
+            evaluate(&options).and_then(|result| {
+                if let Some(path) = report {
+                    write_page(&path, &eval::html(&result))?;
+                }
+                if json { to_line(&result) } else { Ok(result.render()) }
+            })
+        }
         Command::Verify { file } => verify::verify(&file).map(|found| {
             let (bytes, tensors, weights) = (found.bytes, found.tensors, found.weights);
             format!("OK {}: {tensors} tensors, {weights} weights, {bytes} bytes\n", file.display())
@@ -168,6 +261,19 @@ fn to_json(value: &impl serde::Serialize) -> ocelli_tools::Result<String> {
         .map_err(|source| ocelli_tools::Error::Json { path: "standard output".into(), source })
 }
 
+/// One JSON object on a line.
+fn to_line(value: &impl serde::Serialize) -> ocelli_tools::Result<String> {
+    let text = serde_json::to_string(value);
+    text.map(|text| text + "\n")
+        .map_err(|source| ocelli_tools::Error::Json { path: "standard output".into(), source })
+}
+
+/// Writes a page, whole or not at all.
+fn write_page(path: &Path, page: &str) -> ocelli_tools::Result<()> {
+    let io = |source| ocelli_tools::Error::Io { action: "write", path: path.into(), source };
+    ocelli::atomic::write_atomically(path, |out| out.write_all(page.as_bytes()).map_err(io))
+}
+
 /// Lists what was used and what was not to standard error; returns what goes to standard output.
 fn conversion(report: &Report, json: bool) -> ocelli_tools::Result<String> {
     for tensor in &report.tensors {
@@ -185,7 +291,8 @@ fn conversion(report: &Report, json: bool) -> ocelli_tools::Result<String> {
     if json {
         return to_json(report);
     }
+    let promise = report.promise.as_ref().map(Promise::render).unwrap_or_default();
     let (path, tensors, ignored) = (report.output.display(), report.tensors.len(), report.ignored.len());
     let (bytes, precision) = (report.bytes, report.precision.name());
-    Ok(format!("{path}: {precision}, {tensors} tensors, {ignored} ignored, {bytes} bytes\n"))
+    Ok(format!("{path}: {precision}, {tensors} tensors, {ignored} ignored, {bytes} bytes\n{promise}"))
 }

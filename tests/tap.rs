@@ -1,0 +1,58 @@
+//! What calibration sees: the left operand of every GEMM of an f32 model, and no floats before int8 weights.
+
+mod common;
+
+use common::{Expected, packed};
+use ocelli::{Model, Options, Session};
+use ocelli_kernels::{Rows, Weights};
+use ocelli_tools::Precision;
+use std::cell::RefCell;
+
+/// (n, k, rows, the first row if it is f32) of every GEMM that was shown, and the embeddings with and without a tap.
+type Shown = Vec<(usize, usize, usize, Option<Vec<f32>>)>;
+
+fn shown(precision: Precision) -> (Shown, Vec<f32>, Vec<f32>) {
+    let directory = tempfile::tempdir().unwrap();
+    let model = Model::open(packed(directory.path(), "clip-hf", precision)).unwrap();
+    let options = Options { batch: 2, ..Options::from_environment().unwrap() };
+    let mut session = Session::new(&model, &options).unwrap();
+    let frame_len = session.frame(0).unwrap().len();
+    for image in 0..2 {
+        let pixels: Vec<u8> = (0..frame_len).map(|i| (i * (7 + image) % 251) as u8).collect();
+        session.set_frame(image, &pixels).unwrap();
+    }
+    let seen = RefCell::new(Shown::new());
+    let tap = |weights: &Weights<'_>, rows: &Rows<'_>| {
+        let first = rows.row_f32(0).map(<[f32]>::to_vec);
+        seen.borrow_mut().push((weights.n(), weights.k(), rows.rows(), first));
+    };
+    let (mut with, mut without) = (vec![0.0; 2 * 32], vec![0.0; 2 * 32]);
+    session.tap_frames(2, &mut with, &tap).unwrap();
+    session.encode_frames(2, &mut without).unwrap();
+    let ids = &Expected::of("clip-hf").texts(false)[0];
+    session.tap_text(ids, &mut vec![0.0; 32], &tap).unwrap();
+    (seen.into_inner(), with, without)
+}
+
+#[test]
+fn an_f32_model_shows_every_gemm_and_computes_the_same() {
+    let (seen, with, without) = shown(Precision::Fp32);
+    assert_eq!(with, without);
+    // Patch embedding, four of each of three blocks, projection; then the text tower's two blocks and projection.
+    assert_eq!(seen.len(), 1 + 3 * 4 + 1 + 2 * 4 + 1);
+    let shapes: Vec<_> = seen.iter().map(|(n, k, rows, _)| (*n, *k, *rows)).collect();
+    assert_eq!(shapes[..3], [(64, 768, 2 * 16), (192, 64, 2 * 17), (64, 64, 2 * 17)]);
+    // The last block's attention is read by the class token alone.
+    assert_eq!(shapes[9..14], [(192, 64, 2 * 17), (64, 64, 2), (256, 64, 2), (64, 256, 2), (32, 64, 2)]);
+    assert!(seen.iter().all(|(.., row)| row.as_ref().unwrap().iter().any(|value| *value != 0.0)));
+}
+
+#[test]
+fn int8_weights_show_no_floats() {
+    let (seen, with, without) = shown(Precision::Int8);
+    assert_eq!(with, without);
+    // Patch embedding and projections are f16, which CPUs without f16 arithmetic multiply as f32.
+    let floats = seen.iter().filter(|(.., row)| row.is_some());
+    let mut shapes = floats.map(|(n, k, ..)| (*n, *k));
+    assert!(shapes.all(|shape| [(64, 768), (32, 64), (32, 16)].contains(&shape)));
+}

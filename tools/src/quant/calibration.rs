@@ -1,0 +1,198 @@
+//! What a model is calibrated on: pictures, and texts for its text tower.
+
+use crate::source::{hash, hex};
+use crate::{Error, Result, images};
+use ocelli::format::Config;
+use ocelli::text::{TextTokenizer, fill};
+use ocelli::{Model, Options, Session};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// Pictures that are used unless another number is asked for.
+pub const DEFAULT_IMAGES: usize = 32;
+/// Pictures of the synthetic set.
+const SYNTHETIC: usize = 16;
+/// Most texts.
+const TEXTS: usize = 64;
+
+/// Where the pictures came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A folder of the user's.
+    Photos,
+    /// Made up here, because there was no folder: smooth random fields in the colours of photographs.
+    Synthetic,
+}
+
+/// Pictures and texts, ready for a session. Even-numbered ones are for fitting, odd ones for judging what was fitted;
+/// one alone serves for both.
+pub struct Calibration {
+    /// Where the pictures came from.
+    pub kind: Kind,
+    /// First 16 bytes, in hexadecimal, of the SHA-256 over the SHA-256 of every picture file (or of every frame).
+    pub hash: String,
+    /// Preprocessed frames.
+    pub frames: Vec<Vec<u8>>,
+    /// Token ids of every text; none without a text tower.
+    pub texts: Vec<Vec<u32>>,
+}
+
+/// The members of a set that repairs are fitted to, and those that judge them.
+pub fn split<T>(all: &[T]) -> (Vec<&T>, Vec<&T>) {
+    if all.len() == 1 {
+        return (vec![&all[0]], vec![&all[0]]);
+    }
+    (all.iter().step_by(2).collect(), all.iter().skip(1).step_by(2).collect())
+}
+
+impl Calibration {
+    /// Reads up to `limit` pictures of `folder`, evenly spread over its sorted list, and preprocesses them as `model`
+    /// does; without a folder, or without an image tower, makes them up. Texts are `labels` in `templates`, or captions
+    /// of everyday things.
+    ///
+    /// # Errors
+    /// The folder has no pictures, or one of them can't be read.
+    pub fn new(
+        model: &Model,
+        folder: Option<&Path>,
+        limit: usize,
+        labels: &[String],
+        templates: &[&str],
+    ) -> Result<Calibration> {
+        let mut digest = Sha256::new();
+        let options = Options { text: false, ..Options::from_environment()? };
+        let file = model.file();
+        let mut frames = Vec::new();
+        let mut kind = Kind::Synthetic;
+        if file.has_vision() {
+            let mut session = Session::new(model, &options)?;
+            if let Some(folder) = folder {
+                kind = Kind::Photos;
+                let all = images::find(folder)?;
+                let count = all.len().min(limit);
+                for path in (0..count).map(|i| &all[i * all.len() / count]) {
+                    let image = images::decode(path)?;
+                    session
+                        .preprocess(core::slice::from_ref(&image.view()))
+                        .map_err(|error| Error::Ocelli(error.in_file(path)))?;
+                    frames.push(session.frame(0)?.to_vec());
+                    digest.update(hash(path)?.1);
+                }
+            } else {
+                let len = session.frame(0)?.len();
+                let width = file.config().vision.width as usize;
+                frames = (0..SYNTHETIC).map(|seed| synthetic(seed as u64, len, width)).collect();
+                frames.iter().for_each(|frame| digest.update(Sha256::digest(frame)));
+            }
+        }
+        let texts = if file.has_text() { texts(model, labels, templates)? } else { Vec::new() };
+        Ok(Calibration { kind, hash: hex(&digest.finalize()[..16]), frames, texts })
+    }
+}
+
+/// Labels in templates, thinned out evenly to [`TEXTS`].
+fn texts(model: &Model, labels: &[String], templates: &[&str]) -> Result<Vec<Vec<u32>>> {
+    let tokenizer = TextTokenizer::new(model.file())?;
+    let builtin: Vec<String> = NOUNS.iter().map(|noun| (*noun).to_owned()).collect();
+    let labels = if labels.is_empty() { &builtin } else { labels };
+    let prompts: Vec<String> =
+        labels.iter().flat_map(|label| templates.iter().map(move |template| fill(template, label))).collect();
+    let count = prompts.len().min(TEXTS);
+    (0..count)
+        .map(|i| Ok(tokenizer.encode(&prompts[i * prompts.len() / count])?.ids))
+        .collect::<Result<Vec<_>>>()
+}
+
+/// Labels for models that are given none: to have texts to calibrate with, and answers to compare.
+pub(super) const NOUNS: [&str; 48] = [
+    "person",
+    "child",
+    "cat",
+    "dog",
+    "bird",
+    "horse",
+    "cow",
+    "sheep",
+    "fish",
+    "insect",
+    "flower",
+    "tree",
+    "forest",
+    "mountain",
+    "beach",
+    "river",
+    "sky",
+    "street",
+    "house",
+    "bridge",
+    "car",
+    "bus",
+    "truck",
+    "bicycle",
+    "train",
+    "airplane",
+    "boat",
+    "chair",
+    "table",
+    "bed",
+    "lamp",
+    "book",
+    "phone",
+    "computer",
+    "clock",
+    "bottle",
+    "cup",
+    "plate of food",
+    "fruit",
+    "cake",
+    "shoe",
+    "hat",
+    "bag",
+    "ball",
+    "toy",
+    "tool",
+    "sign",
+    "painting",
+];
+
+/// Whether labels can be scored: the towers are compared by cosine.
+pub(super) fn scores(config: &Config) -> bool {
+    config.has_vision() && config.has_text()
+}
+
+/// A picture of `len` bytes, `width` pixels of RGB a row: octaves of interpolated noise whose amplitude halves with
+/// their wavelength, the spectrum of photographs.
+fn synthetic(seed: u64, len: usize, width: usize) -> Vec<u8> {
+    let height = len / 3 / width;
+    let mut values = vec![128.0f32; len];
+    for octave in 0..6u32 {
+        let cell = (width.max(height) as f32 / f32::from(2u16 << octave)).max(1.0);
+        let amplitude = 90.0 / f32::from(1u16 << octave);
+        for (i, value) in values.iter_mut().enumerate() {
+            let (pixel, channel) = (i / 3, i % 3);
+            let (x, y) = ((pixel % width) as f32 / cell, (pixel / width) as f32 / cell);
+            // Channels share half of their structure, as colours do.
+            let own = lattice(seed * 97 + u64::from(octave) * 7 + channel as u64 + 1, x, y);
+            let shared = lattice(seed * 97 + u64::from(octave) * 7 + 5, x, y);
+            *value += amplitude * (0.4 * own + 0.6 * shared);
+        }
+    }
+    values.into_iter().map(|value| value.clamp(0.0, 255.0) as u8).collect()
+}
+
+/// Noise in -1..=1 on the integer lattice, bilinear in between.
+fn lattice(seed: u64, x: f32, y: f32) -> f32 {
+    let noise = |x: u64, y: u64| {
+        let mut h = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ x.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        h = (h ^ (h >> 31)).wrapping_add(y.wrapping_mul(0x94d0_49bb_1331_11eb));
+        h = (h ^ (h >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (h >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let (x0, y0) = (x.floor(), y.floor());
+    let (fx, fy) = (x - x0, y - y0);
+    let (x0, y0) = (x0 as u64, y0 as u64);
+    let top = noise(x0, y0) * (1.0 - fx) + noise(x0 + 1, y0) * fx;
+    let bottom = noise(x0, y0 + 1) * (1.0 - fx) + noise(x0 + 1, y0 + 1) * fx;
+    top * (1.0 - fy) + bottom * fy
+}

@@ -1,0 +1,232 @@
+//! A quantized model against the f32 one: embeddings of the pictures and texts that no repair was fitted to.
+
+use super::Calibration;
+use super::calibration::{NOUNS, split};
+use crate::Result;
+use ocelli::format::Bank;
+use ocelli::score::{OwnedBank, Scored, normalize, score};
+use ocelli::text::{TextTokenizer, embed_labels};
+use ocelli::{Model, Options, Session};
+use ocelli_kernels::Isa;
+use serde::{Deserialize, Serialize};
+
+/// Cosines between what two models make of the same inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cosine {
+    /// Their mean.
+    pub mean: f64,
+    /// The least.
+    pub min: f64,
+}
+
+impl Cosine {
+    /// Of rows of `dim` values.
+    pub fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
+        let cosines: Vec<f64> = cosines(a, b, dim);
+        let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+        let min = cosines.iter().copied().fold(1.0, f64::min);
+        (!cosines.is_empty()).then(|| Cosine { mean: round(mean), min: round(min) })
+    }
+}
+
+/// Nine decimals: beyond what f32 embeddings tell, and short enough to come back from JSON as they went in.
+pub(super) fn round(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
+}
+
+/// The cosine of every pair of rows.
+pub fn cosines(a: &[f32], b: &[f32], dim: usize) -> Vec<f64> {
+    a.chunks_exact(dim).zip(b.chunks_exact(dim)).map(|(a, b)| cosine(a, b)).collect()
+}
+
+/// The cosine of the angle between two vectors; 0 where one has no length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 { (dot(a, b) / lengths).clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+/// What a model makes of the inputs that judge it.
+#[derive(Clone, Debug)]
+pub(super) struct Embeddings {
+    /// Length of one.
+    pub dim: usize,
+    /// Of pictures, [images, dim].
+    pub images: Vec<f32>,
+    /// Of texts, [texts, dim].
+    pub texts: Vec<f32>,
+}
+
+impl Embeddings {
+    /// Of the first `images` pictures and `texts` texts that are for judging.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    pub(super) fn of(
+        model: &Model,
+        calibration: &Calibration,
+        images: usize,
+        texts: usize,
+    ) -> Result<Embeddings> {
+        let options = Options::from_environment()?;
+        let mut all = Embeddings { dim: 1, images: Vec::new(), texts: Vec::new() };
+        if model.file().has_vision() && images > 0 {
+            let mut session = Session::new(model, &Options { text: false, ..options })?;
+            all.dim = session.embed_dim();
+            let mut out = vec![0.0; all.dim];
+            for frame in split(&calibration.frames).1.into_iter().take(images) {
+                session.set_frame(0, frame)?;
+                session.encode_frames(1, &mut out)?;
+                all.images.extend(&out);
+            }
+        }
+        if model.file().has_text() && texts > 0 {
+            let mut session = Session::new(model, &Options { vision: false, ..options })?;
+            all.dim = session.embed_dim();
+            let mut out = vec![0.0; all.dim];
+            for ids in split(&calibration.texts).1.into_iter().take(texts) {
+                session.embed_text_raw_into(ids, &mut out)?;
+                all.texts.extend(&out);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Cosines with what another model makes of them.
+    pub(super) fn against(&self, other: &Embeddings) -> Cosines {
+        Cosines {
+            image: Cosine::between(&self.images, &other.images, self.dim),
+            text: Cosine::between(&self.texts, &other.texts, self.dim),
+        }
+    }
+}
+
+/// Cosines of both towers; `None` for one that the model has not.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cosines {
+    /// Of pictures.
+    pub image: Option<Cosine>,
+    /// Of texts.
+    pub text: Option<Cosine>,
+}
+
+impl Cosines {
+    fn towers(&self) -> impl Iterator<Item = Cosine> {
+        self.image.into_iter().chain(self.text)
+    }
+
+    /// The smaller mean of the two towers: what a target is compared with.
+    pub(super) fn worst_mean(&self) -> f64 {
+        self.towers().map(|cosine| cosine.mean).fold(1.0, f64::min)
+    }
+}
+
+/// One of the two towers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tower {
+    /// Of images.
+    Vision,
+    /// Of texts.
+    Text,
+}
+
+impl Tower {
+    /// Both.
+    pub const ALL: [Tower; 2] = [Tower::Vision, Tower::Text];
+
+    /// What the names of its tensors start with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Tower::Vision => "vision.",
+            Tower::Text => "text.",
+        }
+    }
+
+    /// Its mean cosine; 1 where the model has no such tower.
+    pub fn of(self, cosines: &Cosines) -> f64 {
+        let cosine = match self {
+            Tower::Vision => cosines.image,
+            Tower::Text => cosines.text,
+        };
+        cosine.map_or(1.0, |cosine| cosine.mean)
+    }
+
+    /// Takes its cosine over.
+    pub(super) fn set(self, cosines: &mut Cosines, from: &Cosines) {
+        match self {
+            Tower::Vision => cosines.image = from.image,
+            Tower::Text => cosines.text = from.text,
+        }
+    }
+}
+
+/// The labels that answers are compared over: a bank, or none if there is no text tower to make one.
+pub(super) fn label_bank(model: &Model) -> Result<Option<OwnedBank>> {
+    if !super::calibration::scores(model.file().config()) {
+        return Ok(None);
+    }
+    let options = Options { vision: false, ..Options::from_environment()? };
+    let mut session = Session::new(model, &options)?;
+    let tokenizer = TextTokenizer::new(model.file())?;
+    let templates = ocelli::text::templates(&[])?;
+    let config = model.file().config();
+    Ok(Some(embed_labels(&mut session, config, &tokenizer, &NOUNS, &templates, &mut |_| ())?))
+}
+
+/// The best label of every embedding, [images, dim].
+pub(super) fn answers(model: &Model, embeddings: &[f32], bank: &Bank<'_>) -> Vec<usize> {
+    let mut scored = vec![Scored::default(); bank.len()];
+    let best = |embedding: &[f32]| {
+        let mut embedding = embedding.to_vec();
+        normalize(&mut embedding);
+        score(&model.file().config().score, &embedding, bank, &mut scored);
+        scored[0].label
+    };
+    embeddings.chunks_exact(bank.dim()).map(best).collect()
+}
+
+/// How far this machine's kernels are from the scalar reference on the first picture (or text):
+/// max|a − b| / max|b| over the embedding.
+///
+/// # Errors
+/// What the runtime refuses.
+pub(super) fn kernel_error(model: &Model, calibration: &Calibration) -> Result<f64> {
+    let options = Options::from_environment()?;
+    let mut results = Vec::new();
+    for isa in [Isa::SCALAR, options.isa] {
+        let mut session = Session::new(model, &Options { isa, ..options })?;
+        let mut out = vec![0.0; session.embed_dim()];
+        match (calibration.frames.first(), calibration.texts.first()) {
+            (Some(frame), _) => {
+                session.set_frame(0, frame)?;
+                session.encode_frames(1, &mut out)?;
+            }
+            (None, Some(ids)) => session.embed_text_raw_into(ids, &mut out)?,
+            (None, None) => {}
+        }
+        results.push(out);
+    }
+    let largest = results[0].iter().fold(0f32, |most, value| most.max(value.abs()));
+    let off = results[0].iter().zip(&results[1]).fold(0f32, |most, (a, b)| most.max((a - b).abs()));
+    Ok(if largest > 0.0 { f64::from(off / largest) } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ocelli::score::dot;
+
+    #[test]
+    fn cosines_of_scaled_and_opposite_vectors() {
+        let (a, b) = ([3.0, 4.0, 1.0, 0.0], [6.0, 8.0, -2.0, 0.0]);
+        assert_eq!(cosines(&a, &b, 2), [1.0, -1.0]);
+        let both = Cosine::between(&a, &b, 2).unwrap();
+        assert_eq!((both.mean, both.min), (0.0, -1.0));
+        assert_eq!(cosine(&[0.0, 0.0], &[1.0, 0.0]), 0.0);
+        assert!(Cosine::between(&[], &[], 2).is_none());
+        let mut unit = [3.0, 4.0];
+        normalize(&mut unit);
+        assert!((f64::from(dot(&unit, &[0.6, 0.8])) - 1.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,130 @@
+//! Repairs on the fixture with outlier channels, through the runtime.
+
+use super::auto::Labels;
+use super::calibration::Calibration;
+use super::measure::Embeddings;
+use super::observe::observe;
+use super::repair::{Repair, Workshop};
+use super::{Canonical, Precision, Promise, Recipe, Wish, plan};
+use crate::ConvertOptions;
+use crate::convert::Opened;
+use indicatif::ProgressBar;
+use ocelli::format::{Dtype, Kind};
+use ocelli::knobs;
+use ocelli_kernels::Kernels;
+use std::path::{Path, PathBuf};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)
+}
+
+/// Calls `work` with the fixture's model; drafts go to a temporary folder.
+fn with_model<T>(work: impl FnOnce(&Canonical<'_>) -> T) -> T {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.ocelli");
+    let mut options = ConvertOptions::new(fixture("clip-hf-outliers"), &output, Precision::Auto);
+    options.wishes.tokenizer = Some(fixture("clip-hf"));
+    let opened = Opened::new(&options).unwrap();
+    let source = opened.source();
+    work(&opened.canonical(&source, &output))
+}
+
+fn planned(canonical: &Canonical<'_>, wish: &Wish) -> crate::Result<(Recipe, Promise)> {
+    let labels = Labels { templates: &["a photo of a {}"], ..Labels::default() };
+    plan(canonical, Precision::Auto, wish, labels, &ProgressBar::hidden())
+}
+
+fn wish() -> Wish {
+    Wish { pictures: Some(fixture("cifar10")), ..Wish::default() }
+}
+
+#[test]
+fn smoothing_changes_no_bit_of_the_f32_model() {
+    with_model(|canonical| {
+        let f32_recipe = Recipe::plain(&canonical.demands, Precision::Fp32);
+        let exact = canonical.draft(&f32_recipe).unwrap();
+        let calibration = Calibration::new(&exact, Some(&fixture("images")), 4, &[], &["{}"]).unwrap();
+        let inputs = observe(canonical, &exact, &calibration, &mut || ()).unwrap();
+        let mut workshop = Workshop { canonical, inputs, kernels: Kernels::new(knobs::isa().unwrap()) };
+        let mut smoothed = Recipe::plain(&canonical.demands, Precision::Auto);
+        let before = workshop.inputs.clone();
+        let rescaled = workshop.smooth(&mut smoothed).unwrap();
+        assert!(rescaled.len() >= 8, "{} of 15 places", rescaled.len());
+        for (treatment, demand) in smoothed.tensors.iter_mut().zip(&canonical.demands) {
+            treatment.dtype = Dtype::F32;
+            let factors = treatment.rows.iter().chain(&treatment.columns).flatten();
+            assert!(factors.clone().all(|factor| factor.log2().fract() == 0.0));
+            assert!(demand.kind != Kind::Matrix || treatment.codes.is_none());
+        }
+        let model = canonical.draft(&smoothed).unwrap();
+        let of = |model| Embeddings::of(model, &calibration, usize::MAX, usize::MAX).unwrap();
+        let (right, found) = (of(&exact), of(&model));
+        assert_eq!(right.images, found.images);
+        assert_eq!(right.texts, found.texts);
+        // Taking it back restores the inputs to the bit, too.
+        workshop.roughen(&rescaled);
+        for (inputs, before) in workshop.inputs.iter().zip(&before) {
+            assert_eq!((&inputs.sample, &inputs.peak), (&before.sample, &before.peak));
+        }
+    });
+}
+
+#[test]
+fn repairs_make_the_outlier_fixture_better_and_keep_it_int8() {
+    with_model(|canonical| {
+        let (_, plain) = planned(canonical, &Wish { repairs: Vec::new(), ..wish() }).unwrap();
+        let (_, repaired) = planned(canonical, &Wish { repairs: Repair::ALL.to_vec(), ..wish() }).unwrap();
+        let loss = |promise: &Promise| 1.0 - promise.image_cosine.unwrap().mean;
+        println!("plain {:.6}, repaired {:.6}", 1.0 - loss(&plain), 1.0 - loss(&repaired));
+        assert!(loss(&repaired) < loss(&plain));
+        assert!(repaired.holds && repaired.image_cosine.unwrap().mean >= 0.995);
+        assert!(repaired.text_cosine.unwrap().mean >= 0.995);
+        assert!(repaired.int8_macs >= 0.8, "{}", repaired.int8_macs);
+        // Every repair that was tried is on record, with what it led to.
+        assert_eq!(repaired.steps[0].repair, None);
+        assert!(repaired.steps.iter().any(|step| step.repair == Some(Repair::Smooth)));
+        let quiet = repaired.layers.iter().filter(|layer| layer.snr_db.is_some_and(|snr| snr > 20.0));
+        assert_eq!(quiet.count(), repaired.layers.len());
+    });
+}
+
+#[test]
+fn a_high_target_raises_the_layers_that_matter_and_the_plan_repeats() {
+    with_model(|canonical| {
+        let wish = Wish { target: Some(0.9999), repairs: vec![Repair::Half], ..wish() };
+        let (recipe, promise) = planned(canonical, &wish).unwrap();
+        let (again, _) = planned(canonical, &wish).unwrap();
+        let types = |recipe: &Recipe| recipe.tensors.iter().map(|t| t.dtype).collect::<Vec<_>>();
+        assert_eq!(types(&recipe), types(&again));
+        let raised =
+            promise.layers.iter().filter(|layer| layer.name.contains(".block.") && layer.dtype == "f16");
+        assert!(promise.holds && raised.count() > 0 && promise.int8_macs > 0.3, "{promise:?}");
+        assert!(promise.predicted_time > 1.0 && promise.predicted_time < 3.0);
+    });
+}
+
+#[test]
+fn a_target_out_of_reach_is_an_error_that_says_what_was_reached() {
+    with_model(|canonical| {
+        let wish = Wish { target: Some(1.0), repairs: vec![Repair::Clip], ..wish() };
+        let message = planned(canonical, &wish).unwrap_err().to_string();
+        assert!(message.contains("was not written") && message.contains("--allow-below-target"), "{message}");
+        let (_, promise) = planned(canonical, &Wish { allow_below_target: true, ..wish }).unwrap();
+        assert!(!promise.holds && promise.target_cosine == Some(1.0));
+    });
+}
+
+#[test]
+fn one_picture_or_none_is_enough_and_the_promise_says_so() {
+    with_model(|canonical| {
+        let (_, one) = planned(canonical, &Wish { images: 1, ..wish() }).unwrap();
+        assert_eq!((one.calibration.fitted_images, one.calibration.judged_images), (1, 1));
+        let (_, none) = planned(canonical, &Wish { pictures: None, ..wish() }).unwrap();
+        assert_eq!(none.calibration.kind, super::CalibrationKind::Synthetic);
+        assert!(none.render().contains("made-up") && !one.render().contains("made-up"));
+        assert!(none.holds && none.calibration.hash != one.calibration.hash);
+        // A promise survives its way through the file.
+        let json = format!("{{\"promise\": {}}}", serde_json::to_string(&none).unwrap());
+        assert_eq!(Promise::of(&json), Some(none));
+    });
+}
