@@ -9,7 +9,7 @@ use ocelli::{Model, Options, Session};
 #[test]
 fn threads_batches_and_the_short_last_block_change_no_bit() {
     let directory = tempfile::tempdir().unwrap();
-    let others = ["vit-hf", "simplevit", "dinov3-hf", "timm-eva02"];
+    let others = ["vit-hf", "simplevit", "dinov3-hf", "timm-eva02", "retinavit"];
     for fixture in ["clip-hf", "clip-hf-gelu-p14"].into_iter().chain(others) {
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");

@@ -13,7 +13,8 @@ use ocelli_kernels::Isa;
 use ocelli_tools::Precision;
 
 /// A fixture and the other resolutions, (height, width), for which it has references.
-const FIXTURES: [(&str, &[(u32, u32)]); 8] = [
+const FIXTURES: [(&str, &[(u32, u32)]); 9] = [
+    ("retinavit", &[]),
     ("clip-hf", &[(96, 96), (48, 96)]),
     ("vit-hf", &[(48, 80)]),
     ("mae-hf", &[]),

@@ -8,7 +8,7 @@ use ocelli::Model;
 use ocelli::text::TextTokenizer;
 use ocelli_tools::families::Wishes;
 use ocelli_tools::{ConvertOptions, Precision, convert};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 fn cases(fixture: &str) -> Vec<Value> {
@@ -91,23 +91,23 @@ fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
         // Lower-cased.
         ("siglip2-naflex", "tokenizer.model", 0),
     ] {
-        let path = common::packed(directory.path(), fixture, Precision::Fp16);
-        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), Some(pad), 2);
-
-        let alone = directory.path().join(fixture);
-        std::fs::create_dir(&alone).unwrap();
-        for file in [pieces, "tokenizer_config.json"] {
-            std::fs::copy(common::fixtures().join(fixture).join(file), alone.join(file)).unwrap();
+        let mut cases = cases(fixture);
+        if fixture == "siglip-hf" {
+            // What the rules leave of the last character is a space, which goes.
+            cases.push(json!({"text": "\u{b2} \u{feff}", "ids": [3, 996, 1]}));
         }
-        let path = common::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
-        check(
-            &format!("{fixture}, {pieces}"),
-            &path,
-            &cases(fixture),
-            |case| ids(&case["ids"]),
-            Some(pad),
-            2,
-        );
+        let path = common::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
+
+        for file in [pieces, "tokenizer.json"] {
+            let alone = directory.path().join(format!("{fixture} {file}"));
+            std::fs::create_dir(&alone).unwrap();
+            for file in [file, "tokenizer_config.json"] {
+                std::fs::copy(common::fixtures().join(fixture).join(file), alone.join(file)).unwrap();
+            }
+            let path = common::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
+            check(&format!("{fixture}, {file}"), &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use half::f16;
+use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::gemm::macs;
 use ocelli_kernels::layout::{W7_MAX, W8_MAX, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, MatMut, RowsMut, Weights, WeightsFloat, WeightsI8,
+    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, Mat, MatMut, RowsMut, Weights, WeightsFloat,
+    WeightsI8,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -146,19 +148,23 @@ impl Tier {
         for layer in layers {
             let Layer { n, k, .. } = *layer;
             let mut out = vec![0f32; TOKENS * n];
-            let x = Values(2).floats(padded_k(k));
+            let x = Values(2).floats(TOKENS * padded_k(k));
+            let x = Mat::new(&x, TOKENS, padded_k(k), padded_k(k));
             for (name, weights) in layer.weights() {
                 let format = kernels.row_format(&weights);
                 let mut bytes = vec![0f32; format.bytes(TOKENS, k).div_ceil(4)];
                 let mut scales = vec![0f32; TOKENS];
                 let mut rows =
                     RowsMut::new(format, TOKENS, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-                (0..TOKENS).for_each(|row| rows.write_row(&kernels, row, &x));
+                rows.write_all(&kernels, &x);
                 let gemm = Gemm { rows: rows.as_rows(), weights, bias: &[], epilogue: Epilogue::Store };
                 let peak = if matches!(weights, Weights::I8(_)) { self.peak_i8 } else { self.peak_f32 };
                 let shape = format!("{TOKENS}x{k}x{n}");
+                // As the runtime has it: wide outputs in blocks, the residual stream row-major.
+                let block = if n > k { kernels.block_cols() } else { n };
                 self.measure(c, &format!("gemm/{name}"), &shape, macs(TOKENS, n, k), peak, || {
-                    kernels.gemm(&gemm, 0..panels(n), &mut MatMut::new(&mut out, TOKENS, n), &mut scratch);
+                    let mut out = MatMut::blocks(&mut out, TOKENS, n, block);
+                    kernels.gemm(&gemm, 0..panels(n), &mut out, &mut scratch);
                 });
             }
         }
@@ -168,11 +174,12 @@ impl Tier {
         let kernels = self.kernels;
         let shape = Attention { tokens: TOKENS, queries: TOKENS, heads: 12, head_dim: 64, causal: false };
         let qkv = Values(3).floats(TOKENS * 3 * WIDTH);
+        let qkv = Mat::new(&qkv, TOKENS, 3 * WIDTH, kernels.block_cols());
         let mut out = vec![0f32; TOKENS * WIDTH];
         let mut scratch = vec![0f32; shape.scratch_len()];
         let items = 0..kernels.attention_items(&shape);
         self.measure(c, "attention", &format!("{TOKENS}x12x64"), shape.macs(), self.peak_f32, || {
-            kernels.attention(&shape, &qkv, items.clone(), &mut out, &mut scratch);
+            kernels.attention(&shape, &qkv, 0, items.clone(), &mut out, &mut scratch);
         });
     }
 
@@ -186,12 +193,14 @@ impl Tier {
         let mut bytes = vec![0f32; format.bytes(TOKENS, WIDTH).div_ceil(4)];
         let mut scales = vec![0f32; TOKENS];
         let mut rows = RowsMut::new(format, TOKENS, WIDTH, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-        let mut normed = [0f32; WIDTH];
+        let mut normed = [0f32; TILE_ROWS * WIDTH];
         let elements = (TOKENS * WIDTH) as u64;
         self.measure(c, "norm+quantize", &format!("{TOKENS}x{WIDTH}"), elements, self.peak_f32, || {
-            for (row, x) in x.chunks_exact(WIDTH).enumerate() {
-                kernels.layer_norm(x, &gamma, &beta, 1e-5, &mut normed);
-                rows.write_row(&kernels, row, &normed);
+            for (tile, x) in x.chunks(TILE_ROWS * WIDTH).enumerate() {
+                for (x, normed) in x.chunks_exact(WIDTH).zip(normed.chunks_exact_mut(WIDTH)) {
+                    kernels.layer_norm(x, &gamma, &beta, 1e-5, normed);
+                }
+                rows.write_tile(&kernels, tile * TILE_ROWS, &Mat::new(&normed, TILE_ROWS, WIDTH, WIDTH), 0);
             }
         });
     }

@@ -1,10 +1,11 @@
 //! The left operand of a GEMM, in the format that its kernel reads.
 //!
-//! Every producer (LayerNorm, attention, the activation function) computes one row of f32 at a time and hands it to
-//! [`RowsMut::write_row`], which converts it. For int8 that is symmetric quantization per token: with
+//! Every producer (LayerNorm, attention, the activation function) computes a few rows of f32 and hands them to
+//! [`RowsMut::write_tile`], which converts them. For int8 that is symmetric quantization per token: with
 //! `scale = max|x| / 127`, `code = round_half_even(x / scale)`, so one outlier token costs no other token anything.
 
-use crate::layout::{K_ALIGN, padded_k};
+use crate::layout::{K_ALIGN, NR, padded_k};
+use crate::matrix::Mat;
 use crate::table::Kernels;
 use core::ops::Range;
 use half::f16;
@@ -20,8 +21,7 @@ pub enum I8Format {
     S8K4,
     /// i8 in groups of eight: SMMLA reads two rows as one register.
     S8K8,
-    /// code + 128 as u8 in groups of four: `vpmaddubsw` and `vpdpbusd`, whose left operand is unsigned. The kernel's
-    /// sums are 128 × (sum of the weights) too large.
+    /// code + 128 as u8 in groups of four: `vpmaddubsw` and `vpdpbusd`, whose left operand is unsigned.
     U8K4,
     /// i16 in groups of four: `vpmaddwd`.
     S16K4,
@@ -41,14 +41,6 @@ impl I8Format {
         match self {
             I8Format::S16K4 => 2,
             _ => 1,
-        }
-    }
-
-    /// What was added to each code.
-    pub const fn offset(self) -> i32 {
-        match self {
-            I8Format::U8K4 => 128,
-            _ => 0,
         }
     }
 }
@@ -146,33 +138,73 @@ impl<'a> RowsMut<'a> {
         )
     }
 
-    /// Writes row `row` from `values`: `padded_k(k)` f32, those past `k` zero.
+    /// Writes the tile of rows that starts at `first`, a multiple of [`TILE_ROWS`], or what exists of it, from the rows
+    /// of `x` that start at `from`. `x` has `padded_k(k)` columns, those past `k` zero.
     ///
     /// # Panics
-    /// If the row lies outside or `values` has another length.
-    pub fn write_row(&mut self, kernels: &Kernels, row: usize, values: &[f32]) {
-        let (width, stride) = (padded_k(self.k), float_stride(self.k));
-        assert!(row < self.rows && values.len() == width, "row {row} of {}: {}", self.rows, values.len());
+    /// If the tile lies outside, or `x` has other columns, too few rows, or blocks of no multiple of 16.
+    pub fn write_tile(&mut self, kernels: &Kernels, first: usize, x: &Mat<'_>, from: usize) {
+        let width = padded_k(self.k);
+        let rows = TILE_ROWS.min(self.rows - first);
+        assert!(first.is_multiple_of(TILE_ROWS) && x.cols() == width, "{} columns of {width}", x.cols());
+        assert!(from + rows <= x.rows(), "rows {from}..{} of {}", from + rows, x.rows());
         match self.format {
             RowFormat::F32 => {
-                let rows: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);
-                rows[row * stride..][..width].copy_from_slice(values);
+                let to: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);
+                for row in 0..rows {
+                    x.copy_row(from + row, 0, &mut to[(first + row) * float_stride(self.k)..][..width]);
+                }
             }
             RowFormat::F16 => {
-                let rows: &mut [f16] = bytemuck::cast_slice_mut(self.bytes);
-                kernels.narrow_f16(values, &mut rows[row * stride..][..width]);
+                let to: &mut [f16] = bytemuck::cast_slice_mut(self.bytes);
+                for row in 0..rows {
+                    let mut to = &mut to[(first + row) * float_stride(self.k)..][..width];
+                    for piece in x.pieces(from + row, 0..width) {
+                        let (now, rest) = to.split_at_mut(piece.len());
+                        kernels.narrow_f16(piece, now);
+                        to = rest;
+                    }
+                }
             }
-            RowFormat::I8(format) => {
-                let peak = kernels.abs_max(values);
-                // A row of zeros has no scale; any code times zero is right. NaN or infinity gives a NaN row.
-                let (scale, inverse) = if peak > 0.0 { (peak / 127.0, 127.0 / peak) } else { (peak, 0.0) };
-                self.scales[row] = scale;
-                let tile = row / TILE_ROWS * TILE_ROWS * width * format.bytes();
-                let group = format.group() * format.bytes();
-                let first = tile + row % TILE_ROWS * group;
-                kernels.quantize_row(format, values, inverse, &mut self.bytes[first..]);
-            }
+            RowFormat::I8(format) => self.quantize_tile(kernels, format, first..first + rows, x, from),
         }
+    }
+
+    fn quantize_tile(
+        &mut self,
+        kernels: &Kernels,
+        format: I8Format,
+        rows: Range<usize>,
+        x: &Mat<'_>,
+        from: usize,
+    ) {
+        let (width, block) = (padded_k(self.k), x.block());
+        let end = from + rows.len();
+        let mut peaks = [[0.0; NR]; TILE_ROWS];
+        for col in (0..width).step_by(block) {
+            kernels.abs_max_rows(x.block_rows(from..end, col), block, &mut peaks);
+            // The blocks are far apart: ask for the next tile's part of this one.
+            x.prefetch(end..x.rows().min(end + TILE_ROWS), col);
+        }
+        let mut inverses = [0.0; TILE_ROWS];
+        for ((peaks, inverse), to) in peaks.iter().zip(&mut inverses).zip(&mut self.scales[rows.clone()]) {
+            let peak = peaks.iter().fold(0.0, |max: f32, &x| if x > max || x.is_nan() { x } else { max });
+            // A row of zeros has no scale; any code times zero is right. NaN or infinity gives a NaN row.
+            (*to, *inverse) = if peak > 0.0 { (peak / 127.0, 127.0 / peak) } else { (peak, 0.0) };
+        }
+        let step = TILE_ROWS * format.bytes();
+        let tile = &mut self.bytes[rows.start * width * format.bytes()..][..width * step];
+        for (col, to) in (0..width).step_by(block).zip(tile.chunks_exact_mut(block * step)) {
+            kernels.quantize_tile(format, x.block_rows(from..end, col), block, &inverses, to);
+        }
+    }
+
+    /// Writes every row from `x`, as [`write_tile`](Self::write_tile) does.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn write_all(&mut self, kernels: &Kernels, x: &Mat<'_>) {
+        (0..self.rows).step_by(TILE_ROWS).for_each(|first| self.write_tile(kernels, first, x, first));
     }
 
     /// The rows for reading.

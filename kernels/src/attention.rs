@@ -13,6 +13,7 @@
 //! that a run of items is one slice.
 
 use crate::layout::{NR, padded_n};
+use crate::matrix::Mat;
 use crate::table::{Kernels, MAX_TILE_ROWS};
 use core::ops::Range;
 
@@ -36,7 +37,7 @@ impl Attention {
     pub const fn scratch_len(&self) -> usize {
         let keys = padded_n(self.tokens);
         let values = padded_n(self.head_dim);
-        keys * self.head_dim + values * keys + MAX_TILE_ROWS * (keys + values)
+        keys * self.head_dim + values * keys + MAX_TILE_ROWS * (self.head_dim + keys + values)
     }
 
     /// Multiply-accumulates of all items.
@@ -62,15 +63,16 @@ impl Kernels {
 
     /// Computes the rows of `items` into `out`.
     ///
-    /// `qkv`: `tokens` rows of `3·heads·head_dim`, queries, then keys, then values. `out`: the rows that
-    /// [`attention_rows`](Self::attention_rows) names, `head_dim` each.
+    /// `qkv`: `3·heads·head_dim` columns, queries, then keys, then values, of which the `tokens` rows from `first_token`
+    /// on are this image's. `out`: the rows that [`attention_rows`](Self::attention_rows) names, `head_dim` each.
     ///
     /// # Panics
     /// If a length does not fit `shape`.
     pub fn attention(
         &self,
         shape: &Attention,
-        qkv: &[f32],
+        qkv: &Mat<'_>,
+        first_token: usize,
         items: Range<usize>,
         out: &mut [f32],
         scratch: &mut [f32],
@@ -78,7 +80,8 @@ impl Kernels {
         let Attention { tokens, queries, heads, head_dim, causal } = *shape;
         let width = heads * head_dim;
         assert!(queries <= tokens && head_dim > 0, "{queries} queries, {tokens} tokens, {head_dim} channels");
-        assert_eq!(qkv.len(), tokens * 3 * width, "qkv");
+        assert_eq!(qkv.cols(), 3 * width, "qkv");
+        assert!(first_token + tokens <= qkv.rows(), "tokens from {first_token} of {}", qkv.rows());
         assert!(items.end <= self.attention_items(shape), "items");
         let rows = self.attention_rows(shape, items.clone());
         assert_eq!(out.len(), rows.len() * head_dim, "attention output");
@@ -86,6 +89,7 @@ impl Kernels {
         let (keys, values) = (padded_n(tokens), padded_n(head_dim));
         let (k_panels, rest) = scratch.split_at_mut(keys * head_dim);
         let (v_panels, rest) = rest.split_at_mut(values * keys);
+        let (q, rest) = rest.split_at_mut(step * head_dim);
         let (scores, rest) = rest.split_at_mut(step * keys);
         let sums = &mut rest[..step * values];
         let scale = 1.0 / libm::sqrtf(head_dim as f32);
@@ -94,14 +98,16 @@ impl Kernels {
         for item in items.clone() {
             let (head, first) = (item / tiles, item % tiles * step);
             if packed != Some(head) {
-                pack_keys(qkv, shape, head, k_panels);
-                pack_values(qkv, shape, head, v_panels);
+                pack_keys(qkv, first_token, shape, head, k_panels);
+                pack_values(qkv, first_token, shape, head, v_panels);
                 packed = Some(head);
             }
             let count = step.min(queries - first);
-            let q = &qkv[first * 3 * width + head * head_dim..][..(count - 1) * 3 * width + head_dim];
+            for (i, q) in q.chunks_exact_mut(head_dim).take(count).enumerate() {
+                qkv.copy_row(first_token + first + i, head * head_dim, q);
+            }
             scores.fill(0.0);
-            self.tile_f32.multiply_all(head_dim, q, 3 * width, count, k_panels, head_dim * NR, scores, keys);
+            self.tile_f32.multiply_all(head_dim, q, head_dim, count, k_panels, head_dim * NR, scores, keys);
             let mut inverses = [0.0; MAX_TILE_ROWS];
             for (i, row) in scores.chunks_exact_mut(keys).take(count).enumerate() {
                 let seen = if causal { first + i + 1 } else { tokens };
@@ -122,33 +128,33 @@ impl Kernels {
 }
 
 /// Kᵀ of one head as panels `[tokens/16][head_dim][16]`; tokens past the end are zero.
-fn pack_keys(qkv: &[f32], shape: &Attention, head: usize, panels: &mut [f32]) {
+fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, panels: &mut [f32]) {
     let Attention { tokens, heads, head_dim, .. } = *shape;
-    let width = heads * head_dim;
+    let first = (heads + head) * head_dim;
     for (p, panel) in panels.chunks_exact_mut(head_dim * NR).enumerate() {
         let lanes = NR.min(tokens - p * NR);
         if lanes < NR {
             panel.fill(0.0);
         }
         for lane in 0..lanes {
-            let key = &qkv[(p * NR + lane) * 3 * width + width + head * head_dim..][..head_dim];
-            for (value, row) in key.iter().zip(panel.as_chunks_mut::<NR>().0) {
-                row[lane] = *value;
+            let mut rows = panel.as_chunks_mut::<NR>().0;
+            for piece in qkv.pieces(first_token + p * NR + lane, first..first + head_dim) {
+                let (now, rest) = rows.split_at_mut(piece.len());
+                now.iter_mut().zip(piece).for_each(|(row, value)| row[lane] = *value);
+                rows = rest;
             }
         }
     }
 }
 
 /// V of one head as panels `[head_dim/16][tokens][16]`; channels past the end are zero.
-fn pack_values(qkv: &[f32], shape: &Attention, head: usize, panels: &mut [f32]) {
+fn pack_values(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, panels: &mut [f32]) {
     let Attention { tokens, heads, head_dim, .. } = *shape;
-    let width = heads * head_dim;
-    let keys = padded_n(tokens);
-    for (p, panel) in panels.chunks_exact_mut(keys * NR).enumerate() {
+    let first = (2 * heads + head) * head_dim;
+    for (p, panel) in panels.chunks_exact_mut(padded_n(tokens) * NR).enumerate() {
         let lanes = NR.min(head_dim - p * NR);
         for (token, row) in panel.as_chunks_mut::<NR>().0.iter_mut().take(tokens).enumerate() {
-            let value = &qkv[token * 3 * width + 2 * width + head * head_dim + p * NR..][..lanes];
-            row[..lanes].copy_from_slice(value);
+            qkv.copy_row(first_token + token, first + p * NR, &mut row[..lanes]);
             row[lanes..].fill(0.0);
         }
     }

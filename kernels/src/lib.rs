@@ -46,6 +46,6 @@ pub use activations::{RowFormat, Rows, RowsMut};
 pub use attention::Attention;
 pub use gemm::{Epilogue, Gemm, GemmScratch};
 pub use isa::{Feature, Isa, IsaError};
-pub use matrix::MatMut;
+pub use matrix::{Mat, MatMut};
 pub use table::{Activation, Kernels};
 pub use weights::{Weights, WeightsFloat, WeightsI8};

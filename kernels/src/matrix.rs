@@ -1,17 +1,117 @@
-//! A window of columns of a row-major matrix that can be split between threads.
+//! Views of matrices of f32 whose columns may lie in blocks.
+//!
+//! A matrix of `rows` × `cols` in blocks of `block` columns lies as `[cols/block][rows][block]`; with `block = cols` that
+//! is row-major. A GEMM computes a few columns of all rows at a time: in a wide row-major matrix each of those rows
+//! would be in a page of its own, in narrow blocks they lie one after the other.
 
 use core::marker::PhantomData;
 use core::ops::Range;
 
-/// Exclusive access to some columns of a row-major matrix of f32.
-///
-/// Two windows split from one matrix interleave in memory, which is why this is not a slice.
-#[derive(Debug)]
-pub struct MatMut<'a> {
-    first: *mut f32,
+/// Where element (`row`, `col`) of a matrix of `rows` rows in blocks of `block` columns lies.
+const fn index(rows: usize, block: usize, row: usize, col: usize) -> usize {
+    (col / block * rows + row) * block + col % block
+}
+
+/// A matrix to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat<'a> {
+    values: &'a [f32],
     rows: usize,
     cols: usize,
-    stride: usize,
+    block: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// `values` as `rows` × `cols` in blocks of `block` columns.
+    ///
+    /// # Panics
+    /// If `values` is shorter, or `cols` is no whole number of blocks.
+    pub fn new(values: &'a [f32], rows: usize, cols: usize, block: usize) -> Mat<'a> {
+        check(values.len(), rows, cols, block);
+        Mat { values, rows, cols, block }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Columns of a block.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
+    /// Columns `cols` of row `row`, block by block.
+    ///
+    /// # Panics
+    /// If they lie outside.
+    pub fn pieces(&self, row: usize, cols: Range<usize>) -> impl Iterator<Item = &'a [f32]> + use<'a> {
+        assert!(row < self.rows && cols.end <= self.cols, "outside the matrix");
+        let Mat { values, rows, block, .. } = *self;
+        let mut col = cols.start;
+        core::iter::from_fn(move || {
+            let len = (block - col % block.max(1)).min(cols.end.checked_sub(col).filter(|&left| left > 0)?);
+            let piece = &values[index(rows, block, row, col)..][..len];
+            col += len;
+            Some(piece)
+        })
+    }
+
+    /// Copies columns `col..col + to.len()` of row `row`.
+    ///
+    /// # Panics
+    /// If they lie outside.
+    pub fn copy_row(&self, row: usize, col: usize, mut to: &mut [f32]) {
+        for piece in self.pieces(row, col..col + to.len()) {
+            let (now, rest) = to.split_at_mut(piece.len());
+            now.copy_from_slice(piece);
+            to = rest;
+        }
+    }
+
+    /// Rows `rows` of the block that starts at column `col`: [rows, block].
+    ///
+    /// # Panics
+    /// If they lie outside.
+    pub(crate) fn block_rows(&self, rows: Range<usize>, col: usize) -> &'a [f32] {
+        assert!(rows.end <= self.rows && col < self.cols && col.is_multiple_of(self.block));
+        &self.values[index(self.rows, self.block, rows.start, col)..][..rows.len() * self.block]
+    }
+}
+
+impl Mat<'_> {
+    /// Asks for the cache lines of `rows` of the block that starts at column `col`. Only a hint.
+    pub(crate) fn prefetch(&self, rows: Range<usize>, col: usize) {
+        if !rows.is_empty() {
+            self.block_rows(rows, col).iter().step_by(LINE).for_each(|line| prefetch(line));
+        }
+    }
+}
+
+fn check(len: usize, rows: usize, cols: usize, block: usize) {
+    assert!(len >= rows * cols, "{len} elements for {rows}x{cols}");
+    assert!(
+        cols.is_multiple_of(block.max(1)) && (block > 0 || cols == 0),
+        "{cols} columns in blocks of {block}"
+    );
+}
+
+/// Exclusive access to some columns of a matrix.
+///
+/// Two windows split from one matrix may interleave in memory, which is why this is not a slice.
+#[derive(Debug)]
+pub struct MatMut<'a> {
+    /// Of the whole matrix.
+    base: *mut f32,
+    rows: usize,
+    /// The window's columns in the whole matrix.
+    window: Range<usize>,
+    block: usize,
     matrix: PhantomData<&'a mut [f32]>,
 }
 
@@ -21,13 +121,21 @@ unsafe impl Send for MatMut<'_> {}
 unsafe impl Sync for MatMut<'_> {}
 
 impl<'a> MatMut<'a> {
-    /// The whole of `values` as `rows` rows of `cols` elements.
+    /// The whole of `values` as `rows` × `cols`, row-major.
     ///
     /// # Panics
     /// If `values` is shorter than that.
     pub fn new(values: &'a mut [f32], rows: usize, cols: usize) -> Self {
-        assert!(values.len() >= rows * cols, "{} elements for {rows}x{cols}", values.len());
-        MatMut { first: values.as_mut_ptr(), rows, cols, stride: cols, matrix: PhantomData }
+        Self::blocks(values, rows, cols, cols)
+    }
+
+    /// The whole of `values` as `rows` × `cols` in blocks of `block` columns.
+    ///
+    /// # Panics
+    /// If `values` is shorter than that, or `cols` is no whole number of blocks.
+    pub fn blocks(values: &'a mut [f32], rows: usize, cols: usize, block: usize) -> Self {
+        check(values.len(), rows, cols, block);
+        MatMut { base: values.as_mut_ptr(), rows, window: 0..cols, block, matrix: PhantomData }
     }
 
     /// Number of rows.
@@ -37,7 +145,12 @@ impl<'a> MatMut<'a> {
 
     /// Number of columns in the window.
     pub fn cols(&self) -> usize {
-        self.cols
+        self.window.len()
+    }
+
+    /// Columns of a block.
+    pub(crate) fn block(&self) -> usize {
+        self.block
     }
 
     /// Cuts the window into columns `..at` and `at..`.
@@ -45,46 +158,70 @@ impl<'a> MatMut<'a> {
     /// # Panics
     /// If `at` lies outside.
     pub fn split_at_col(self, at: usize) -> (Self, Self) {
-        assert!(at <= self.cols, "column {at} of {}", self.cols);
-        // The right window may be empty at the very end of the allocation; `wrapping_add` makes no claim there.
-        let right = MatMut { first: self.first.wrapping_add(at), cols: self.cols - at, ..self };
-        (MatMut { cols: at, ..self }, right)
+        assert!(at <= self.cols(), "column {at} of {}", self.cols());
+        let Range { start, end } = self.window;
+        let right = MatMut { window: start + at..end, ..self };
+        (MatMut { window: start..start + at, ..self }, right)
     }
 
-    /// The window's part of row `row`, columns `cols` of the window.
+    /// The window's part of row `row`, columns `cols` of the window, which lie in one block.
     ///
     /// # Panics
-    /// If the row or the columns lie outside.
+    /// If the row or the columns lie outside, or in several blocks.
     pub fn row_mut(&mut self, row: usize, cols: Range<usize>) -> &mut [f32] {
-        assert!(row < self.rows && cols.start <= cols.end && cols.end <= self.cols, "outside the window");
+        self.check(row..row + 1, &cols);
         // SAFETY: row and columns are inside the window, which lies inside the slice that `new` borrowed; windows of
         // one matrix share no column, and `&mut self` excludes a second row of this one.
-        unsafe {
-            core::slice::from_raw_parts_mut(
-                self.first.add(row * self.stride + cols.start),
-                cols.end - cols.start,
-            )
-        }
+        unsafe { core::slice::from_raw_parts_mut(self.base.add(self.index(row, cols.start)), cols.len()) }
     }
-}
 
-impl MatMut<'_> {
-    /// Where `rows` of columns `cols` start, and how far apart they are.
+    /// Where `rows` of columns `cols`, which lie in one block, start, and how far apart they are.
+    ///
+    /// # Panics
+    /// If the rows or the columns lie outside, or in several blocks.
+    pub(crate) fn window_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> (*mut f32, usize) {
+        self.check(rows.clone(), &cols);
+        // SAFETY: the element lies inside the slice that `new` borrowed, as just checked.
+        (unsafe { self.base.add(self.index(rows.start, cols.start)) }, self.block)
+    }
+
+    /// `rows` of columns `cols`, if these are a whole block: [rows, block].
     ///
     /// # Panics
     /// If the rows or the columns lie outside.
-    pub(crate) fn window_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> (*mut f32, usize) {
-        assert!(rows.start < rows.end && rows.end <= self.rows, "outside the window");
-        (self.row_mut(rows.start, cols).as_mut_ptr(), self.stride)
+    pub(crate) fn block_mut(&mut self, rows: Range<usize>, cols: Range<usize>) -> Option<&mut [f32]> {
+        if cols.len() != self.block || !(self.window.start + cols.start).is_multiple_of(self.block) {
+            return None;
+        }
+        self.check(rows.clone(), &cols);
+        let first = self.index(rows.start, cols.start);
+        // SAFETY: as in `row_mut`; the rows of a whole block lie one after the other.
+        Some(unsafe { core::slice::from_raw_parts_mut(self.base.add(first), rows.len() * self.block) })
     }
 
     /// Asks for the cache lines of `rows` of columns `cols`, which will be written soon. Only a hint.
     pub(crate) fn prefetch(&self, rows: Range<usize>, cols: Range<usize>) {
         for row in rows {
             for line in cols.clone().step_by(LINE) {
-                prefetch(self.first.wrapping_add(row * self.stride + line));
+                prefetch(self.base.wrapping_add(self.index(row, line)));
             }
         }
+    }
+
+    fn index(&self, row: usize, col: usize) -> usize {
+        index(self.rows, self.block, row, self.window.start + col)
+    }
+
+    fn check(&self, rows: Range<usize>, cols: &Range<usize>) {
+        let one_block = (self.window.start + cols.start) % self.block.max(1) + cols.len() <= self.block;
+        assert!(
+            rows.start < rows.end
+                && rows.end <= self.rows
+                && cols.start <= cols.end
+                && cols.end <= self.cols(),
+            "outside the window"
+        );
+        assert!(one_block, "columns {cols:?} in several blocks of {}", self.block);
     }
 }
 
@@ -93,7 +230,7 @@ const LINE: usize = 16;
 
 /// Brings the line at `address` into L1. Any address will do: a prefetch never faults.
 #[inline(always)]
-fn prefetch(address: *const f32) {
+pub(crate) fn prefetch(address: *const f32) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 CPU has the instruction.
     unsafe {
@@ -114,16 +251,44 @@ mod tests {
 
     #[test]
     fn windows_cover_the_matrix_once() {
-        let mut values = [0.0; 5 * 7];
-        let (mut left, right) = MatMut::new(&mut values, 5, 7).split_at_col(3);
-        let (mut middle, mut right) = right.split_at_col(4);
-        for row in 0..5 {
-            left.row_mut(row, 0..3).iter_mut().for_each(|v| *v += 1.0);
-            middle.row_mut(row, 1..4).iter_mut().for_each(|v| *v += 2.0);
-            assert!(right.row_mut(row, 0..0).is_empty());
+        for block in [1, 3, 12] {
+            let mut values = [0.0; 5 * 12];
+            let (mut left, right) = MatMut::blocks(&mut values, 5, 12, block).split_at_col(3);
+            let (mut middle, mut right) = right.split_at_col(9);
+            for row in 0..5 {
+                for col in 0..3 {
+                    left.row_mut(row, col..col + 1)[0] += 1.0;
+                }
+                for col in 1..9 {
+                    middle.row_mut(row, col..col + 1)[0] += (row * 12 + col) as f32;
+                }
+                assert!(right.cols() == 0 && right.block_mut(row..row, 0..0).is_none());
+            }
+            let mat = Mat::new(&values, 5, 12, block);
+            for row in 0..5 {
+                let mut whole = [f32::NAN; 11];
+                mat.copy_row(row, 1, &mut whole);
+                let right: [f32; 11] = core::array::from_fn(|i| match i + 1 {
+                    ..3 => 1.0,
+                    3 => 0.0,
+                    col => (row * 12 + col - 3) as f32,
+                });
+                assert_eq!(whole, right, "block {block}, row {row}");
+            }
         }
-        assert_eq!(values[..7], [1.0, 1.0, 1.0, 0.0, 2.0, 2.0, 2.0]);
-        assert_eq!(values.iter().sum::<f32>(), 45.0);
+    }
+
+    #[test]
+    fn a_block_is_one_slice() {
+        let mut values = [0.0; 3 * 8];
+        let mut mat = MatMut::blocks(&mut values, 3, 8, 4);
+        mat.block_mut(1..3, 4..8).expect("a whole block").fill(2.0);
+        assert!(mat.block_mut(0..1, 2..6).is_none() && mat.block_mut(0..1, 0..2).is_none());
+        assert_eq!(
+            Mat::new(&values, 3, 8, 4).block_rows(0..3, 4),
+            [[0.0; 4], [2.0; 4], [2.0; 4]].as_flattened()
+        );
+        assert_eq!(values[..16], [0.0; 16]);
     }
 
     #[test]
@@ -132,5 +297,11 @@ mod tests {
         let mut values = [0.0; 8];
         let (mut left, _right) = MatMut::new(&mut values, 2, 4).split_at_col(2);
         left.row_mut(0, 0..3);
+    }
+
+    #[test]
+    #[should_panic(expected = "several blocks")]
+    fn columns_of_two_blocks_are_no_slice() {
+        MatMut::blocks(&mut [0.0; 8], 2, 4, 2).row_mut(0, 1..3);
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct TileI8 {
     pub(crate) name: &'static str,
     /// What it reads on the left.
     pub(crate) format: I8Format,
+    /// What its sums contain of the sum of the weights: `128` if `vpdpbusd` read codes made unsigned, else 0.
+    pub(crate) excess: i32,
     /// (`k`, tile of activations, panel of weights, sums). `k` is a multiple of `K_ALIGN`, at most `KC_I8`; the tile and
     /// the panel hold `k` steps; the pointers need no alignment beyond their element's.
     pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
@@ -124,9 +126,9 @@ impl<T> TileFloat<T> {
 /// The most rows that a float micro-kernel computes at once.
 pub(crate) const MAX_TILE_ROWS: usize = 12;
 
-/// What dequantization multiplies and adds: `y[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`.
+/// What dequantization multiplies and adds: `y[r][c] = (acc[r][c] − excess · sums[c]) · rows[r] · cols[c] + bias[c]`.
 pub(crate) struct Dequant<'a> {
-    pub(crate) offset: i32,
+    pub(crate) excess: i32,
     pub(crate) sums: &'a [i32; NR],
     pub(crate) row_scales: &'a [f32; TILE_ROWS],
     pub(crate) col_scales: &'a [f32; NR],
@@ -136,6 +138,16 @@ pub(crate) struct Dequant<'a> {
 /// `out = y`, or `out += y` if `add`, for the first `rows` rows of a tile; `out` has rows of NR, `stride` apart.
 pub(crate) type DequantTile =
     unsafe fn(acc: &AccI8, by: &Dequant<'_>, rows: usize, add: bool, out: *mut f32, stride: usize);
+
+/// (format, `rows` rows of `width`, a multiple of 16, 1/scale of each, `width` steps of a tile).
+pub(crate) type QuantizeTile = unsafe fn(
+    format: I8Format,
+    x: *const f32,
+    width: usize,
+    rows: usize,
+    inverses: &[f32; TILE_ROWS],
+    out: &mut [u8],
+);
 
 /// (x, gamma, beta, eps, out), all of one length.
 pub(crate) type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
@@ -150,9 +162,8 @@ pub struct Kernels {
     /// Native half-precision arithmetic, where the CPU has it; otherwise f16 panels are widened once.
     pub(crate) tile_f16: Option<TileFloat<f16>>,
     pub(crate) dequant: DequantTile,
-    /// (format, values, 1/scale, first byte of the row's first group). Groups are `TILE_ROWS` groups apart.
-    pub(crate) quantize_row: unsafe fn(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]),
-    pub(crate) abs_max: unsafe fn(x: &[f32]) -> f32,
+    pub(crate) quantize_tile: QuantizeTile,
+    pub(crate) abs_max_rows: unsafe fn(x: &[f32], width: usize, peaks: &mut [[f32; NR]; TILE_ROWS]),
     pub(crate) layer_norm: LayerNorm,
     /// `x[i] = exp((x[i] − max x) · scale)`; the sum of these.
     pub(crate) softmax: unsafe fn(x: &mut [f32], scale: f32) -> f32,
@@ -171,8 +182,8 @@ impl Kernels {
             tile_f32: scalar::TILE_F32,
             tile_f16: None,
             dequant: scalar::dequant,
-            quantize_row: scalar::quantize_row,
-            abs_max: scalar::abs_max,
+            quantize_tile: scalar::quantize_tile,
+            abs_max_rows: scalar::abs_max_rows,
             layer_norm: scalar::layer_norm,
             softmax: scalar::softmax,
             activate: scalar::activate,
@@ -245,10 +256,12 @@ impl Kernels {
         unsafe { (self.activate)(act, x) }
     }
 
-    /// The largest magnitude, 0 for an empty slice.
-    pub fn abs_max(&self, x: &[f32]) -> f32 {
-        // SAFETY: as in `softmax`.
-        unsafe { (self.abs_max)(x) }
+    /// Raises `peaks[r][i]` to the largest magnitude of row r of `x` at columns i, i + 16, ...; rows of `width`, at most
+    /// `TILE_ROWS` of them.
+    pub(crate) fn abs_max_rows(&self, x: &[f32], width: usize, peaks: &mut [[f32; NR]; TILE_ROWS]) {
+        assert!(width.is_multiple_of(NR) && x.len() <= TILE_ROWS * width);
+        // SAFETY: as in `layer_norm`; whole rows of whole vectors.
+        unsafe { (self.abs_max_rows)(x, width, peaks) }
     }
 
     /// Converts to f32, exactly.
@@ -271,16 +284,21 @@ impl Kernels {
         unsafe { (self.narrow_f16)(from, to) }
     }
 
-    /// Writes `code = round_half_even(value · inverse)` in groups, `TILE_ROWS` groups apart, from `out[0]` on.
-    pub(crate) fn quantize_row(&self, format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
-        let group = format.group() * format.bytes();
-        let groups = values.len() / format.group();
-        assert!(
-            values.len().is_multiple_of(K_ALIGN)
-                && out.len() >= (groups.max(1) - 1) * TILE_ROWS * group + group
-        );
-        // SAFETY: as in `layer_norm`; `out` reaches the end of the last group.
-        unsafe { (self.quantize_row)(format, values, inverse, out) }
+    /// `code = round_half_even(x · inverse)` of at most `TILE_ROWS` rows of `width`, as `width` steps of a tile in `out`.
+    /// Codes of missing rows are arbitrary.
+    pub(crate) fn quantize_tile(
+        &self,
+        format: I8Format,
+        x: &[f32],
+        width: usize,
+        inverses: &[f32; TILE_ROWS],
+        out: &mut [u8],
+    ) {
+        let rows = x.len() / width;
+        assert!((1..=TILE_ROWS).contains(&rows) && width.is_multiple_of(K_ALIGN));
+        assert_eq!(out.len(), TILE_ROWS * width * format.bytes());
+        // SAFETY: as in `layer_norm`; `x` has `rows` rows of whole vectors, `out` room for every code.
+        unsafe { (self.quantize_tile)(format, x.as_ptr(), width, rows, inverses, out) }
     }
 }
 

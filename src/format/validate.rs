@@ -173,6 +173,13 @@ impl VisionConfig {
         let (rows, cols) = (self.height / self.patch, self.width / self.patch);
         named!("vision.", self, patch).known(rows * cols < MAX_TOKENS, "fewer than 65536 patches")?;
         named!("vision.", self, max_patches).within(0..=MAX_TOKENS - 1, "fewer than 65536 patches")?;
+        if self.max_patches > 0 {
+            // Every image has its own grid: a table is resampled for each, and nothing else is made for it.
+            let resampled = self.position == Position::Learned as u32
+                && self.interpolation != Interpolation::Fixed as u32
+                && self.rope == 0;
+            named!("vision.", self, max_patches).known(resampled, "0 unless positions can be resampled")?;
+        }
         self.validate_position((rows, cols))?;
         self.validate_rope()?;
         zero("vision.reserved", &self.reserved)

@@ -3,6 +3,7 @@
 use crate::plan::{Carver, Plan};
 use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables, Window};
 use crate::vit::{RowBuffer, Shape, ThreadScratch};
+use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::layout::padded_k;
 use ocelli_kernels::{GemmScratch, RowFormat};
 use std::vec::Vec;
@@ -38,6 +39,8 @@ pub(crate) struct VisionDimensions {
     pub(crate) grid: (usize, usize),
     /// Elements of each of the two rotary tables.
     pub(crate) rotary: usize,
+    /// Elements of the levels of an image pyramid; 0 without one.
+    pub(crate) levels: usize,
 }
 
 /// The buffers of one call.
@@ -52,6 +55,8 @@ pub(crate) struct Buffers<'a> {
     pub(crate) positions: &'a mut [f32],
     /// Cosines and sines of rotary positions, each [patches, head_dim / 2].
     pub(crate) rotary: (&'a mut [f32], &'a mut [f32]),
+    /// The levels of each image's pyramid.
+    pub(crate) levels: &'a mut [f32],
     /// The residual stream, [images, tokens, width].
     pub(crate) x: &'a mut [f32],
     /// qkv and attended values, or the hidden layer.
@@ -93,6 +98,7 @@ impl Dimensions {
         for name in ["rotary cosines", "rotary sines"] {
             plan.add(name, vision.map_or(0, |v| v.rotary * F32));
         }
+        plan.add("pyramid: normalised levels", vision.map_or(0, |v| v.shape.images * v.levels * F32));
         plan.add("x: residual stream", self.largest(|s| s.images * s.tokens * s.width) * F32);
         plan.add("work: qkv and attended, or hidden", self.largest(Shape::work_len) * F32);
         plan.add("pooled", self.largest(|s| s.images * s.width) * F32);
@@ -107,7 +113,7 @@ impl Dimensions {
         let attention = self.largest(|s| s.attention(s.tokens).scratch_len()).next_multiple_of(16);
         plan.add("attention scratch, per thread", self.threads * attention * F32);
         let row = self.operands.iter().map(|(.., k)| padded_k(*k)).max();
-        plan.add("row scratch, per thread", self.threads * row.unwrap_or(0) * F32);
+        plan.add("rows of a tile, per thread", self.threads * TILE_ROWS * row.unwrap_or(0) * F32);
         plan
     }
 
@@ -120,6 +126,7 @@ impl Dimensions {
             rings: carver.take(),
             positions: carver.take(),
             rotary: (carver.take(), carver.take()),
+            levels: carver.take(),
             x: carver.take(),
             work: carver.take(),
             pooled: carver.take(),

@@ -8,7 +8,7 @@ use crate::format::{
 };
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
-use crate::vit::position::rope;
+use crate::vit::position::{pyramid, rope};
 use crate::vit::{Shape, activation};
 use ocelli_kernels::{Kernels, RowFormat};
 use std::vec::Vec;
@@ -85,14 +85,15 @@ impl Operands<'_> {
 
 fn vision_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
     let vision = &config.vision;
-    if vision.position == Position::ScaledAverage as u32 {
-        return Err(Error::Message("this image tower has parts that this version cannot run".into()));
-    }
     if vision.max_patches > 0 {
         return naflex_dimensions(config, options);
     }
+    let is_pyramid = vision.position == Position::ScaledAverage as u32;
+    if is_pyramid && options.image_size.is_some() {
+        return Err(Error::Message("this model sees an image pyramid, whose sizes cannot be changed".into()));
+    }
     let (height, width) = options.image_size.unwrap_or((vision.height, vision.width));
-    let grid = grid(vision, height, width)?;
+    let grid = if is_pyramid { (1, pyramid::count(vision)) } else { grid(vision, height, width)? };
     let tokens = vision.prefix_tokens as usize + grid.0 * grid.1;
     let preprocess = PreprocessConfig { shortest: config.shortest(height, width), ..config.preprocess };
     let frame = FrameSpec::new(&preprocess, height, width)?;
@@ -100,7 +101,16 @@ fn vision_dimensions(config: &Config, options: &Options) -> Result<VisionDimensi
     let rotary = rope::table_len(vision, grid.0 * grid.1);
     let shape = shape(&vision.tower, options.batch, tokens, false)?;
     let (memory, slot) = (resize.memory(), frame.frame_len());
-    Ok(VisionDimensions { shape, frame, resize: Some(resize), memory, slot, grid, rotary })
+    Ok(VisionDimensions {
+        shape,
+        frame,
+        resize: Some(resize),
+        memory,
+        slot,
+        grid,
+        rotary,
+        levels: if is_pyramid { pyramid::levels_len(vision) } else { 0 },
+    })
 }
 
 /// Room for the most patches that an image may have, however they lie.
@@ -123,6 +133,7 @@ fn naflex_dimensions(config: &Config, options: &Options) -> Result<VisionDimensi
         // Until the first image says otherwise.
         grid: (1, patches),
         rotary: rope::table_len(vision, patches),
+        levels: 0,
     })
 }
 

@@ -4,7 +4,7 @@ use super::buffers::{Buffers, VisionDimensions};
 use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::{Bank, Pooling, VisionConfig, feature};
-use crate::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, naflex};
+use crate::preprocess::{FrameSpec, Levels, PixelView, ResizePlan, Resizer, naflex};
 use crate::profile::Op;
 use crate::score::{Scored, normalize, score};
 use crate::vit::position::{self, rope::Rotations};
@@ -344,7 +344,7 @@ pub(super) fn encode_images(
     let patch = config.patch as usize;
     let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class);
     let mut forward = forward!(parts);
-    let Buffers { frames, x, work, pooled, positions, rotary: (cos, sin), .. } = parts.buffers;
+    let Buffers { frames, levels, x, work, pooled, positions, rotary: (cos, sin), .. } = parts.buffers;
     let observed = observer.is_some();
     let mut relay = |stage: Stage, values: &[f32]| {
         if let Some(observer) = &mut observer {
@@ -381,6 +381,23 @@ pub(super) fn encode_images(
                 run(input, 1, tokens, positions, out);
             }
         }
+        Source::Frames(_) | Source::Planar(_) if vision.levels > 0 => {
+            let images = match source {
+                Source::Planar(pixels) => pixels.len() / (3 * height * width),
+                Source::Frames(images) => images,
+                Source::Patches(..) => 0,
+            };
+            let levels = &mut levels[..images * vision.levels];
+            for (i, levels) in levels.chunks_exact_mut(vision.levels).enumerate() {
+                let (len, finest) = (3 * height * width, &mut levels[..3 * height * width]);
+                match source {
+                    Source::Planar(pixels) => channels_last(&pixels[i * len..][..len], finest),
+                    _ => normalize_frame(&frames[i * len..][..len], parts.levels, finest),
+                }
+                position::pyramid::resize_levels(config, levels);
+            }
+            run(ImageInput::Pyramid { levels, config }, images, vision.shape.tokens, positions, out);
+        }
         Source::Frames(images) => {
             let frames = &frames[..images * vision.slot];
             let input = ImageInput::Frames { frames, height, width, patch, levels: parts.levels };
@@ -394,6 +411,23 @@ pub(super) fn encode_images(
         Source::Patches(..) => return Err(no_vision()),
     }
     check_finite(out)
+}
+
+/// `pixels`, [3, height, width], as [height, width, 3].
+fn channels_last(pixels: &[f32], out: &mut [f32]) {
+    let plane = pixels.len() / 3;
+    for (i, rgb) in out.chunks_exact_mut(3).enumerate() {
+        rgb.iter_mut().enumerate().for_each(|(channel, value)| *value = pixels[channel * plane + i]);
+    }
+}
+
+/// The normalised values of a frame of levels.
+fn normalize_frame(frame: &[u8], levels: &Levels, out: &mut [f32]) {
+    for (pixel, rgb) in frame.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
+        for channel in 0..3 {
+            rgb[channel] = levels[channel][usize::from(pixel[channel])];
+        }
+    }
 }
 
 /// What to encode.

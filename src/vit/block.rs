@@ -6,7 +6,7 @@ use super::position::rope::Rotations;
 use crate::format::Act;
 use crate::model::Block;
 use crate::profile::Op;
-use ocelli_kernels::{Activation, Attention, Epilogue};
+use ocelli_kernels::{Activation, Attention, Epilogue, Mat};
 
 /// The shape of one pass through the blocks.
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +88,14 @@ pub(crate) fn block(
     forward.produce(Op::Norm, &weights.qkv, images * tokens, |i, row| {
         kernels.layer_norm(&x[i * width..][..width], weights.norm1.gamma, weights.norm1.beta, eps, row);
     });
-    forward.multiply(Op::Qkv, &weights.qkv, Epilogue::Store, qkv);
+    // Rotations and gates need whole rows; otherwise wide layers lie in blocks.
+    let block = if rotations.is_some() { 3 * inner } else { forward.block_cols(3 * inner) };
+    forward.multiply_blocks(Op::Qkv, &weights.qkv, Epilogue::Store, qkv, block);
     if let Some(rotations) = rotations {
         rotations.apply(forward, shape, qkv);
     }
-    forward.attend(&shape.attention(queries), images, qkv, attended);
+    let qkv = Mat::new(qkv, images * tokens, 3 * inner, block);
+    forward.attend(&shape.attention(queries), images, &qkv, attended);
     if queries < tokens {
         for image in 1..images {
             x.copy_within(
@@ -102,14 +105,15 @@ pub(crate) fn block(
         }
     }
     let x = &mut x[..images * queries * width];
-    forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
-        let (image, query) = (i / queries, i % queries);
-        for (head, row) in row.chunks_exact_mut(head_dim).enumerate() {
-            row.copy_from_slice(
-                &attended[((image * heads + head) * queries + query) * head_dim..][..head_dim],
-            );
-        }
-    });
+    if images == 1 {
+        // [heads, queries, head_dim] is a matrix in blocks of a head.
+        forward.convert_mat(Op::AttentionRows, &weights.out, &Mat::new(attended, queries, inner, head_dim));
+    } else {
+        forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
+            let of_image = &attended[i / queries * queries * inner..][..queries * inner];
+            Mat::new(of_image, queries, inner, head_dim).copy_row(i % queries, 0, row);
+        });
+    }
     forward.multiply(Op::Out, &weights.out, Epilogue::Add, x);
 
     // x += fc2(mlp_norm(act(fc1(norm2 x)))); the activation of a gated MLP is in its gate
@@ -117,20 +121,24 @@ pub(crate) fn block(
     forward.produce(Op::Norm, &weights.fc1, images * queries, |i, row| {
         kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
     });
+    let whole_rows = gated || weights.mlp_norm.is_some();
+    let block = if whole_rows { shape.hidden() } else { forward.block_cols(mlp_width) };
+    let epilogue = if gated { Epilogue::Store } else { Epilogue::Activate(act) };
+    forward.multiply_blocks(Op::Fc1, &weights.fc1, epilogue, hidden, block);
     if gated {
-        forward.multiply(Op::Fc1, &weights.fc1, Epilogue::Store, hidden);
         gate(forward, act, mlp_width, hidden);
-    } else {
-        forward.multiply(Op::Fc1, &weights.fc1, Epilogue::Activate(act), hidden);
     }
-    if gated || weights.mlp_norm.is_some() {
-        let of_row = |i: usize| &hidden[i * shape.hidden()..][..mlp_width];
-        forward.produce(Op::HiddenRows, &weights.fc2, images * queries, |i, row| match &weights.mlp_norm {
-            Some(norm) => kernels.layer_norm(of_row(i), norm.gamma, norm.beta, eps, row),
-            None => row.copy_from_slice(of_row(i)),
+    let hidden = Mat::new(hidden, images * queries, shape.hidden(), block);
+    if whole_rows {
+        forward.produce(Op::HiddenRows, &weights.fc2, images * queries, |i, row| {
+            let values = &hidden.pieces(i, 0..mlp_width).next().expect("one block")[..mlp_width];
+            match &weights.mlp_norm {
+                Some(norm) => kernels.layer_norm(values, norm.gamma, norm.beta, eps, row),
+                None => row.copy_from_slice(values),
+            }
         });
     } else {
-        forward.convert(Op::HiddenRows, &weights.fc2, hidden);
+        forward.convert_mat(Op::HiddenRows, &weights.fc2, &hidden);
     }
     forward.multiply(Op::Fc2, &weights.fc2, Epilogue::Add, x);
 }

@@ -6,7 +6,7 @@ use super::patch_embed::patch_embed;
 use super::pool::{pool, project};
 use super::position::rope::Rotations;
 use super::{Layer, Observer, Stage};
-use crate::format::Pooling;
+use crate::format::{Pooling, VisionConfig};
 use crate::model::{Norm, VisionWeights};
 use crate::preprocess::Levels;
 use crate::profile::Op;
@@ -17,6 +17,8 @@ pub(crate) enum ImageInput<'a> {
     Frames { frames: &'a [u8], height: usize, width: usize, patch: usize, levels: &'a Levels },
     /// Normalised pixels, [images, 3, height, width].
     Planar { pixels: &'a [f32], height: usize, width: usize, patch: usize },
+    /// The levels of each image's pyramid, one after the other.
+    Pyramid { levels: &'a [f32], config: &'a VisionConfig },
     /// Normalised patches of one image, [patches, patch² · 3].
     Patches { patches: &'a [f32] },
 }

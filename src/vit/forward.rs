@@ -6,38 +6,41 @@ use crate::plan::Team;
 use crate::profile::{Op, Profile};
 use core::ops::Range;
 use ocelli_kernels::activations::TILE_ROWS;
-use ocelli_kernels::layout::padded_k;
-use ocelli_kernels::{Attention, Epilogue, Gemm, GemmScratch, Kernels, MatMut, RowFormat, RowsMut, gemm};
+use ocelli_kernels::layout::{K_ALIGN, padded_k};
+use ocelli_kernels::{
+    Attention, Epilogue, Gemm, GemmScratch, Kernels, Mat, MatMut, RowFormat, RowsMut, gemm,
+};
 
 /// Working memory of one thread.
 pub(crate) struct Scratch<'a> {
     gemm: &'a mut GemmScratch,
     attention: &'a mut [f32],
-    row: &'a mut [f32],
+    /// TILE_ROWS rows.
+    tile: &'a mut [f32],
 }
 
 /// Working memory of all threads: one region, cut into equal parts.
 pub(crate) struct ThreadScratch<'a> {
     gemm: &'a mut [GemmScratch],
     attention: &'a mut [f32],
-    rows: &'a mut [f32],
+    tiles: &'a mut [f32],
 }
 
 impl<'a> ThreadScratch<'a> {
     /// `gemm` has one element per thread; the others divide evenly.
-    pub(crate) fn new(gemm: &'a mut [GemmScratch], attention: &'a mut [f32], rows: &'a mut [f32]) -> Self {
-        ThreadScratch { gemm, attention, rows }
+    pub(crate) fn new(gemm: &'a mut [GemmScratch], attention: &'a mut [f32], tiles: &'a mut [f32]) -> Self {
+        ThreadScratch { gemm, attention, tiles }
     }
 
     fn parts(&mut self) -> impl Iterator<Item = Scratch<'_>> {
         let threads = self.gemm.len();
         let attention = self.attention.len() / threads;
-        let row = self.rows.len() / threads;
+        let tile = self.tiles.len() / threads;
         self.gemm
             .iter_mut()
             .zip(self.attention.chunks_exact_mut(attention))
-            .zip(self.rows.chunks_exact_mut(row))
-            .map(|((gemm, attention), row)| Scratch { gemm, attention, row })
+            .zip(self.tiles.chunks_exact_mut(tile))
+            .map(|((gemm, attention), tile)| Scratch { gemm, attention, tile })
     }
 }
 
@@ -70,6 +73,12 @@ pub(crate) struct Forward<'s> {
 }
 
 impl Forward<'_> {
+    /// The width of the blocks in which an output of `n` columns lies best, if nobody needs whole rows of it.
+    pub(crate) fn block_cols(&self, n: usize) -> usize {
+        let block = self.kernels.block_cols();
+        if n.is_multiple_of(block) { block } else { n }
+    }
+
     /// Writes `rows` rows for the GEMM by `next`: `fill(i, row)` computes row i, `k` f32, which is then converted to
     /// what the GEMM reads.
     pub(crate) fn produce(
@@ -80,36 +89,42 @@ impl Forward<'_> {
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         let k = next.weights.k();
-        let kernels = self.kernels;
-        self.write_rows(op, next, rows, |part, at, i, row| {
-            row[k..].fill(0.0);
-            fill(i, &mut row[..k]);
-            part.write_row(kernels, at, row);
+        let (kernels, width) = (self.kernels, padded_k(k));
+        self.write_tiles(op, next, rows, |part, at, first, scratch| {
+            for (i, row) in (first..rows).zip(scratch.chunks_exact_mut(width)) {
+                row[k..].fill(0.0);
+                fill(i, &mut row[..k]);
+            }
+            part.write_tile(kernels, at, &Mat::new(scratch, TILE_ROWS, width, width), 0);
         });
     }
 
     /// Writes the rows of `values`, [rows, k], for the GEMM by `next`.
     pub(crate) fn convert(&mut self, op: Op, next: &Linear<'_>, values: &[f32]) {
         let k = next.weights.k();
-        if k == padded_k(k) {
-            let kernels = self.kernels;
-            self.write_rows(op, next, values.len() / k, |part, at, i, _| {
-                part.write_row(kernels, at, &values[i * k..][..k]);
-            });
+        self.convert_mat(op, next, &Mat::new(values, values.len() / k, k, k));
+    }
+
+    /// Writes the rows of `x`, which has `k` columns, for the GEMM by `next`.
+    pub(crate) fn convert_mat(&mut self, op: Op, next: &Linear<'_>, x: &Mat<'_>) {
+        let kernels = self.kernels;
+        if x.block().is_multiple_of(K_ALIGN) {
+            self.write_tiles(op, next, x.rows(), |part, at, first, _| part.write_tile(kernels, at, x, first));
         } else {
-            self.produce(op, next, values.len() / k, |i, row| row.copy_from_slice(&values[i * k..][..k]));
+            self.produce(op, next, x.rows(), |i, row| x.copy_row(i, 0, row));
         }
     }
 
-    /// Calls `write(part, at, i, row)` for every row i, which is row `at` of a thread's `part`; `row` is padded scratch.
-    fn write_rows(
+    /// Calls `write(part, at, first, scratch)` for every tile of rows: it starts at row `first`, which is row `at` of a
+    /// thread's `part`; `scratch` has room for a tile.
+    fn write_tiles(
         &mut self,
         op: Op,
         next: &Linear<'_>,
         rows: usize,
         write: impl Fn(&mut RowsMut<'_>, usize, usize, &mut [f32]) + Sync,
     ) {
-        let Forward { kernels, team, profile, scratch, rows: buffer } = self;
+        let Forward { kernels, team, profile, scratch, rows: buffer, .. } = self;
         let k = next.weights.k();
         buffer.shape = (kernels.row_format(&next.weights), rows, k);
         let threads = team.threads();
@@ -118,12 +133,12 @@ impl Forward<'_> {
             let range = tiles(rows, thread, threads);
             let (part, others) = rest.take().expect("put back below").split_at_row(range.len());
             rest = Some(others);
-            (range.start, part, scratch.row)
+            (range.start, part, scratch.tile)
         });
         profile.time(op, 0, || {
             team.run_parts(parts, |(first, mut part, scratch)| {
-                for i in 0..part.rows() {
-                    write(&mut part, i, first + i, &mut scratch[..padded_k(k)]);
+                for at in (0..part.rows()).step_by(TILE_ROWS) {
+                    write(&mut part, at, first + at, &mut scratch[..TILE_ROWS * padded_k(k)]);
                 }
             });
         });
@@ -155,13 +170,25 @@ impl Forward<'_> {
 
     /// `out = epilogue(rows · Wᵀ + b)` with the rows of the last `produce`. `out`: [rows, n].
     pub(crate) fn multiply(&mut self, op: Op, linear: &Linear<'_>, epilogue: Epilogue, out: &mut [f32]) {
+        self.multiply_blocks(op, linear, epilogue, out, linear.weights.n());
+    }
+
+    /// The same with `out` in blocks of `block` columns, [n/block, rows, block].
+    pub(crate) fn multiply_blocks(
+        &mut self,
+        op: Op,
+        linear: &Linear<'_>,
+        epilogue: Epilogue,
+        out: &mut [f32],
+        block: usize,
+    ) {
         let Forward { kernels, team, profile, scratch, rows: buffer } = self;
         let rows = buffer.rows_mut();
         let rows = rows.as_rows();
         let Linear { weights, bias } = *linear;
         let n = weights.n();
         let threads = team.threads();
-        let mut rest = Some(MatMut::new(out, rows.rows(), n));
+        let mut rest = Some(MatMut::blocks(out, rows.rows(), n, block));
         let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
             let panels = gemm::share(n, thread, threads);
             let cols = gemm::channels(n, panels.clone()).len();
@@ -177,13 +204,12 @@ impl Forward<'_> {
         });
     }
 
-    /// Attention of `images` images (or texts) of the same shape. `qkv`: [images, tokens, 3·heads·head_dim];
-    /// `out`: [images, heads, queries, head_dim].
-    pub(crate) fn attend(&mut self, shape: &Attention, images: usize, qkv: &[f32], out: &mut [f32]) {
+    /// Attention of `images` images (or texts) of the same shape. `qkv`: images·tokens rows of
+    /// 3·heads·head_dim; `out`: [images, heads, queries, head_dim].
+    pub(crate) fn attend(&mut self, shape: &Attention, images: usize, qkv: &Mat<'_>, out: &mut [f32]) {
         let Forward { kernels, team, profile, scratch, .. } = self;
         let items = kernels.attention_items(shape);
         let image_rows = shape.heads * shape.queries;
-        let image_qkv = qkv.len() / images;
         // A run of items over all images, and where its rows start.
         let row = |item: usize| {
             item / items * image_rows + kernels.attention_rows(shape, item % items..item % items).start
@@ -206,8 +232,8 @@ impl Forward<'_> {
                     let end = share.end.min((image + 1) * items);
                     let len = (row(end) - row(item)) * shape.head_dim;
                     let (out, others) = part.split_at_mut(len);
-                    let qkv = &qkv[image * image_qkv..][..image_qkv];
-                    kernels.attention(shape, qkv, item - image * items..end - image * items, out, scratch);
+                    let (items, token) = (item - image * items..end - image * items, image * shape.tokens);
+                    kernels.attention(shape, qkv, token, items, out, scratch);
                     (part, item) = (others, end);
                 }
             });

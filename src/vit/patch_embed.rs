@@ -4,6 +4,7 @@
 use super::block::Shape;
 use super::encoder::ImageInput;
 use super::forward::Forward;
+use super::position::pyramid;
 use crate::model::{Norm, VisionWeights};
 use crate::preprocess::{write_patch_row, write_patch_row_planar};
 use crate::profile::Op;
@@ -33,6 +34,10 @@ pub(crate) fn patch_embed(
             ImageInput::Planar { pixels, height, width, patch: side } => {
                 let size = 3 * height * width;
                 write_patch_row_planar(&pixels[image * size..][..size], *height, *width, *side, patch, row);
+            }
+            ImageInput::Pyramid { levels, config } => {
+                let size = levels.len() / images;
+                pyramid::write_patch_row(config, &levels[image * size..][..size], patch, row);
             }
             ImageInput::Patches { patches } => {
                 row.copy_from_slice(&patches[patch * row.len()..][..row.len()])

@@ -10,7 +10,7 @@ use super::block::Shape;
 use super::forward::Forward;
 use crate::model::AttentionHead;
 use crate::profile::Op;
-use ocelli_kernels::Epilogue;
+use ocelli_kernels::{Epilogue, Mat};
 
 /// Pools the normed tokens `x`, [images, tokens, width], into `pooled`, [images, width].
 ///
@@ -39,7 +39,8 @@ pub(crate) fn pool_by_attention(
         qkv[image * tokens * 3 * inner..][..inner].copy_from_slice(head.query);
     }
     let attended = &mut rest[..images * inner];
-    forward.attend(&shape.attention(1), images, qkv, attended);
+    let qkv = Mat::new(qkv, rows, 3 * inner, 3 * inner);
+    forward.attend(&shape.attention(1), images, &qkv, attended);
     let pooled = &mut pooled[..images * width];
     // One query per image: its heads lie one after the other already.
     forward.convert(Op::AttentionRows, &head.out, attended);

@@ -9,6 +9,7 @@ mod common;
 mod images;
 mod labels;
 mod models;
+mod sizes;
 mod usage;
 
 use ocelli_tools::families::Wishes;

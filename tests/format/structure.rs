@@ -113,7 +113,7 @@ fn tensors_must_be_what_the_configuration_demands() {
 
 #[test]
 fn the_configuration_must_make_sense() {
-    let cases: [Case<Config>; 37] = [
+    let cases: [Case<Config>; 39] = [
         (|c| c.text.vocab = 4_000_000_000, "text.vocab"),
         (|c| c.text.context = u32::MAX, "text.context"),
         (|c| c.text.eos = c.text.vocab, "text.eos"),
@@ -144,6 +144,20 @@ fn the_configuration_must_make_sense() {
         (|c| c.vision.rope_theta = 100.0, "vision.rope_theta"),
         (|c| c.vision.sincos_temperature = 10_000.0, "vision.sincos_temperature"),
         (|c| c.vision.max_patches = 16, "vision.max_patches"),
+        (
+            |c| {
+                (c.vision.max_patches, c.preprocess.mode) = (16, ResizeMode::Naflex as u32);
+                (c.vision.interpolation, c.preprocess.shortest) = (Interpolation::Fixed as u32, 0);
+            },
+            "vision.max_patches",
+        ),
+        (
+            |c| {
+                (c.vision.max_patches, c.preprocess.mode) = (16, ResizeMode::Naflex as u32);
+                (c.vision.rope, c.vision.rope_theta) = (Rope::Centred as u32, 100.0);
+            },
+            "vision.max_patches",
+        ),
         (|c| c.vision.position = Position::ScaledAverage as u32, "vision.pyramid"),
         (|c| c.text.canonical = 99, "text.canonical"),
         (|c| c.vision.tower.features |= feature::CLASSIFIER, "score.kind"),

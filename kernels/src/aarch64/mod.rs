@@ -15,7 +15,7 @@ pub(crate) fn select(isa: Isa, mut kernels: Kernels) -> Kernels {
         (kernels.tile_w8, kernels.tile_w7) = (neon::TILE_I8, neon::TILE_I8);
         kernels.tile_f32 = neon::TILE_F32;
         kernels.dequant = neon::dequant;
-        kernels.quantize_row = neon::quantize_row;
+        kernels.quantize_tile = neon::quantize_tile;
         kernels.widen_f16 = neon::widen_f16;
         kernels.narrow_f16 = neon::narrow_f16;
     }

@@ -90,7 +90,7 @@ impl Kernels {
                 for (j, panel) in panels.clone().enumerate() {
                     let first = first + i * TILE_ROWS;
                     let by = Dequant {
-                        offset: tile.format.offset(),
+                        excess: tile.excess,
                         sums: weights.panel_sums(panel),
                         row_scales: &rows.tile_scales(first),
                         col_scales: weights.panel_scales(panel),
@@ -103,6 +103,9 @@ impl Kernels {
                         &by,
                     );
                 }
+            }
+            if span.end == k {
+                target.activate_block(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
             }
         }
     }

@@ -30,8 +30,8 @@ const MAX_PANELS: usize = 2;
 const KC_BYTES: usize = 16 * 1024;
 /// Steps along `k` that these are in f32.
 const KC_FLOAT: usize = KC_BYTES / (NR * size_of::<f32>());
-/// The same for int8.
-pub(crate) const KC_I8: usize = KC_BYTES / NR;
+/// The same for int8: 12 KB as they lie, since AVX2 prepares one and a half times as much.
+pub(crate) const KC_I8: usize = KC_BYTES * 3 / 4 / NR;
 /// Room for unfinished sums: 256 rows of two panels.
 const SUMS: usize = 256 * MAX_PANELS * NR;
 
@@ -76,6 +76,11 @@ impl core::fmt::Debug for GemmScratch {
 }
 
 impl Kernels {
+    /// The columns of a block of a wide output; see [`matrix`](crate::matrix). As many as are computed at once.
+    pub fn block_cols(&self) -> usize {
+        if self.tile_w8.quad.is_some() { MAX_PANELS * NR } else { NR }
+    }
+
     /// Computes output channels `16·panels.start .. 16·panels.end` (as many as exist) into the columns of `out`.
     ///
     /// # Panics
@@ -95,7 +100,9 @@ impl Kernels {
         assert!(bias.is_empty() || bias.len() == n.next_multiple_of(NR), "bias of {}", bias.len());
         assert_eq!(out.rows(), rows.rows, "output rows");
         assert_eq!(out.cols(), channels(n, panels.clone()).len(), "output columns");
-        let mut target = Target { kernels: self, epilogue: *epilogue, bias, out, first_panel: panels.start };
+        let blocks = out.block() == self.block_cols() && n.is_multiple_of(self.block_cols());
+        let mut target =
+            Target { kernels: self, epilogue: *epilogue, bias, blocks, out, first_panel: panels.start };
         match weights {
             Weights::I8(w) => self.gemm_i8(rows, w, panels, &mut target, scratch),
             Weights::F32(w) => {
@@ -125,10 +132,11 @@ pub const fn macs(rows: usize, n: usize, k: usize) -> u64 {
     rows as u64 * n as u64 * k as u64
 }
 
-/// How `panels(n)` panels divide among `parts` threads: the share of thread `part`.
+/// How `panels(n)` panels divide among `parts` threads: the share of thread `part`. Whole groups of `MAX_PANELS`.
 pub const fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
-    let count = panels(n);
-    count * part / parts..count * (part + 1) / parts
+    let (all, groups) = (panels(n), panels(n).div_ceil(MAX_PANELS));
+    let end = groups * (part + 1) / parts * MAX_PANELS;
+    groups * part / parts * MAX_PANELS..if end < all { end } else { all }
 }
 
 /// The output channels of `panels` in a matrix of `n`: those that exist.

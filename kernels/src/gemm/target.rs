@@ -14,6 +14,8 @@ pub(super) struct Target<'k, 'o, 'm> {
     /// Of all panels, or empty.
     pub(super) bias: &'k [f32],
     pub(super) out: &'o mut MatMut<'m>,
+    /// The output lies in blocks as wide as the panels that are multiplied at once.
+    pub(super) blocks: bool,
     /// The panel of the window's first column.
     pub(super) first_panel: usize,
 }
@@ -36,11 +38,13 @@ impl<'k> Target<'k, '_, '_> {
         self.out.prefetch(rows, self.cols(panels.start).start..self.cols(panels.end - 1).end);
     }
 
-    /// Puts the sums of one tile, `rows` of its rows, through scales, bias and epilogue.
+    /// Puts the sums of one tile, `rows` of its rows, through scales, bias and epilogue. Where the output lies in blocks
+    /// as wide as the panels that are multiplied at once, the activation function waits for
+    /// [`activate_block`](Self::activate_block).
     pub(super) fn finish_i8(&mut self, rows: Range<usize>, panel: usize, acc: &AccI8, by: &Dequant<'_>) {
         let cols = self.cols(panel);
         let dequant = self.kernels.dequant;
-        if cols.len() == NR && !matches!(self.epilogue, Epilogue::Activate(_)) {
+        if cols.len() == NR && (self.blocks || !matches!(self.epilogue, Epilogue::Activate(_))) {
             let add = self.epilogue == Epilogue::Add;
             let (out, stride) = self.out.window_mut(rows.clone(), cols);
             // SAFETY: the table holds only kernels whose features `isa` proves; the window holds these rows of NR.
@@ -50,6 +54,15 @@ impl<'k> Target<'k, '_, '_> {
         // SAFETY: as above; `y` holds TILE_ROWS rows of NR.
         unsafe { dequant(acc, by, rows.len(), false, y.as_mut_ptr(), NR) };
         self.finish(rows, cols, &mut y, NR);
+    }
+
+    /// Applies the activation function to finished rows of a block.
+    pub(super) fn activate_block(&mut self, rows: Range<usize>, panels: Range<usize>) {
+        if let (Epilogue::Activate(act), true) = (self.epilogue, self.blocks) {
+            let cols = self.cols(panels.start).start..self.cols(panels.end - 1).end;
+            let block = self.out.block_mut(rows, cols).expect("as wide as the panels");
+            self.kernels.activate(act, block);
+        }
     }
 
     /// Puts the sums of `rows` and `panels`, [rows][panels][NR], through the epilogue.

@@ -5,7 +5,8 @@ use super::Peak;
 use crate::isa::{Feature, Isa};
 use core::arch::asm;
 
-const MADDUBS: Peak = Peak { name: "vpmaddubsw + vpmaddwd + vpaddd, 256 bits", macs: 12 * 32, run: maddubs };
+const MADDUBS: Peak =
+    Peak { name: "2 vpmaddubsw + 2 vpaddw + vpmaddwd + vpaddd, 256 bits", macs: 12 * 64, run: maddubs };
 const DPBUSD_256: Peak = Peak { name: "vpdpbusd, 256 bits", macs: 12 * 32, run: dpbusd_256 };
 const DPBUSD_512: Peak = Peak { name: "vpdpbusd, 512 bits", macs: 12 * 64, run: dpbusd_512 };
 const FMA: Peak = Peak { name: "vfmadd231ps, 256 bits", macs: 12 * 8, run: fma };
@@ -61,6 +62,9 @@ peak_loop!(
     BYTES,
     "vpbroadcastd ymm12, xmm12",
     "vpmaddubsw ymm14, ymm12, ymm12",
+    "vpmaddubsw ymm15, ymm12, ymm12",
+    "vpaddw ymm14, ymm14, ymm12",
+    "vpaddw ymm14, ymm14, ymm15",
     "vpmaddwd ymm14, ymm14, ymm12",
     "vpaddd ymm\\i, ymm\\i, ymm14"
 );

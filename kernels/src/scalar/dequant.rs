@@ -4,7 +4,7 @@ use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::NR;
 use crate::table::{AccI8, Dequant};
 
-/// `y[r][c] = (acc[r][c] − offset · sums[c]) · rows[r] · cols[c] + bias[c]`, stored or added.
+/// `y[r][c] = (acc[r][c] − excess · sums[c]) · rows[r] · cols[c] + bias[c]`, stored or added.
 ///
 /// # Safety
 /// As [`DequantTile`](crate::table::DequantTile) says.
@@ -20,7 +20,7 @@ pub(crate) unsafe fn dequant(
         // SAFETY: `out` has `rows` rows of NR, `stride` apart.
         let out = unsafe { core::slice::from_raw_parts_mut(out.add(r * stride), NR) };
         for (c, out) in out.iter_mut().enumerate() {
-            let sum = acc[r * NR + c].wrapping_sub(by.offset.wrapping_mul(by.sums[c]));
+            let sum = acc[r * NR + c].wrapping_sub(by.excess.wrapping_mul(by.sums[c]));
             let y = sum as f32 * (by.row_scales[r] * by.col_scales[c]) + by.bias[c];
             *out = if add { *out + y } else { y };
         }
@@ -34,15 +34,29 @@ pub(crate) fn code(value: f32, inverse: f32) -> i8 {
     (((value * inverse) + ROUND) - ROUND).clamp(-127.0, 127.0) as i8
 }
 
-pub(crate) fn quantize_row(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
-    let group = format.group() * format.bytes();
-    for (values, out) in values.chunks_exact(format.group()).zip(out.chunks_mut(TILE_ROWS * group)) {
-        for (i, &value) in values.iter().enumerate() {
-            let code = code(value, inverse);
+/// Steps of a tile: `[width/group][row][group]`.
+///
+/// # Safety
+/// As [`QuantizeTile`](crate::table::QuantizeTile) says.
+pub(crate) unsafe fn quantize_tile(
+    format: I8Format,
+    x: *const f32,
+    width: usize,
+    rows: usize,
+    inverses: &[f32; TILE_ROWS],
+    out: &mut [u8],
+) {
+    // SAFETY: `x` has `rows` rows of `width`.
+    let x = unsafe { core::slice::from_raw_parts(x, rows * width) };
+    let (group, bytes) = (format.group(), format.bytes());
+    for (row, (x, &inverse)) in x.chunks_exact(width).zip(inverses).enumerate() {
+        for (i, &x) in x.iter().enumerate() {
+            let to = ((i / group * TILE_ROWS + row) * group + i % group) * bytes;
+            let code = code(x, inverse);
             match format {
-                I8Format::S8K4 | I8Format::S8K8 => out[i] = code as u8,
-                I8Format::U8K4 => out[i] = code as u8 ^ 0x80,
-                I8Format::S16K4 => out[2 * i..][..2].copy_from_slice(&i16::from(code).to_ne_bytes()),
+                I8Format::S8K4 | I8Format::S8K8 => out[to] = code as u8,
+                I8Format::U8K4 => out[to] = code as u8 ^ 0x80,
+                I8Format::S16K4 => out[to..to + 2].copy_from_slice(&i16::from(code).to_ne_bytes()),
             }
         }
     }

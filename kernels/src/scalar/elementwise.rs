@@ -1,10 +1,16 @@
 //! Element-wise f32 operations.
 
+use crate::activations::TILE_ROWS;
+use crate::layout::NR;
 use crate::table::Activation;
 use half::f16;
 
-pub(crate) fn abs_max(x: &[f32]) -> f32 {
-    x.iter().fold(0.0, |max, x| max.max(x.abs()))
+pub(crate) fn abs_max_rows(x: &[f32], width: usize, peaks: &mut [[f32; NR]; TILE_ROWS]) {
+    for (x, peaks) in x.chunks_exact(width).zip(peaks) {
+        for x in x.as_chunks::<NR>().0 {
+            peaks.iter_mut().zip(x).for_each(|(peak, x)| *peak = peak.max(x.abs()));
+        }
+    }
 }
 
 pub(crate) fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, out: &mut [f32]) {

@@ -5,7 +5,7 @@ mod elementwise;
 mod tile_float;
 mod tile_i8;
 
-pub(crate) use dequant::{dequant, quantize_row};
-pub(crate) use elementwise::{abs_max, activate, layer_norm, narrow_f16, softmax, widen_f16};
+pub(crate) use dequant::{dequant, quantize_tile};
+pub(crate) use elementwise::{abs_max_rows, activate, layer_norm, narrow_f16, softmax, widen_f16};
 pub(crate) use tile_float::TILE_F32;
 pub(crate) use tile_i8::TILE_I8;

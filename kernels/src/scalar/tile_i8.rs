@@ -4,8 +4,14 @@ use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::{K_GROUP, NR};
 use crate::table::{AccI8, TileI8};
 
-pub(crate) const TILE_I8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_scalar", format: I8Format::S8K4, run: tile_i8, quad: None, prepare: None };
+pub(crate) const TILE_I8: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_scalar",
+    format: I8Format::S8K4,
+    excess: 0,
+    run: tile_i8,
+    quad: None,
+    prepare: None,
+};
 
 /// # Safety
 /// As [`TileI8::run`] says.

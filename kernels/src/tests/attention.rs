@@ -2,6 +2,7 @@
 
 use super::Failures;
 use crate::attention::Attention;
+use crate::matrix::{Mat, MatMut};
 use crate::testing::{Rng, each_isa};
 use std::format;
 use std::vec;
@@ -40,6 +41,19 @@ fn naive(shape: &Attention, qkv: &[f32]) -> Vec<f64> {
     out
 }
 
+/// The rows of `qkv`, one row of others' on either side, in blocks.
+fn blocks(qkv: &[f32], cols: usize, block: usize) -> Vec<f32> {
+    let rows = qkv.len() / cols + 2;
+    let mut out = vec![f32::NAN; rows * cols];
+    let mut mat = MatMut::blocks(&mut out, rows, cols, block);
+    for (row, values) in qkv.chunks_exact(cols).enumerate() {
+        for (i, values) in values.chunks_exact(block).enumerate() {
+            mat.row_mut(row + 1, i * block..(i + 1) * block).copy_from_slice(values);
+        }
+    }
+    out
+}
+
 #[test]
 fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
     let mut failures = Failures::default();
@@ -55,12 +69,18 @@ fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
             for (causal, queries) in [(false, tokens), (false, 1), (true, tokens)] {
                 let shape = Attention { tokens, queries, heads, head_dim, causal };
                 let right = naive(&shape, &qkv);
-                for kernels in &isas {
+                // Alone and row-major, and in narrow blocks between the tokens of others.
+                let row_major = (qkv.clone(), 0, tokens, 3 * width);
+                let in_blocks = (blocks(&qkv, 3 * width, 4), 1, tokens + 2, 4);
+                for (kernels, (values, first, all, block)) in
+                    isas.iter().flat_map(|isa| [(isa, &row_major), (isa, &in_blocks)])
+                {
+                    let (qkv, first) = (Mat::new(values, *all, 3 * width, *block), *first);
                     // NaN shows whatever is read before it is written.
                     let mut scratch = vec![f32::NAN; shape.scratch_len()];
                     let items = kernels.attention_items(&shape);
                     let mut whole = vec![f32::NAN; right.len()];
-                    kernels.attention(&shape, &qkv, 0..items, &mut whole, &mut scratch);
+                    kernels.attention(&shape, &qkv, first, 0..items, &mut whole, &mut scratch);
                     let error = |(&got, &right): (&f32, &f64)| (f64::from(got) - right).abs();
                     // `total_cmp` ranks NaN above everything.
                     let worst = whole.iter().zip(&right).map(error).max_by(f64::total_cmp).expect("some");
@@ -71,7 +91,7 @@ fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
                         let mut rows =
                             vec![f32::NAN; kernels.attention_rows(&shape, items.clone()).len() * head_dim];
                         scratch.fill(f32::NAN);
-                        kernels.attention(&shape, &qkv, items, &mut rows, &mut scratch);
+                        kernels.attention(&shape, &qkv, first, items, &mut rows, &mut scratch);
                         split.extend(rows);
                     }
                     let same =

@@ -4,7 +4,7 @@ use super::Failures;
 use crate::activations::{I8Format, TILE_ROWS};
 use crate::layout::NR;
 use crate::scalar;
-use crate::table::TileI8;
+use crate::table::{AccI8, TileI8};
 use crate::testing::{Rng, each_isa};
 use half::f16;
 use std::format;
@@ -59,30 +59,57 @@ fn panel(codes: &[i8], k: usize) -> Vec<i8> {
     panel
 }
 
-/// Runs one tile; the first (row, channel) whose sum is wrong, with both sums.
-fn wrong_sum(tile: &TileI8, k: usize, a: &[i8], b: &[i8]) -> Option<(usize, usize, i64, i64)> {
-    // One element ahead of the data: a kernel may not count on more than an element's alignment.
+/// Bytes with one element ahead of them: a kernel may not count on more than an element's alignment.
+fn led<T: Default + Clone>(lead: usize, data: Vec<T>) -> Vec<T> {
+    [vec![T::default(); lead], data].concat()
+}
+
+/// The sums of two tiles by two panels of `k` steps, tile by tile, panel by panel: one at a time, and all at once where
+/// the kernel can.
+fn sums(tile: &TileI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]> {
     let lead = tile.format.bytes();
-    let a_bytes = [vec![0; lead], tile_bytes(tile.format, a, k)].concat();
-    let mut b_codes = [vec![0; 1], panel(b, k)].concat();
-    let mut acc = [i32::MIN; TILE_ROWS * NR];
-    // SAFETY: tile and panel hold `k` steps, and `prepared` twice as much; `each_isa` makes only tables that this CPU
-    // runs.
-    unsafe {
-        if let Some(prepare) = tile.prepare {
-            let mut prepared = vec![0; 1 + 2 * NR * k];
-            prepare(k, b_codes[1..].as_ptr(), prepared[1..].as_mut_ptr());
-            b_codes = prepared;
+    let a: Vec<_> = a.chunks(TILE_ROWS * k).map(|a| led(lead, tile_bytes(tile.format, a, k))).collect();
+    let b: Vec<_> = b.chunks(NR * k).map(|b| led(1, panel(b, k))).collect();
+    let [a0, a1] = [&a[0][lead..], &a[1][lead..]].map(<[u8]>::as_ptr);
+    let [b0, b1] = [&b[0][1..], &b[1][1..]].map(<[i8]>::as_ptr);
+    let fresh = [[i32::MIN; TILE_ROWS * NR]; 4];
+    let mut results = vec![fresh];
+    for (acc, (a, b)) in results[0].iter_mut().zip([(a0, b0), (a0, b1), (a1, b0), (a1, b1)]) {
+        let mut prepared = vec![0; 1 + 2 * k * NR];
+        // SAFETY: tile and panel hold `k` steps, `prepared` as many bytes as `prepare` may write; `each_isa` makes only
+        // tables that this CPU runs.
+        unsafe {
+            match tile.prepare {
+                None => (tile.run)(k, a, b, acc),
+                Some(prepare) => {
+                    prepare(k, b, prepared[1..].as_mut_ptr());
+                    (tile.run)(k, a, prepared[1..].as_ptr(), acc);
+                }
+            }
         }
-        (tile.run)(k, a_bytes[lead..].as_ptr(), b_codes[1..].as_ptr(), &mut acc);
     }
+    if let Some(quad) = tile.quad {
+        let mut acc = fresh;
+        // SAFETY: as above.
+        unsafe { quad(k, [a0, a1], [b0, b1], &mut acc) };
+        results.push(acc);
+    }
+    results
+}
+
+/// The first (row, channel) whose sum is wrong, with both sums.
+fn wrong_sum(tile: &TileI8, k: usize, a: &[i8], b: &[i8]) -> Option<(usize, usize, i64, i64)> {
+    let results = sums(tile, k, a, b);
     for (row, a) in a.chunks_exact(k).enumerate() {
         for (channel, b) in b.chunks_exact(k).enumerate() {
-            let offset = i64::from(tile.format.offset());
-            let right: i64 = a.iter().zip(b).map(|(&a, &b)| (i64::from(a) + offset) * i64::from(b)).sum();
-            let got = i64::from(acc[row * NR + channel]);
-            if got != right {
-                return Some((row, channel, got, right));
+            let excess = i64::from(tile.excess);
+            let right: i64 = a.iter().zip(b).map(|(&a, &b)| (i64::from(a) + excess) * i64::from(b)).sum();
+            for acc in &results {
+                let acc = &acc[row / TILE_ROWS * 2 + channel / NR];
+                let got = i64::from(acc[row % TILE_ROWS * NR + channel % NR]);
+                if got != right {
+                    return Some((row, channel, got, right));
+                }
             }
         }
     }
@@ -96,8 +123,8 @@ fn int8_tiles_are_exact() {
     for k in [16, 32, 48, 64, 592, 768, 3072] {
         for fill in [Fill::Random, Fill::Peak, Fill::Signs] {
             for magnitude in [127, 64] {
-                let a = fill.codes(&mut rng, TILE_ROWS * k, 127);
-                let b = fill.codes(&mut rng, NR * k, magnitude);
+                let a = fill.codes(&mut rng, 2 * TILE_ROWS * k, 127);
+                let b = fill.codes(&mut rng, 2 * NR * k, magnitude);
                 for kernels in each_isa() {
                     let tile = if magnitude == 127 { kernels.tile_w8 } else { kernels.tile_w7 };
                     let wrong = wrong_sum(&tile, k, &a, &b);
@@ -115,43 +142,43 @@ fn int8_tiles_are_exact() {
 }
 
 #[test]
-fn rows_are_quantized_to_the_bit() {
+fn tiles_are_quantized_to_the_bit() {
     let mut failures = Failures::default();
     let mut rng = Rng::new(2);
     for k in [16, 32, 48, 64, 80, 768] {
-        let ties: Vec<f32> = (0..k).map(|i| (i as f32 - k as f32 / 2.0) * 0.5).collect();
-        let mut random = rng.floats(k, 3.0);
-        random[k / 2] = 3.0;
-        random[k / 3] = -3.0;
-        random[k - 1] = -0.0;
-        let rows = [("ties", ties, 1.0), ("random", random, 127.0 / 3.0), ("zeros", vec![0.0; k], 0.0)];
-        for (what, values, inverse) in rows {
-            let values: Vec<f32> = values.iter().map(|v| v.clamp(-127.0, 127.0)).collect();
-            for format in [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4, I8Format::S16K4] {
-                let bytes = (TILE_ROWS * k - (TILE_ROWS - 1) * format.group()) * format.bytes();
-                let mut right = vec![0xaa; bytes];
-                for (i, value) in values.iter().enumerate() {
-                    let code = (value * inverse).round_ties_even() as i8;
-                    let to = (i / format.group() * TILE_ROWS * format.group() + i % format.group())
-                        * format.bytes();
-                    match format {
-                        I8Format::S8K4 | I8Format::S8K8 => right[to] = code as u8,
-                        I8Format::U8K4 => right[to] = (i32::from(code) + 128) as u8,
-                        I8Format::S16K4 => {
-                            right[to..to + 2].copy_from_slice(&i16::from(code).to_ne_bytes());
-                        }
-                    }
+        for rows in 1..=TILE_ROWS {
+            // Ties, then random values up to the largest code, then zeros.
+            let inverses = [1.0, 127.0 / 3.0, 0.0, 1.0, 127.0 / 3.0, 42.0];
+            let mut x = rng.floats(rows * k, 3.0);
+            for (row, x) in x.chunks_exact_mut(k).enumerate() {
+                match row {
+                    0 => (0..k).for_each(|i| x[i] = ((i as f32 - k as f32 / 2.0) * 0.5).clamp(-127.0, 127.0)),
+                    2 => x.fill(0.0),
+                    _ => (x[k / 2], x[k / 3], x[k - 1]) = (3.0, -3.0, -0.0),
                 }
-                let mut reference = vec![0xaa; bytes];
-                scalar::quantize_row(format, &values, inverse, &mut reference);
-                failures.check(reference == right, || format!("scalar {format:?} k={k} {what}"));
+            }
+            let codes: Vec<i8> =
+                (0..rows * k).map(|at| (x[at] * inverses[at / k]).round_ties_even() as i8).collect();
+            for format in [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4, I8Format::S16K4] {
+                let right = tile_bytes(format, &codes, k);
+                // Codes of missing rows are arbitrary: compared are those of the others.
+                let present = tile_bytes(format, &vec![1; rows * k], k);
+                let missing = tile_bytes(format, &[], k);
+                let same = |out: &[u8]| {
+                    let bytes = out.iter().zip(&right).zip(present.iter().zip(&missing));
+                    let width = format.bytes();
+                    let there: Vec<bool> = bytes.clone().map(|(_, (p, m))| p != m).collect();
+                    let there = |at: usize| there[at / width * width..][..width].iter().any(|&there| there);
+                    out.iter().zip(&right).enumerate().all(|(at, (out, right))| !there(at) || out == right)
+                };
+                let mut reference = vec![0xaa; right.len()];
+                // SAFETY: `x` has `rows` rows of `k`, the tile room for `k` steps.
+                unsafe { scalar::quantize_tile(format, x.as_ptr(), k, rows, &inverses, &mut reference) };
+                failures.check(same(&reference), || format!("scalar {format:?} {rows}x{k}"));
                 for kernels in each_isa() {
-                    let mut out = vec![0xaa; bytes];
-                    kernels.quantize_row(format, &values, inverse, &mut out);
-                    failures.check(out == right, || {
-                        let at = out.iter().zip(&right).position(|(out, right)| out != right);
-                        format!("{} {format:?} k={k} {what}: byte {at:?}", kernels.isa())
-                    });
+                    let mut out = vec![0xaa; right.len()];
+                    kernels.quantize_tile(format, &x, k, &inverses, &mut out);
+                    failures.check(same(&out), || format!("{} {format:?} {rows}x{k}", kernels.isa()));
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::{Failures, UNIT};
 use crate::activations::{RowFormat, RowsMut};
 use crate::gemm::{Epilogue, Gemm, GemmScratch, share};
 use crate::layout::{NR, padded_k, padded_n};
-use crate::matrix::MatMut;
+use crate::matrix::{Mat, MatMut};
 use crate::table::{Activation, Kernels};
 use crate::testing::{Rng, each_isa};
 use crate::weights::{Weights, WeightsFloat, WeightsI8};
@@ -147,9 +147,8 @@ impl Case {
         let format = kernels.row_format(&weights);
         let bytes = bytemuck::cast_slice_mut(&mut bytes);
         let mut rows = RowsMut::new(format, self.rows, self.k, bytes, &mut scales);
-        for (r, x) in self.x.chunks_exact(padded_k(self.k)).enumerate() {
-            rows.write_row(kernels, r, x);
-        }
+        let width = padded_k(self.k);
+        rows.write_all(kernels, &Mat::new(&self.x, self.rows, width, width));
         let gemm = Gemm { rows: rows.as_rows(), weights, bias: &self.bias, epilogue };
         let mut out = before.to_vec();
         let mut scratch = GemmScratch::zeroed();
@@ -264,10 +263,10 @@ fn shares_of_a_gemm_make_the_whole_to_the_bit() {
                 let whole = case.run(&kernels, Epilogue::Add, &before, 1);
                 for parts in [2, 3, 4] {
                     let split = case.run(&kernels, Epilogue::Add, &before, parts);
-                    failures
-                        .check(bytemuck::cast_slice::<_, u8>(&whole) == bytemuck::cast_slice(&split), || {
-                            format!("{} {rows}x{n}x{k} in {parts} parts", kernels.gemm_name(&case.weights()))
-                        });
+                    failures.check(
+                        bytemuck::cast_slice::<_, u8>(&whole) == bytemuck::cast_slice::<_, u8>(&split),
+                        || format!("{} {rows}x{n}x{k} in {parts} parts", kernels.gemm_name(&case.weights())),
+                    );
                 }
             }
         }

@@ -20,6 +20,8 @@ use crate::table::Kernels;
 macro_rules! entry_points {
     ($module:ident, $token:ty, $features:literal) => {
         mod $module {
+            use crate::activations::TILE_ROWS;
+            use crate::layout::NR;
             use crate::table::{Activation, Kernels};
             use crate::vector::{act, norm, softmax};
 
@@ -30,8 +32,8 @@ macro_rules! entry_points {
             }
 
             #[target_feature(enable = $features)]
-            fn abs_max(x: &[f32]) -> f32 {
-                norm::abs_max(token(), x)
+            fn abs_max_rows(x: &[f32], width: usize, peaks: &mut [[f32; NR]; TILE_ROWS]) {
+                norm::abs_max_rows(token(), x, width, peaks);
             }
 
             #[target_feature(enable = $features)]
@@ -50,7 +52,7 @@ macro_rules! entry_points {
             }
 
             pub(super) fn select(kernels: Kernels) -> Kernels {
-                Kernels { abs_max, layer_norm, softmax, activate, ..kernels }
+                Kernels { abs_max_rows, layer_norm, softmax, activate, ..kernels }
             }
         }
     };

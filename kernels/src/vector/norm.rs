@@ -1,6 +1,8 @@
-//! LayerNorm and the largest magnitude.
+//! LayerNorm and the largest magnitudes.
 
-use super::reduce::{AbsMax, CHAINS, Sum, join, reduce};
+use super::reduce::{CHAINS, Sum, join, reduce};
+use crate::activations::TILE_ROWS;
+use crate::layout::NR;
 use pulp::Simd;
 
 /// `(x − mean) / √(var + eps) · gamma + beta`
@@ -52,10 +54,16 @@ pub(crate) fn layer_norm<S: Simd>(
     simd.partial_store_f32s(tail, simd.mul_add_f32s(simd.mul_f32s(last, inverse), gamma, beta));
 }
 
-/// The largest magnitude.
+/// Raises `peaks`, the largest magnitudes of each row at columns i, i + 16, ...
 #[inline(always)]
-pub(crate) fn abs_max<S: Simd>(simd: S, x: &[f32]) -> f32 {
-    let (x, tail) = S::as_simd_f32s(x);
-    let start = simd.abs_f32s(simd.partial_load_f32s(tail));
-    simd.reduce_max_f32s(reduce::<S, AbsMax>(simd, x, start))
+pub(crate) fn abs_max_rows<S: Simd>(simd: S, x: &[f32], width: usize, peaks: &mut [[f32; NR]; TILE_ROWS]) {
+    for (x, peaks) in x.chunks_exact(width).zip(peaks) {
+        let (peaks, _) = S::as_mut_simd_f32s(peaks);
+        let (x, _) = S::as_simd_f32s(x);
+        for x in x.chunks_exact(peaks.len()) {
+            for (peak, x) in peaks.iter_mut().zip(x) {
+                *peak = simd.max_f32s(simd.abs_f32s(*x), *peak);
+            }
+        }
+    }
 }

@@ -13,7 +13,6 @@ pub(crate) trait Fold {
 
 pub(crate) struct Sum;
 pub(crate) struct Max;
-pub(crate) struct AbsMax;
 
 impl Fold for Sum {
     #[inline(always)]
@@ -26,13 +25,6 @@ impl Fold for Max {
     #[inline(always)]
     fn fold<S: Simd>(simd: S, partial: S::f32s, x: S::f32s) -> S::f32s {
         simd.max_f32s(x, partial)
-    }
-}
-
-impl Fold for AbsMax {
-    #[inline(always)]
-    fn fold<S: Simd>(simd: S, partial: S::f32s, x: S::f32s) -> S::f32s {
-        simd.max_f32s(simd.abs_f32s(x), partial)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The element-wise operations of every instruction set against f64.
 
+use crate::activations::TILE_ROWS;
+use crate::layout::NR;
 use crate::table::{Activation, Kernels};
 use crate::testing::{Rng, each_isa};
 use std::vec::Vec;
@@ -168,17 +170,27 @@ fn activations_agree_with_f64() {
 }
 
 #[test]
-fn abs_max_finds_the_largest_wherever_it_is() {
+fn the_largest_magnitude_is_found_wherever_it_is() {
     let mut rng = Rng::new(4);
     for kernels in each_isa() {
-        assert_eq!(kernels.abs_max(&[]), 0.0);
-        assert_eq!(kernels.abs_max(&[-0.0; 21]).to_bits(), 0, "{kernels:?}");
-        for n in lengths() {
-            let mut x = rng.floats(n, 1.0);
-            for at in [0, n / 2, n - 1] {
-                x[at] = if at % 2 == 0 { -2.5 } else { 2.5 };
-                assert_eq!(kernels.abs_max(&x), 2.5, "{kernels:?}, n {n}, at {at}");
-                x[at] = 0.0;
+        for width in [16, 48, 64, 768] {
+            for rows in 1..=TILE_ROWS {
+                let mut x = rng.floats(rows * width, 1.0);
+                for at in [0, 17, width - 1].map(|col| (rows - 1) * width + col % width) {
+                    x[at] = if at % 2 == 0 { -2.5 } else { 2.5 };
+                    let mut peaks = [[0.0; NR]; TILE_ROWS];
+                    kernels.abs_max_rows(&x, width, &mut peaks);
+                    let peak = |row: usize| peaks[row].iter().fold(0f32, |max, &x| max.max(x));
+                    let right =
+                        |row: usize| x[row * width..][..width].iter().fold(0f32, |max, x| max.max(x.abs()));
+                    assert!(
+                        (0..rows).all(|row| peak(row) == right(row)),
+                        "{kernels:?}, {rows}x{width}, at {at}"
+                    );
+                    assert_eq!(peaks[rows..].as_flattened().iter().sum::<f32>(), 0.0, "missing rows");
+                    assert_eq!(peaks[rows - 1][at % width % NR], 2.5, "{kernels:?}, at {at}");
+                    x[at] = 0.0;
+                }
             }
         }
     }

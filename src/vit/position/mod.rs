@@ -11,13 +11,14 @@
 //! allocating.
 
 pub mod learned;
+pub mod pyramid;
 pub mod rope;
 pub mod sincos;
 
 use crate::format::{Position, VisionConfig};
 
 /// Writes what is added to every token of an image whose patches form `grid`, (rows, columns), to `out`, [tokens,
-/// width]: prefix tokens first, zeros where a token has no position. `table` holds the stored positions,
+/// width]: prefix tokens first, zeros where a token has no position. The patches of a pyramid count as one row. `table` holds the stored positions,
 /// [position_prefix + grid, width], if there are any.
 ///
 /// # Panics
@@ -34,6 +35,11 @@ pub fn fill(config: &VisionConfig, table: Option<&[f32]>, grid: (usize, usize), 
             prefix[..own.len()].copy_from_slice(own);
             let from = (config.grid_rows as usize, config.grid_cols as usize);
             learned::resample(config.interpolation, stored, from, grid, width, patches);
+        }
+        (Some(Position::ScaledAverage), Some(table)) => {
+            let (own, stored) = table.split_at(config.position_prefix as usize * width);
+            prefix[..own.len()].copy_from_slice(own);
+            pyramid::fill(config, stored, patches);
         }
         (Some(Position::SinCos), _) => sincos::simple_vit(temperature, grid, width, patches),
         (Some(Position::SinCosMae), _) => sincos::mae(temperature, grid, width, patches),

@@ -29,6 +29,10 @@ pub(super) fn recognise(
     } else {
         let keys = Keys::new(json, None, dinov2_defaults(json), path)?;
         config.vision = dinov2(&keys, size)?;
+        if json["model_type"] == "dinov2_with_registers" {
+            // Its class, unlike `Dinov2Model`, resamples positions with antialias.
+            config.vision.interpolation = Interpolation::BicubicAntialias as u32;
+        }
         Names::dinov2(tensors, &config)
     };
     config.score = embedding_only(config.vision.tower.width);

@@ -174,7 +174,8 @@ pub(super) fn present(tensors: &Tensors, features: &[(u32, &str)]) -> u32 {
     found.fold(0, |all, (bit, _)| all | bit)
 }
 
-/// Blocks in the checkpoint.
+/// Blocks in the checkpoint: one more than the largest number that a tensor's name has.
 pub(super) fn depth(tensors: &Tensors) -> u32 {
-    (0..).take_while(|i| tensors.get(&format!("blocks.{i}.norm1.weight")).is_some()).count() as u32
+    let number = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<u32>().ok();
+    tensors.names().filter_map(number).max().map_or(0, |last| last.saturating_add(1))
 }

@@ -25,7 +25,8 @@ pub(super) fn recognise(
 ) -> Result<Recognised> {
     let timm = Timm::new(json, path)?;
     let name = timm.architecture;
-    let known = ["vit_", "deit", "flexivit_", "eva"].iter().any(|start| name.starts_with(start));
+    let known =
+        ["vit_", "deit", "flexivit_", "eva", "retinavit_"].iter().any(|start| name.starts_with(start));
     let other = OTHERS.iter().any(|start| name.starts_with(start))
         || ["_siglip_", "_rope_", "sapiens", "_18x2_", "_rpn_", "_xp_"]
             .iter()
@@ -128,6 +129,7 @@ fn vision(timm: &Timm<'_>, tensors: &Tensors, (height, width): (u32, u32)) -> Re
     };
     positions(&mut vision, tensors)?;
     rotations(&mut vision, timm)?;
+    pyramid(&mut vision, timm)?;
     Ok(vision)
 }
 
@@ -166,6 +168,31 @@ fn rotations(vision: &mut VisionConfig, timm: &Timm<'_>) -> Result<()> {
         vision.rope = Rope::Centred as u32;
         vision.rope_theta = 100.0;
     }
+    Ok(())
+}
+
+/// RetinaViT, which has no file format of its own: as a timm ViT whose `model_args.pyramid` has the `sides` of the levels,
+/// finest first, and the `stride`.
+fn pyramid(vision: &mut VisionConfig, timm: &Timm<'_>) -> Result<()> {
+    let Some(pyramid) = timm.arg("pyramid") else {
+        let is_one = timm.architecture.starts_with("retinavit_");
+        return if is_one { Err(timm.wrong("model_args.pyramid", "is missing")) } else { Ok(()) };
+    };
+    let wrong = |key: &str, problem: String| Err(timm.wrong(&format!("model_args.pyramid.{key}"), problem));
+    let sides: Vec<u32> = match serde_json::from_value(pyramid["sides"].clone()) {
+        Ok(sides) => sides,
+        Err(_) => return wrong("sides", format!("is {}, expected numbers", pyramid["sides"])),
+    };
+    if sides.is_empty() || sides.len() > MAX_LEVELS {
+        return wrong("sides", format!("has {} levels; 1 to {MAX_LEVELS} are possible", sides.len()));
+    }
+    let Some(stride) = pyramid["stride"].as_u64().and_then(|stride| u32::try_from(stride).ok()) else {
+        return wrong("stride", format!("is {}, expected a number", pyramid["stride"]));
+    };
+    vision.position = Position::ScaledAverage as u32;
+    vision.interpolation = Interpolation::Fixed as u32;
+    vision.pyramid[..sides.len()].copy_from_slice(&sides);
+    vision.pyramid_stride = stride;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod common;
 mod refusals;
 mod wrong_families;
+mod wrong_vision;
 
 use common::*;
 use half::f16;

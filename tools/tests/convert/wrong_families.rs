@@ -7,27 +7,27 @@ use ocelli_tools::Precision;
 use serde_json::{Value, json};
 use std::fs;
 
-fn set(copy: &Copy, file: &str, pointer: &str, value: Value) {
+pub(crate) fn set(copy: &Copy, file: &str, pointer: &str, value: Value) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     copy.edit_json(file, |json| json.pointer_mut(parent).unwrap()[key] = value);
 }
 
-fn remove(copy: &Copy, file: &str, pointer: &str) {
+pub(crate) fn remove(copy: &Copy, file: &str, pointer: &str) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     copy.edit_json(file, |json| {
         json.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key).unwrap();
     });
 }
 
-fn transpose(copy: &mut Copy, name: &str) {
+pub(crate) fn transpose(copy: &mut Copy, name: &str) {
     copy.tensors.get_mut(name).unwrap_or_else(|| panic!("no {name}")).shape.reverse();
 }
 
-fn drop_tensor(copy: &mut Copy, name: &str) {
+pub(crate) fn drop_tensor(copy: &mut Copy, name: &str) {
     copy.tensors.remove(name).unwrap_or_else(|| panic!("no {name}"));
 }
 
-fn check(name: &str, cases: &[Refusal]) {
+pub(crate) fn check(name: &str, cases: &[Refusal]) {
     // What is refused below must not be refused anyway.
     let copy = Copy::of(name);
     copy.save();
@@ -151,12 +151,9 @@ fn wrong_siglip_checkpoints() {
         &[
             (|c| without_tokenizer(c), &["spiece.model", "--tokenizer"]),
             (|c| set(c, TOKENIZER, "/do_lower_case", json!(false)), &[TOKENIZER, "do_lower_case"]),
-            (|c| set(c, CONFIG, "/text_config/vocab_size", json!(900)), &["tokenizer.json", "1000", "900"]),
+            (|c| set(c, CONFIG, "/text_config/vocab_size", json!(900)), &["spiece.model", "1000", "900"]),
             (
-                |c| {
-                    fs::remove_file(c.path("tokenizer.json")).unwrap();
-                    fs::write(c.path("spiece.model"), b"\x0a\xff").unwrap();
-                },
+                |c| fs::write(c.path("spiece.model"), b"\x0a\xff").unwrap(),
                 &["spiece.model", "not a usable SentencePiece model", "cut off"],
             ),
         ],
@@ -190,6 +187,30 @@ fn wrong_siglip2_checkpoints() {
                 },
                 &[TOKENIZER, "pad_token", "is missing"],
             ),
+        ],
+    );
+}
+
+#[test]
+fn wrong_naflex_checkpoints() {
+    check(NAFLEX, &SIGLIP_CASES[..15]);
+    check(
+        NAFLEX,
+        &[
+            (|c| without_tokenizer(c), &["tokenizer.model", "--tokenizer"]),
+            (
+                |c| transpose(c, "vision_model.embeddings.patch_embedding.weight"),
+                &["patch_embedding.weight", "[768, 48]", "[48, 768]"],
+            ),
+            (
+                |c| remove(c, "preprocessor_config.json", "/max_num_patches"),
+                &["preprocessor_config.json", "max_num_patches", "is missing"],
+            ),
+            (
+                |c| set(c, "preprocessor_config.json", "/patch_size", json!(14)),
+                &["preprocessor_config.json", "patch_size"],
+            ),
+            (|c| set(c, CONFIG, "/vision_config/num_patches", json!(15)), &["num_patches"]),
         ],
     );
 }

@@ -9,7 +9,8 @@ use half::f16;
 use ocelli_arm_count::{start, stop};
 use ocelli_kernels::layout::{packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Epilogue, Gemm, GemmScratch, Isa, Kernels, MatMut, RowFormat, RowsMut, Weights, WeightsFloat, WeightsI8,
+    Epilogue, Gemm, GemmScratch, Isa, Kernels, Mat, MatMut, RowFormat, RowsMut, Weights, WeightsFloat,
+    WeightsI8,
 };
 
 const USAGE: &str =
@@ -48,11 +49,11 @@ fn main() {
     start();
     let format = kernels.row_format(&weights);
     let mut packed = RowsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut row_scales);
-    for (row, x) in x.chunks_exact(width).enumerate() {
-        packed.write_row(&kernels, row, x);
-    }
+    packed.write_all(&kernels, &Mat::new(&x, rows, width, width));
     let gemm = Gemm { rows: packed.as_rows(), weights, bias: &bias, epilogue: Epilogue::Store };
-    kernels.gemm(&gemm, 0..panels(n), &mut MatMut::new(&mut out, rows, n), &mut scratch);
+    // As the runtime has it: wide outputs in blocks, the residual stream row-major.
+    let block = if n > k { kernels.block_cols() } else { n };
+    kernels.gemm(&gemm, 0..panels(n), &mut MatMut::blocks(&mut out, rows, n, block), &mut scratch);
     stop();
 
     let checksum: f64 = out.iter().map(|&y| f64::from(y)).sum();

@@ -9,6 +9,7 @@ use core::arch::asm;
 pub(in super::super) const TILE_I8: TileI8 = TileI8 {
     name: "i8_gemm_6x16c4_dotprod",
     format: I8Format::S8K4,
+    excess: 0,
     run: tile_i8,
     quad: None,
     prepare: None,

@@ -11,6 +11,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 pub(in super::super) const TILE_I8: TileI8 = TileI8 {
     name: "i8_gemm_6x16c8_i8mm",
     format: I8Format::S8K8,
+    excess: 0,
     run: tile_i8,
     quad: None,
     prepare: Some(join_groups),

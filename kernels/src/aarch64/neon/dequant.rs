@@ -19,7 +19,7 @@ pub(in super::super) unsafe fn dequant(
     out: *mut f32,
     stride: usize,
 ) {
-    debug_assert_eq!(by.offset, 0);
+    debug_assert_eq!(by.excess, 0);
     // SAFETY: as the caller promises.
     unsafe {
         if add {
@@ -62,37 +62,70 @@ unsafe fn dequant_rows<const ADD: bool>(
     }
 }
 
-/// As [`scalar::quantize_row`], to the bit.
+/// Steps of a tile: `[width/group][row][group]`. Rows that are missing repeat the last one.
 ///
 /// # Safety
-/// `values` holds whole groups and `out` reaches the end of the last one; the CPU has NEON.
+/// As [`QuantizeTile`](crate::table::QuantizeTile) says; the CPU has NEON.
 #[target_feature(enable = "neon")]
-pub(in super::super) unsafe fn quantize_row(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
-    let group = format.group();
-    match format {
-        I8Format::S8K4 | I8Format::S8K8 => {}
-        // No AArch64 kernel reads these.
-        I8Format::U8K4 | I8Format::S16K4 => return scalar::quantize_row(format, values, inverse, out),
+pub(in super::super) unsafe fn quantize_tile(
+    format: I8Format,
+    x: *const f32,
+    width: usize,
+    rows: usize,
+    inverses: &[f32; TILE_ROWS],
+    out: &mut [u8],
+) {
+    if !matches!(format, I8Format::S8K4 | I8Format::S8K8) {
+        // No AArch64 kernel reads the others.
+        // SAFETY: as the caller promises.
+        return unsafe { scalar::quantize_tile(format, x, width, rows, inverses, out) };
     }
-    let step = TILE_ROWS * group;
-    assert!(out.len() + step >= values.len() / group * step + group, "room for every group");
-    let (blocks, rest) = values.as_chunks::<16>();
-    debug_assert!(rest.is_empty(), "padded to a multiple of 16");
-    for (i, block) in blocks.iter().enumerate() {
-        // SAFETY: a block holds 16 values; its groups end within `out`, as asserted.
-        unsafe {
-            let codes = codes(block, inverse);
-            let out = out.as_mut_ptr().add(i * 16 / group * step);
-            if group == 4 {
-                let codes = vreinterpretq_u32_s8(codes);
-                out.cast::<u32>().write_unaligned(vgetq_lane_u32::<0>(codes));
-                out.add(step).cast::<u32>().write_unaligned(vgetq_lane_u32::<1>(codes));
-                out.add(2 * step).cast::<u32>().write_unaligned(vgetq_lane_u32::<2>(codes));
-                out.add(3 * step).cast::<u32>().write_unaligned(vgetq_lane_u32::<3>(codes));
-            } else {
-                let codes = vreinterpretq_u64_s8(codes);
-                out.cast::<u64>().write_unaligned(vgetq_lane_u64::<0>(codes));
-                out.add(step).cast::<u64>().write_unaligned(vgetq_lane_u64::<1>(codes));
+    for (i, out) in out.as_chunks_mut::<{ TILE_ROWS * 16 }>().0.iter_mut().enumerate() {
+        let codes: [int8x16_t; TILE_ROWS] = core::array::from_fn(|row| {
+            let row = row.min(rows - 1);
+            // SAFETY: `x` has `rows` rows of `width`, a multiple of 16.
+            let values = unsafe { &*x.add(row * width + 16 * i).cast::<[f32; 16]>() };
+            codes(values, inverses[row])
+        });
+        if format == I8Format::S8K4 { write_k4(codes, out) } else { write_k8(codes, out) }
+    }
+}
+
+/// Four groups of four codes of each row.
+#[inline]
+#[target_feature(enable = "neon")]
+fn write_k4(codes: [int8x16_t; TILE_ROWS], out: &mut [u8; TILE_ROWS * 16]) {
+    let [a, b, c, d, e, f] = codes.map(|codes| vreinterpretq_s32_s8(codes));
+    // A transposition of 4 × 4 groups, then of 2 × 4.
+    let (ab, cd, ef) = (
+        [vtrn1q_s32(a, b), vtrn2q_s32(a, b)].map(|x| vreinterpretq_s64_s32(x)),
+        [vtrn1q_s32(c, d), vtrn2q_s32(c, d)].map(|x| vreinterpretq_s64_s32(x)),
+        [vtrn1q_s32(e, f), vtrn2q_s32(e, f)].map(|x| vreinterpretq_s64_s32(x)),
+    );
+    for odd in 0..2 {
+        let four = [vtrn1q_s64(ab[odd], cd[odd]), vtrn2q_s64(ab[odd], cd[odd])];
+        let two = [vget_low_s64(ef[odd]), vget_high_s64(ef[odd])];
+        for (half, (four, two)) in four.into_iter().zip(two).enumerate() {
+            let at = (2 * half + odd) * TILE_ROWS * 4;
+            // SAFETY: the last group ends at the end of `out`.
+            unsafe {
+                vst1q_u8(out.as_mut_ptr().add(at), vreinterpretq_u8_s64(four));
+                vst1_u8(out.as_mut_ptr().add(at + 16), vreinterpret_u8_s64(two));
+            }
+        }
+    }
+}
+
+/// Two groups of eight codes of each row.
+#[inline]
+#[target_feature(enable = "neon")]
+fn write_k8(codes: [int8x16_t; TILE_ROWS], out: &mut [u8; TILE_ROWS * 16]) {
+    for (pair, [a, b]) in codes.as_chunks().0.iter().enumerate() {
+        let (a, b) = (vreinterpretq_s64_s8(*a), vreinterpretq_s64_s8(*b));
+        for (group, two) in [vtrn1q_s64(a, b), vtrn2q_s64(a, b)].into_iter().enumerate() {
+            // SAFETY: the last group ends at the end of `out`.
+            unsafe {
+                vst1q_u8(out.as_mut_ptr().add(group * TILE_ROWS * 8 + 16 * pair), vreinterpretq_u8_s64(two));
             }
         }
     }

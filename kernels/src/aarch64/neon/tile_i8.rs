@@ -8,8 +8,14 @@ use crate::table::{AccI8, TileI8};
 use core::arch::aarch64::*;
 use core::sync::atomic::{Ordering, compiler_fence};
 
-pub(in super::super) const TILE_I8: TileI8 =
-    TileI8 { name: "i8_gemm_6x16c4_neon", format: I8Format::S8K4, run: tile_i8, quad: None, prepare: None };
+pub(in super::super) const TILE_I8: TileI8 = TileI8 {
+    name: "i8_gemm_6x16c4_neon",
+    format: I8Format::S8K4,
+    excess: 0,
+    run: tile_i8,
+    quad: None,
+    prepare: None,
+};
 
 /// Rows at a time: 2 × 8 accumulators, each of two channels, leave room for the panel and products in flight.
 const ROWS: usize = 2;

@@ -6,7 +6,7 @@ use crate::scalar;
 use crate::table::{AccI8, Dequant};
 use core::arch::x86_64::*;
 
-/// `y[r][c] = (acc[r][c] − offset · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
+/// `y[r][c] = (acc[r][c] − excess · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
 ///
 /// # Safety
 /// As [`DequantTile`](crate::table::DequantTile) says; the CPU has AVX2.
@@ -19,7 +19,7 @@ pub(super) unsafe fn dequant(
     out: *mut f32,
     stride: usize,
 ) {
-    let offset = _mm256_set1_epi32(by.offset);
+    let factor = _mm256_set1_epi32(by.excess);
     for at in [0, 8] {
         // SAFETY: `at + 8 <= NR`, the length of each.
         let (sums, cols, bias) = unsafe {
@@ -29,7 +29,7 @@ pub(super) unsafe fn dequant(
                 _mm256_loadu_ps(by.bias.as_ptr().add(at)),
             )
         };
-        let excess = _mm256_mullo_epi32(offset, sums);
+        let excess = _mm256_mullo_epi32(factor, sums);
         for row in 0..rows.min(TILE_ROWS) {
             let scale = _mm256_mul_ps(_mm256_set1_ps(by.row_scales[row]), cols);
             // SAFETY: `row · NR + at + 8 <= TILE_ROWS · NR`, the length of `acc`; `out` has `rows` rows of NR.
@@ -44,63 +44,94 @@ pub(super) unsafe fn dequant(
     }
 }
 
-/// `round_half_even(value · inverse)` in groups of four, `TILE_ROWS` groups apart.
+/// Steps of a tile: `[width/4][row][4]`. Rows that are missing repeat the last one.
 ///
 /// # Safety
-/// `values` is a multiple of 16 long; `out` reaches the end of its last group; the CPU has AVX2.
+/// As [`QuantizeTile`](crate::table::QuantizeTile) says; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn quantize_row(format: I8Format, values: &[f32], inverse: f32, out: &mut [u8]) {
-    let blocks = values.as_chunks::<16>().0;
-    // SAFETY: as the caller promises; the bytes of a group are those of the format.
+pub(super) unsafe fn quantize_tile(
+    format: I8Format,
+    x: *const f32,
+    width: usize,
+    rows: usize,
+    inverses: &[f32; TILE_ROWS],
+    out: &mut [u8],
+) {
+    let write = match format {
+        I8Format::U8K4 => write_u8,
+        I8Format::S16K4 => write_s16,
+        // No x86-64 kernel reads these.
+        I8Format::S8K4 | I8Format::S8K8 => {
+            // SAFETY: as the caller promises.
+            return unsafe { scalar::quantize_tile(format, x, width, rows, inverses, out) };
+        }
+    };
+    let step = TILE_ROWS * 16 * format.bytes();
+    for (i, out) in out.chunks_exact_mut(step).enumerate() {
+        let codes = core::array::from_fn(|row| {
+            let row = row.min(rows - 1);
+            // SAFETY: `x` has `rows` rows of `width`, a multiple of 16.
+            let values = unsafe { &*x.add(row * width + 16 * i).cast::<[f32; 16]>() };
+            codes_i16(values, _mm256_set1_ps(inverses[row]))
+        });
+        // SAFETY: `out` has the 16 codes of each row.
+        unsafe { write(&codes, out.as_mut_ptr()) };
+    }
+}
+
+/// Four groups of four codes + 128 of each row.
+///
+/// # Safety
+/// 96 bytes may be written at `out`; the CPU has AVX2.
+#[target_feature(enable = "avx2")]
+unsafe fn write_u8(codes: &[__m256i; TILE_ROWS], out: *mut u8) {
+    let (low, flip) = (_mm256_set1_epi8(-127), _mm256_set1_epi8(-128));
+    // Two rows in a register, saturated at 127 and −128, then −127: groups 0 and 2 of each in the lower half, 1 and 3
+    // in the upper.
+    let [a, b, c] = core::array::from_fn(|i| {
+        let codes = _mm256_packs_epi16(codes[2 * i], codes[2 * i + 1]);
+        _mm256_castsi256_ps(_mm256_xor_si256(_mm256_max_epi8(codes, low), flip))
+    });
+    // One group of the first four rows in each half, then of the last two.
+    let (first, second) =
+        (_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+    let last = _mm256_castps_pd(_mm256_permute_ps::<0b11_01_10_00>(c));
+    let groups = [(first, 0), (second, 2)];
+    for (rows, group) in groups {
+        // SAFETY: the last group ends at 4 · 24 bytes.
+        unsafe {
+            _mm_storeu_ps(out.add(group * 24).cast(), _mm256_castps256_ps128(rows));
+            _mm_storeu_ps(out.add((group + 1) * 24).cast(), _mm256_extractf128_ps::<1>(rows));
+        }
+    }
+    let (even, odd) = (_mm256_castpd256_pd128(last), _mm256_extractf128_pd::<1>(last));
+    // SAFETY: as above.
     unsafe {
-        match format {
-            I8Format::U8K4 => quantize_u8(blocks, inverse, out.as_mut_ptr()),
-            I8Format::S16K4 => quantize_s16(blocks, inverse, out.as_mut_ptr()),
-            I8Format::S8K4 | I8Format::S8K8 => scalar::quantize_row(format, values, inverse, out),
-        }
+        _mm_storel_pd(out.add(16).cast(), even);
+        _mm_storel_pd(out.add(24 + 16).cast(), odd);
+        _mm_storeh_pd(out.add(48 + 16).cast(), even);
+        _mm_storeh_pd(out.add(72 + 16).cast(), odd);
     }
 }
 
+/// Four groups of four i16 of each row.
+///
 /// # Safety
-/// Groups of four bytes, `TILE_ROWS` groups apart, may be written at `out`, four per block; the CPU has AVX2.
+/// 192 bytes may be written at `out`; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-unsafe fn quantize_u8(blocks: &[[f32; 16]], inverse: f32, out: *mut u8) {
-    let low = _mm256_set1_epi8(-127);
-    let flip = _mm256_set1_epi8(-128);
-    let inverse = _mm256_set1_ps(inverse);
-    for (i, values) in blocks.iter().enumerate() {
-        let codes = codes_i16(values, inverse);
-        // Saturates at 127 and −128, then −127; the halves hold groups 0, 2 and 1, 3.
-        let codes = _mm256_max_epi8(_mm256_packs_epi16(codes, codes), low);
-        let codes = _mm256_xor_si256(codes, flip);
-        let (even, odd) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-        // SAFETY: as the caller promises.
-        unsafe {
-            let out = out.cast::<[i32; TILE_ROWS]>().add(4 * i);
-            out.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(even));
-            out.add(1).cast::<i32>().write_unaligned(_mm_cvtsi128_si32(odd));
-            out.add(2).cast::<i32>().write_unaligned(_mm_extract_epi32::<1>(even));
-            out.add(3).cast::<i32>().write_unaligned(_mm_extract_epi32::<1>(odd));
-        }
-    }
-}
-
-/// # Safety
-/// Groups of four i16, `TILE_ROWS` groups apart, may be written at `out`, four per block; the CPU has AVX2.
-#[target_feature(enable = "avx2")]
-unsafe fn quantize_s16(blocks: &[[f32; 16]], inverse: f32, out: *mut u8) {
+unsafe fn write_s16(codes: &[__m256i; TILE_ROWS], out: *mut u8) {
     let (low, high) = (_mm256_set1_epi16(-127), _mm256_set1_epi16(127));
-    let inverse = _mm256_set1_ps(inverse);
-    for (i, values) in blocks.iter().enumerate() {
-        let codes = _mm256_max_epi16(_mm256_min_epi16(codes_i16(values, inverse), high), low);
-        let (even, odd) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-        // SAFETY: as the caller promises.
-        unsafe {
-            let out = out.cast::<[i64; TILE_ROWS]>().add(4 * i);
-            _mm_storel_epi64(out.cast(), even);
-            _mm_storel_epi64(out.add(1).cast(), odd);
-            out.add(2).cast::<i64>().write_unaligned(_mm_extract_epi64::<1>(even));
-            out.add(3).cast::<i64>().write_unaligned(_mm_extract_epi64::<1>(odd));
+    let codes = codes.map(|codes| _mm256_max_epi16(_mm256_min_epi16(codes, high), low));
+    for (i, [a, b]) in codes.as_chunks().0.iter().enumerate() {
+        // Groups 0 and 1 of two rows, one in each half; then 2 and 3.
+        let pairs = [_mm256_unpacklo_epi64(*a, *b), _mm256_unpackhi_epi64(*a, *b)];
+        for (j, pair) in pairs.into_iter().enumerate() {
+            // SAFETY: the last group ends at 4 · 48 bytes.
+            unsafe {
+                let out = out.add(2 * j * 48 + i * 16);
+                _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(pair));
+                _mm_storeu_si128(out.add(48).cast(), _mm256_extracti128_si256::<1>(pair));
+            }
         }
     }
 }

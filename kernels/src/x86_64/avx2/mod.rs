@@ -14,7 +14,7 @@ pub(super) fn select(kernels: Kernels) -> Kernels {
         tile_w8: tile_i8::TILE_W8,
         tile_f32: tile_f32::TILE_F32,
         dequant: dequant::dequant,
-        quantize_row: dequant::quantize_row,
+        quantize_tile: dequant::quantize_tile,
         widen_f16: convert::widen_f16,
         narrow_f16: convert::narrow_f16,
         ..kernels

@@ -5,7 +5,7 @@ use crate::layout::NR;
 use crate::table::{AccI8, Dequant};
 use core::arch::x86_64::*;
 
-/// `y[r][c] = (acc[r][c] − offset · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
+/// `y[r][c] = (acc[r][c] − excess · sums[c]) · (rows[r] · cols[c]) + bias[c]`, unfused as in scalar code.
 ///
 /// # Safety
 /// As [`DequantTile`](crate::table::DequantTile) says; the CPU has AVX-512 F.
@@ -26,7 +26,7 @@ pub(crate) unsafe fn dequant(
             _mm512_loadu_ps(by.bias.as_ptr()),
         )
     };
-    let excess = _mm512_mullo_epi32(_mm512_set1_epi32(by.offset), sums);
+    let excess = _mm512_mullo_epi32(_mm512_set1_epi32(by.excess), sums);
     for row in 0..rows.min(TILE_ROWS) {
         let scale = _mm512_mul_ps(_mm512_set1_ps(by.row_scales[row]), cols);
         // SAFETY: `acc` holds TILE_ROWS rows of NR, `out` `rows` of them, `stride` apart.

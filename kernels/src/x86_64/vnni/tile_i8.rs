@@ -8,6 +8,7 @@ use core::arch::x86_64::*;
 pub(crate) const TILE_I8_AVX: TileI8 = TileI8 {
     name: "i8_gemm_6x16c4_avxvnni_dpbusd",
     format: I8Format::U8K4,
+    excess: 128,
     run: tile_avx,
     quad: None,
     prepare: None,
@@ -16,6 +17,7 @@ pub(crate) const TILE_I8_AVX: TileI8 = TileI8 {
 pub(crate) const TILE_I8_AVX512: TileI8 = TileI8 {
     name: "i8_gemm_12x32c4_avx512vnni_dpbusd",
     format: I8Format::U8K4,
+    excess: 128,
     run: tile_avx512,
     quad: Some(quad_avx512),
     prepare: None,

@@ -27,15 +27,13 @@ pub fn load_siglip(
     lower: bool,
     pad: Option<u32>,
 ) -> Result<Loaded> {
-    let whole = directory.join("tokenizer.json");
-    let pieces = ["spiece.model", "tokenizer.model"].map(|name| directory.join(name));
-    let (mut json, path) = if whole.exists() {
-        (read_json(&whole)?, whole)
-    } else if let Some(path) = pieces.into_iter().find(|path| path.exists()) {
-        (from_pieces(&Model::open(&path)?, &path)?, path)
-    } else {
-        return Err(absent(directory, FILES));
-    };
+    // The library reads SigLIP's spiece.model, of which tokenizer.json is a copy with small differences, and Gemma's
+    // tokenizer.json.
+    let names = ["spiece.model", "tokenizer.json", "tokenizer.model"];
+    let path = names.map(|name| directory.join(name)).into_iter().find(|path| path.exists());
+    let path = path.ok_or_else(|| absent(directory, FILES))?;
+    let whole = path.extension().is_some_and(|end| end == "json");
+    let mut json = if whole { read_json(&path)? } else { from_pieces(&Model::open(&path)?, &path)? };
     let settings = Settings::of(directory)?;
     let unigram = match json["model"]["type"].as_str() {
         Some("Unigram") => true,
@@ -55,12 +53,8 @@ pub fn load_siglip(
         return Err(settings.wrong("model_max_length", problem));
     }
     settings.check_side(unigram, &json, &path)?;
-    let changed = !unigram && settings.end_texts(&mut json)?;
-    let text = if changed || path.extension().is_some_and(|end| end != "json") {
-        json.to_string()
-    } else {
-        minify(&read(&path)?)
-    };
+    let changed = if unigram { whole && strip_last(&mut json) } else { settings.end_texts(&mut json)? };
+    let text = if changed || !whole { json.to_string() } else { minify(&read(&path)?) };
     let (tokenizer, ids) = check(&text, &path, vocab)?;
     let end = match *ids {
         [end] => end,
@@ -163,6 +157,14 @@ impl Settings {
         let problem = || self.wrong("pad_token", format!("is {token:?}, which the tokenizer does not have"));
         tokenizer.token_to_id(token).ok_or_else(problem).map(Some)
     }
+}
+
+/// SentencePiece strips a text after its rules have replaced characters, which may leave a space at its end; the
+/// `tokenizer.json` of SigLIP only before. Whether it was changed.
+fn strip_last(tokenizer: &mut Value) -> bool {
+    let Some(normalizers) = tokenizer["normalizer"]["normalizers"].as_array_mut() else { return false };
+    normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+    true
 }
 
 /// The post-processor that ends every text with `end`.
