@@ -8,6 +8,7 @@ mod embed;
 mod info;
 mod labels;
 mod profile;
+mod sensors;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

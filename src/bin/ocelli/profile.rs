@@ -1,6 +1,7 @@
 //! `ocelli profile`
 
 use crate::common::{self, Failure, ModelArgs};
+use crate::sensors;
 use ocelli::format::Dtype;
 use ocelli::profile::Op;
 use ocelli::{Error, Model, Result, Session};
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// Write the embeddings of all pixels here, N x dim little-endian f32, not normalised
     #[arg(long, value_name = "FILE")]
     embeddings_out: Option<PathBuf>,
+    /// Then keep embedding for so long, and report how time, clock and temperature develop
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    sustained: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -63,13 +67,41 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
             Ok(common::round_ms(common::ms_since(start)))
         })
         .collect::<Result<_>>()?;
-    let report = report(args, &model, &mut session, &ms, load_ms);
+    let mut report = report(args, &model, &mut session, &ms, load_ms);
+    report["sensors"] = sensors::read(Path::new("/"));
+    if let Some(seconds) = args.sustained {
+        report["sustained"] =
+            sustained(seconds, || session.embed_pixels_into(&pixels[..image_len], &mut embedding))?;
+    }
     if args.json {
         common::print_json(&report)?;
     } else {
         print(&report)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `embed` for `seconds`; a tenth of that time at a time: images, median, and what the sensors say at its end.
+fn sustained(seconds: u64, mut embed: impl FnMut() -> Result<()>) -> Result<Value> {
+    let start = Instant::now();
+    let mut windows = Vec::new();
+    for window in 1..=10 {
+        let end = Duration::from_secs(seconds) * window / 10;
+        let mut ms = Vec::new();
+        while ms.is_empty() || start.elapsed() < end {
+            let image = Instant::now();
+            embed()?;
+            ms.push(common::ms_since(image));
+        }
+        ms.sort_by(f64::total_cmp);
+        windows.push(json!({
+            "at_s": common::round_ms(start.elapsed().as_secs_f64()),
+            "images": ms.len(),
+            "p50_ms": common::round_ms(percentile(&ms, 50)),
+            "sensors": sensors::read(Path::new("/")),
+        }));
+    }
+    Ok(windows.into())
 }
 
 /// Values of one normalised image.
@@ -228,5 +260,33 @@ fn print(report: &Value) -> std::io::Result<()> {
             number(&op["percent_of_peak"]),
         )?;
     }
+    print_sensors(&mut out, &report["sensors"])?;
+    for window in report["sustained"].as_array().into_iter().flatten() {
+        write!(out, "after {} s: p50 {} ms; ", number(&window["at_s"]), number(&window["p50_ms"]))?;
+        print_sensors(&mut out, &window["sensors"])?;
+    }
     Ok(())
+}
+
+/// One line; a dash where the system says nothing.
+fn print_sensors(out: &mut impl Write, sensors: &Value) -> std::io::Result<()> {
+    let list = |value: &Value| match value {
+        Value::Array(list) if list.is_empty() => "no".to_owned(),
+        Value::Array(list) => list
+            .iter()
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(", "),
+        Value::Object(map) => {
+            map.iter().map(|(name, v)| format!("{name} {v}")).collect::<Vec<_>>().join(", ")
+        }
+        _ => "-".to_owned(),
+    };
+    writeln!(
+        out,
+        "clock MHz: {}; temperature: {}; throttled: {}",
+        list(&sensors["mhz"]),
+        list(&sensors["celsius"]),
+        list(&sensors["throttled"]),
+    )
 }

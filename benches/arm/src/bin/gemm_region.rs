@@ -1,5 +1,4 @@
-//! One whole GEMM on one thread, packing of the rows and epilogue included, between two markers that an instruction
-//! counter can find: on AArch64 `hint #0x60` and `hint #0x61`, which do nothing on any core.
+//! One whole GEMM on one thread, packing of the rows and epilogue included, between the markers.
 //!
 //! ```text
 //! gemm_region TIER ROWS N K        TIER is TYPE-ISA: i8-neon, i8-dotprod, i8-i8mm, f16-fp16, f16-neon, f32-neon, ...
@@ -7,6 +6,7 @@
 
 use bytemuck::Zeroable;
 use half::f16;
+use ocelli_arm_count::{start, stop};
 use ocelli_kernels::layout::{packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
     Epilogue, Gemm, GemmScratch, Isa, Kernels, Mat, MatMut, RowFormat, RowsMut, Weights, WeightsFloat,
@@ -58,20 +58,4 @@ fn main() {
 
     let checksum: f64 = out.iter().map(|&y| f64::from(y)).sum();
     println!("{} {rows}x{n}x{k}: {checksum}", kernels.gemm_name(&weights));
-}
-
-fn start() {
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint that no core knows is a no-op.
-    unsafe {
-        core::arch::asm!("hint #0x60")
-    }
-}
-
-fn stop() {
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as in `start`.
-    unsafe {
-        core::arch::asm!("hint #0x61")
-    }
 }

@@ -1,0 +1,50 @@
+#!/bin/bash
+# Builds the tests of the whole workspace for 64-bit ARM once and runs them under QEMU, two at a time: what depends on
+# the instruction set on every kind of core, everything else on one.
+#
+#   scripts/aarch64-tests.sh
+#
+# Prints what each took, and what failed with its output. JOBS=N runs N at a time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cpus=(cortex-a53 cortex-a72 cortex-a76 max)
+# Kernels, accuracy, equal bits, no allocation. Everything else runs on the last CPU only.
+on_every_cpu='/(ocelli_kernels|parity[a-z0-9_]*|determinism|zero_alloc)-[0-9a-f]+$'
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+scripts/aarch64.sh test --workspace --locked --no-run 2>&1 | tee "$logs/build"
+# Cargo names what it built: "  Executable tests/cli/main.rs (target/…/cli-0123456789abcdef)"
+mapfile -t tests < <(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$logs/build")
+((${#tests[@]} > 10)) || { echo "only ${#tests[@]} test programs were built" >&2; exit 1; }
+
+run_one() {
+  local cpu=$1 program=$2 log start=$SECONDS status=passed
+  log=$logs/$(basename "$program")-$cpu
+  # Tests that start the command itself find the emulator where Cargo would have put it.
+  export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L / -cpu $cpu"
+  # One test at a time per program: two programs run already, and the harness allocates (which zero_alloc would count)
+  # when it tells that a test beside it is slow.
+  RUST_TEST_THREADS=1 timeout 1200 $CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER "$program" >"$log" 2>&1 || status=FAILED
+  local name tests
+  name=$(basename "${program%-*}")
+  tests=$(sed -n 's/^test result: .* \([0-9]* passed\).*/\1/p' "$log")
+  # No word of the result: the program did not end as a test program does.
+  [ -n "$tests" ] || status=FAILED
+  printf '%5d s  %-10s  %-20s %s %s\n' $((SECONDS - start)) "$cpu" "$name" "$status" "$tests"
+  [ $status = passed ] || { tail -40 "$log"; return 1; }
+}
+export -f run_one
+export logs
+
+# A program's absolute path: tests run where Cargo would run them, or name their files absolutely.
+jobs=()
+for cpu in "${cpus[@]}"; do
+  for program in "${tests[@]}"; do
+    if [[ $cpu = "${cpus[-1]}" || $program =~ $on_every_cpu ]]; then
+      jobs+=("$cpu" "$PWD/${program#"$PWD/"}")
+    fi
+  done
+done
+printf '%s\n' "${jobs[@]}" | xargs -d '\n' -n 2 -P "${JOBS:-2}" bash -c 'run_one "$@"' run_one
