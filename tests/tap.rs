@@ -30,7 +30,7 @@ fn shown(precision: Precision) -> (Shown, Vec<f32>, Vec<f32>) {
     session.tap_frames(2, &mut with, &tap).unwrap();
     session.encode_frames(2, &mut without).unwrap();
     let ids = &Expected::of("clip-hf").texts(false)[0];
-    session.tap_text(ids, &mut vec![0.0; 32], &tap).unwrap();
+    session.tap_text(ids, &mut [0.0; 32], &tap).unwrap();
     (seen.into_inner(), with, without)
 }
 
