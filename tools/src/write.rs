@@ -64,7 +64,7 @@ pub fn write(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> R
 /// model is dropped, or when the process ends in whatever way.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write`](fn@write).
 pub fn draft(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> Result<Model> {
     contents.config.validate()?;
     let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// Similarities of pictures (rows) and texts (columns), [pictures][texts].
+/// Similarities of pictures (rows) and texts (columns), `[pictures][texts]`.
 pub type Matrix = Vec<Vec<f64>>;
 
 /// Symmetric InfoNCE (CLIP, arXiv 2103.00020, figure 3): the mean of the cross-entropies over rows and over columns;

@@ -24,7 +24,7 @@ impl Codes {
     }
 
     /// Every row with the scale, of those that clip at 50 to 100 % of the row's peak, that makes
-    /// Σ importance[j] · (value[j] − code[j] · scale)² least: what a few large weights lose against what all others
+    /// `Σ importance[j] · (value[j] − code[j] · scale)²` least: what a few large weights lose against what all others
     /// gain in resolution. `importance` is the mean square of each input.
     pub fn clipped(values: &[f32], k: usize, magnitude: i8, importance: &[f32]) -> Codes {
         let mut all = Codes { codes: vec![0; values.len()], scales: Vec::new() };
