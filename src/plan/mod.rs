@@ -3,6 +3,8 @@
 
 #[expect(unsafe_code, reason = "owns raw memory")]
 mod arena;
+#[expect(unsafe_code, reason = "asks the system where threads may run")]
+mod cores;
 mod layout;
 #[expect(unsafe_code, reason = "hands a borrowed closure to its threads")]
 mod team;

@@ -95,11 +95,18 @@ impl Team {
             changed: Condvar::new(),
         });
         let mut team = Team { shared, workers: Vec::with_capacity(threads - 1), not_sync: PhantomData };
+        let cpus = super::cores::for_workers(threads - 1);
         for index in 1..threads {
             let shared = Arc::clone(&team.shared);
+            let cpu = cpus.get(index - 1).copied();
             let worker = std::thread::Builder::new()
                 .name(std::format!("ocelli-{index}"))
-                .spawn(move || work(&shared, index))
+                .spawn(move || {
+                    if let Some(cpu) = cpu {
+                        super::cores::bind(cpu);
+                    }
+                    work(&shared, index);
+                })
                 .map_err(|source| Error::Io { action: "start a thread", source })?;
             team.workers.push(worker);
         }
