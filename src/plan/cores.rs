@@ -1,8 +1,8 @@
 //! Which CPUs the workers of a team run on.
 //!
-//! Schedulers may leave two threads that wait for each other on one CPU for seconds, since each seems idle half of the
-//! time. So each worker is bound to a CPU of its own, the fastest first, other than the one that the caller runs on; the
-//! caller's own thread is left alone.
+//! Where some CPUs are faster than others (big.LITTLE: RK3588), each worker is bound to one of its own, the fastest
+//! first, other than the one that the caller runs on: an operation takes as long as its slowest thread. Elsewhere the
+//! scheduler knows better, since it sees what else runs. The caller's own thread is left alone.
 
 /// Binds the calling thread to `cpu`. Only a hint: where the system refuses, the thread runs where it may.
 #[cfg(target_os = "linux")]
@@ -16,7 +16,8 @@ pub(super) fn bind(cpu: usize) {
     }
 }
 
-/// A CPU for each of `workers`, none of them twice, or nothing where there are not enough or the system does not tell.
+/// A CPU for each of `workers`, none of them twice, or nothing where there are not enough, all are equal, or the
+/// system does not tell.
 #[cfg(target_os = "linux")]
 pub(super) fn for_workers(workers: usize) -> std::vec::Vec<usize> {
     // SAFETY: as in `bind`; the call fills in the set of the CPUs that this thread may use.
@@ -31,8 +32,9 @@ pub(super) fn for_workers(workers: usize) -> std::vec::Vec<usize> {
     let allowed = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) });
     let mut cpus: std::vec::Vec<usize> = allowed.filter(|&cpu| i32::try_from(cpu) != Ok(current)).collect();
     cpus.sort_by_key(|&cpu| core::cmp::Reverse(capacity(cpu)));
+    let equal = cpus.iter().all(|&cpu| capacity(cpu) == capacity(cpus[0]));
     cpus.truncate(workers);
-    if cpus.len() < workers { std::vec::Vec::new() } else { cpus }
+    if equal || cpus.len() < workers { std::vec::Vec::new() } else { cpus }
 }
 
 /// The relative speed of a CPU, as the kernel of a machine with big and little cores tells it; 0 elsewhere.
