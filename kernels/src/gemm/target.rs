@@ -77,17 +77,22 @@ impl<'k> Target<'k, '_, '_> {
         if let Epilogue::Activate(act) = self.epilogue {
             self.kernels.activate(act, &mut y[..rows.len() * width]);
         }
+        // A tile of two panels may be wider than a block of the output.
+        let step = if self.out.block() < width { NR } else { width };
         for (row, y) in rows.zip(y.chunks_exact(width)) {
-            // Whole panels, all but the last: a fixed length that compiles to a few vector instructions.
-            let (whole, rest) = self.out.row_mut(row, cols.clone()).as_chunks_mut::<NR>();
-            let (y, y_rest) = y.split_at(whole.len() * NR);
-            let y = y.as_chunks::<NR>().0;
-            if self.epilogue == Epilogue::Add {
-                whole.as_flattened_mut().iter_mut().zip(y.as_flattened()).for_each(|(out, y)| *out += y);
-                rest.iter_mut().zip(y_rest).for_each(|(out, y)| *out += y);
-            } else {
-                whole.iter_mut().zip(y).for_each(|(out, y)| *out = *y);
-                rest.copy_from_slice(&y_rest[..rest.len()]);
+            for (first, y) in cols.clone().step_by(step).zip(y.chunks_exact(step)) {
+                // Whole panels, all but the last: a fixed length that compiles to a few vector instructions.
+                let out = self.out.row_mut(row, first..cols.end.min(first + step));
+                let (whole, rest) = out.as_chunks_mut::<NR>();
+                let (y, y_rest) = y.split_at(whole.len() * NR);
+                let y = y.as_chunks::<NR>().0;
+                if self.epilogue == Epilogue::Add {
+                    whole.as_flattened_mut().iter_mut().zip(y.as_flattened()).for_each(|(out, y)| *out += y);
+                    rest.iter_mut().zip(y_rest).for_each(|(out, y)| *out += y);
+                } else {
+                    whole.iter_mut().zip(y).for_each(|(out, y)| *out = *y);
+                    rest.copy_from_slice(&y_rest[..rest.len()]);
+                }
             }
         }
     }
