@@ -77,17 +77,25 @@ impl<'k> Target<'k, '_, '_> {
         if let Epilogue::Activate(act) = self.epilogue {
             self.kernels.activate(act, &mut y[..rows.len() * width]);
         }
-        for (row, y) in rows.zip(y.chunks_exact(width)) {
-            // Whole panels, all but the last: a fixed length that compiles to a few vector instructions.
-            let (whole, rest) = self.out.row_mut(row, cols.clone()).as_chunks_mut::<NR>();
-            let (y, y_rest) = y.split_at(whole.len() * NR);
-            let y = y.as_chunks::<NR>().0;
-            if self.epilogue == Epilogue::Add {
-                whole.as_flattened_mut().iter_mut().zip(y.as_flattened()).for_each(|(out, y)| *out += y);
-                rest.iter_mut().zip(y_rest).for_each(|(out, y)| *out += y);
-            } else {
-                whole.iter_mut().zip(y).for_each(|(out, y)| *out = *y);
-                rest.copy_from_slice(&y_rest[..rest.len()]);
+        // A tile of two panels may be wider than a block of the output.
+        let step = if self.out.block() < width { NR } else { width };
+        for (i, first) in cols.clone().step_by(step).enumerate() {
+            let cols = first..cols.end.min(first + step);
+            let (out, stride) = self.out.window_mut(rows.clone(), cols.clone());
+            for (row, y) in y.chunks_exact(width).take(rows.len()).enumerate() {
+                // SAFETY: the window holds these rows, `stride` apart.
+                let out = unsafe { core::slice::from_raw_parts_mut(out.add(row * stride), cols.len()) };
+                // Whole panels, all but the last: a fixed length that compiles to a few vector instructions.
+                let (whole, rest) = out.as_chunks_mut::<NR>();
+                let (y, y_rest) = y[i * step..].split_at(whole.len() * NR);
+                let y = y.as_chunks::<NR>().0;
+                if self.epilogue == Epilogue::Add {
+                    whole.as_flattened_mut().iter_mut().zip(y.as_flattened()).for_each(|(out, y)| *out += y);
+                    rest.iter_mut().zip(y_rest).for_each(|(out, y)| *out += y);
+                } else {
+                    whole.iter_mut().zip(y).for_each(|(out, y)| *out = *y);
+                    rest.copy_from_slice(&y_rest[..rest.len()]);
+                }
             }
         }
     }

@@ -141,6 +141,18 @@ impl Case {
 
     /// The result, computed by `parts` threads' shares, over an output that starts as `before`.
     fn run(&self, kernels: &Kernels, epilogue: Epilogue, before: &[f32], parts: usize) -> Vec<f32> {
+        self.run_blocks(kernels, epilogue, before, parts, self.n)
+    }
+
+    /// `before` and the result lie in blocks of `block` columns.
+    fn run_blocks(
+        &self,
+        kernels: &Kernels,
+        epilogue: Epilogue,
+        before: &[f32],
+        parts: usize,
+        block: usize,
+    ) -> Vec<f32> {
         let weights = self.weights();
         let mut bytes: Vec<u32> = vec![0x7fff_7fff; RowFormat::max_bytes(self.rows, self.k) / 4];
         let mut scales = vec![f32::NAN; self.rows];
@@ -152,7 +164,7 @@ impl Case {
         let gemm = Gemm { rows: rows.as_rows(), weights, bias: &self.bias, epilogue };
         let mut out = before.to_vec();
         let mut scratch = GemmScratch::zeroed();
-        let mut rest = MatMut::new(&mut out, self.rows, self.n);
+        let mut rest = MatMut::blocks(&mut out, self.rows, self.n, block);
         for part in 0..parts {
             let panels = share(self.n, part, parts);
             let cols = (panels.end * NR).min(self.n) - (panels.start * NR).min(self.n);
@@ -267,6 +279,38 @@ fn shares_of_a_gemm_make_the_whole_to_the_bit() {
                         bytemuck::cast_slice::<_, u8>(&whole) == bytemuck::cast_slice::<_, u8>(&split),
                         || format!("{} {rows}x{n}x{k} in {parts} parts", kernels.gemm_name(&case.weights())),
                     );
+                }
+            }
+        }
+    }
+    failures.report();
+}
+
+/// Also where a micro-kernel computes more columns at once than a block has.
+#[test]
+fn an_output_in_blocks_holds_the_same_bits() {
+    let mut failures = Failures::default();
+    let mut rng = Rng::new(6);
+    let (rows, n, k) = (13, 96, 48);
+    for kind in [Kind::W8, Kind::W7, Kind::F16, Kind::F32] {
+        let case = Case::new(&mut rng, kind, rows, n, k);
+        for kernels in each_isa() {
+            for epilogue in [Epilogue::Store, Epilogue::Activate(Activation::QuickGelu)] {
+                let before = vec![0.0; rows * n];
+                let plain = case.run(&kernels, epilogue, &before, 1);
+                let block = kernels.block_cols();
+                for parts in [1, 2] {
+                    let blocks = case.run_blocks(&kernels, epilogue, &before, parts, block);
+                    let (blocks, plain) = (Mat::new(&blocks, rows, n, block), Mat::new(&plain, rows, n, n));
+                    let same = (0..rows).all(|row| {
+                        let bits = |mat: &Mat<'_>| {
+                            mat.pieces(row, 0..n).flatten().map(|y| y.to_bits()).collect::<Vec<_>>()
+                        };
+                        bits(&blocks) == bits(&plain)
+                    });
+                    failures.check(same, || {
+                        format!("{} {epilogue:?} in {parts} parts", kernels.gemm_name(&case.weights()))
+                    });
                 }
             }
         }
