@@ -12,9 +12,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 : "${ARM_COUNT:?names the folder of the counter}"
 
-if ! command -v qemu-aarch64 llvm-mca-22 aarch64-linux-gnu-objdump >/dev/null; then
-  bash "$ARM_COUNT/setup.sh" >&2
-fi
+for tool in qemu-aarch64 llvm-mca-22 aarch64-linux-gnu-objdump python3; do
+  command -v $tool >/dev/null || { bash "$ARM_COUNT/setup.sh" >&2; break; }
+done
 scripts/aarch64.sh build --release --locked -p ocelli-arm-count
 programs=${CARGO_TARGET_DIR:-target/aarch64}/aarch64-unknown-linux-gnu/release
 work=$(mktemp -d)

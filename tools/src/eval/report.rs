@@ -7,7 +7,7 @@ use std::fmt::Write;
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#1a1a1a}\
 h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:\
 right;border-bottom:1px solid #ddd}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}\
-svg text{font:11px system-ui,sans-serif;fill:#444}pre{background:#f5f5f5;padding:1em;overflow-x:auto}";
+svg text{font:11px system-ui,sans-serif;fill:#444}pre{background:#f5f5f5;padding:1em;white-space:pre-wrap}";
 
 /// The page.
 pub fn html(result: &Evaluation) -> String {
