@@ -4,6 +4,10 @@
 //! first, other than the one that the caller runs on: an operation takes as long as its slowest thread. Elsewhere the
 //! scheduler knows better, since it sees what else runs. The caller's own thread is left alone.
 
+#[cfg(target_os = "linux")]
+use core::cmp::Reverse;
+use std::vec::Vec;
+
 /// Binds the calling thread to `cpu`. Only a hint: where the system refuses, the thread runs where it may.
 #[cfg(target_os = "linux")]
 pub(super) fn bind(cpu: usize) {
@@ -16,25 +20,33 @@ pub(super) fn bind(cpu: usize) {
     }
 }
 
-/// A CPU for each of `workers`, none of them twice, or nothing where there are not enough, all are equal, or the
-/// system does not tell.
+/// A CPU for each of `workers`; empty where the system does not tell, or [`choose`] finds none.
 #[cfg(target_os = "linux")]
-pub(super) fn for_workers(workers: usize) -> std::vec::Vec<usize> {
+pub(super) fn for_workers(workers: usize) -> Vec<usize> {
     // SAFETY: as in `bind`; the call fills in the set of the CPUs that this thread may use.
     let (set, current) = unsafe {
         let mut set: libc::cpu_set_t = core::mem::zeroed();
         if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) != 0 {
-            return std::vec::Vec::new();
+            return Vec::new();
         }
         (set, libc::sched_getcpu())
     };
     // SAFETY: below the size of a set.
     let allowed = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) });
-    let mut cpus: std::vec::Vec<usize> = allowed.filter(|&cpu| i32::try_from(cpu) != Ok(current)).collect();
-    cpus.sort_by_key(|&cpu| core::cmp::Reverse(capacity(cpu)));
-    let equal = cpus.iter().all(|&cpu| capacity(cpu) == capacity(cpus[0]));
-    cpus.truncate(workers);
-    if equal || cpus.len() < workers { std::vec::Vec::new() } else { cpus }
+    choose(allowed.map(|cpu| (cpu, capacity(cpu))).collect(), usize::try_from(current).ok(), workers)
+}
+
+/// The fastest `workers` of `cpus`, (number, capacity), without `current`; none where there are not enough, or all are
+/// equally fast.
+#[cfg(target_os = "linux")]
+fn choose(mut cpus: Vec<(usize, u32)>, current: Option<usize>, workers: usize) -> Vec<usize> {
+    let equal = cpus.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    cpus.retain(|&(cpu, _)| Some(cpu) != current);
+    if equal || cpus.len() < workers {
+        return Vec::new();
+    }
+    cpus.sort_by_key(|&(_, capacity)| Reverse(capacity));
+    cpus.into_iter().take(workers).map(|(cpu, _)| cpu).collect()
 }
 
 /// The relative speed of a CPU, as the kernel of a machine with big and little cores tells it; 0 elsewhere.
@@ -48,32 +60,40 @@ fn capacity(cpu: usize) -> u32 {
 pub(super) fn bind(_cpu: usize) {}
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn for_workers(_workers: usize) -> std::vec::Vec<usize> {
-    std::vec::Vec::new()
+pub(super) fn for_workers(_workers: usize) -> Vec<usize> {
+    Vec::new()
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use std::vec;
 
     #[test]
-    fn workers_get_different_cpus_or_none() {
-        let all = std::thread::available_parallelism().map_or(1, usize::from);
-        for workers in 0..=all {
-            let cpus = for_workers(workers);
-            assert!(cpus.is_empty() || cpus.len() == workers);
-            let different: std::collections::BTreeSet<_> = cpus.iter().collect();
-            assert_eq!(different.len(), cpus.len());
-        }
-        assert!(for_workers(1 << 20).is_empty());
+    fn the_fastest_cpus_are_chosen_once_each_and_not_the_callers() {
+        // RK3588: four little cores, then four big ones.
+        let board: Vec<_> = (0..8).map(|cpu| (cpu, if cpu < 4 { 530 } else { 1024 })).collect();
+        assert_eq!(choose(board.clone(), Some(4), 3), [5, 6, 7]);
+        assert_eq!(choose(board.clone(), Some(0), 5), [4, 5, 6, 7, 1]);
+        assert_eq!(choose(board.clone(), None, 8), [4, 5, 6, 7, 0, 1, 2, 3]);
+        assert!(choose(board.clone(), Some(0), 8).is_empty(), "one CPU too few");
+        // A cpuset of equal ones, and a machine that tells no capacities.
+        assert!(choose(board[4..].to_vec(), Some(4), 2).is_empty());
+        assert!(choose(vec![(0, 0), (1, 0)], Some(0), 1).is_empty());
     }
 
     #[test]
-    fn a_bound_thread_runs_there() {
-        let Some(&cpu) = for_workers(1).first() else { return };
-        std::thread::spawn(move || {
-            bind(cpu);
-            assert!(for_workers(2).is_empty(), "one CPU is left");
+    fn a_bound_thread_may_run_nowhere_else() {
+        std::thread::spawn(|| {
+            // SAFETY: as in `for_workers`.
+            let allowed = || unsafe {
+                let mut set: libc::cpu_set_t = core::mem::zeroed();
+                assert_eq!(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set), 0);
+                (0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &set)).collect::<Vec<_>>()
+            };
+            let last = *allowed().last().expect("this thread runs somewhere");
+            bind(last);
+            assert_eq!(allowed(), [last]);
         })
         .join()
         .unwrap();

@@ -1,7 +1,7 @@
 //! Large and wide images through a session, tile by tile.
 
 use super::classes::classify;
-use super::image::{Source, encode_images};
+use super::encode::{Source, encode_images};
 use super::{Session, check_len};
 use crate::error::Result;
 use crate::format::Bank;

@@ -1,6 +1,7 @@
 //! Images through a session whose model has a classifier of its own.
 
-use super::image::{Source, encode_images, no_vision};
+use super::encode::{Source, encode_images};
+use super::image::no_vision;
 use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::preprocess::PixelView;

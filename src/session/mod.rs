@@ -4,6 +4,7 @@ mod any_res;
 mod buffers;
 mod classes;
 mod dimensions;
+mod encode;
 mod image;
 mod text;
 

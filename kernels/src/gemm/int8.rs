@@ -104,9 +104,7 @@ impl Kernels {
                     );
                 }
             }
-            if span.end == k {
-                target.activate_block(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
-            }
+            target.activate_block(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
         }
     }
 }

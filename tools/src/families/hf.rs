@@ -1,5 +1,6 @@
 //! What the checkpoints of transformers have in common: keys of a configuration, names of a layer's tensors.
 
+use super::{Origin, Transform, Wishes};
 use crate::source::Tensors;
 use crate::{Error, Result};
 use ocelli::format::{Act, Pooling, TowerConfig, feature};
@@ -10,6 +11,65 @@ use std::path::Path;
 /// Parts that every tower of CLIP and SigLIP has.
 pub(super) const FEATURES: u32 =
     feature::QKV_BIAS | feature::OUT_BIAS | feature::MLP_BIAS | feature::FINAL_NORM;
+
+/// Which towers a checkpoint has, of a family that has two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saved {
+    Both,
+    Vision,
+    Text,
+}
+
+impl Saved {
+    /// What `model_type` says.
+    pub(super) fn of(model_type: &str) -> Saved {
+        match model_type {
+            _ if model_type.ends_with("_vision_model") => Saved::Vision,
+            _ if model_type.ends_with("_text_model") => Saved::Text,
+            _ => Saved::Both,
+        }
+    }
+
+    /// The section of the configuration that describes a tower: the whole of it, where the tower was saved alone.
+    pub(super) fn section(self, name: &'static str) -> Option<&'static str> {
+        (self == Saved::Both).then_some(name)
+    }
+
+    /// A text tower alone, of which only the image tower is wanted.
+    pub(super) fn refuse_without_vision(self, wishes: &Wishes, path: &Path) -> Result<()> {
+        if self == Saved::Text && wishes.vision_only {
+            let problem = "is that of a text tower, which --vision-only leaves out";
+            return Err(Error::field(path, "model_type", problem));
+        }
+        Ok(())
+    }
+}
+
+/// What the names of the image tower's and of the text tower's tensors start with: towers saved alone by newer releases
+/// have no prefix.
+pub(super) fn tower_prefixes(tensors: &Tensors) -> (&'static str, &'static str) {
+    let prefixed = |prefix: &'static str| {
+        if tensors.names().any(|name| name.starts_with(prefix)) { prefix } else { "" }
+    };
+    (prefixed("vision_model."), prefixed("text_model."))
+}
+
+/// Where a tensor that the towers of CLIP and SigLIP have alike comes from: `rest` is its canonical name without the
+/// tower, `prefix` the tower's.
+pub(super) fn tower_origin(rest: &str, vision: bool, prefix: &str, patch: usize) -> Origin {
+    let (module, end) = rest.rsplit_once('.').unwrap_or((rest, ""));
+    match module {
+        "patch_embed" => {
+            let name = format!("{prefix}embeddings.patch_embedding.{end}");
+            Origin::rows([name]).with(Transform::Convolution { side: patch })
+        }
+        "position" => Origin::rows([format!("{prefix}embeddings.position_embedding.weight")]),
+        "token_embed" => Origin::rows([format!("{prefix}embeddings.token_embedding.weight")]),
+        "final_norm" if vision => Origin::rows([format!("{prefix}post_layernorm.{end}")]),
+        "final_norm" => Origin::rows([format!("{prefix}final_layer_norm.{end}")]),
+        _ => Origin::rows(layer_modules(module).into_iter().map(|module| format!("{prefix}{module}.{end}"))),
+    }
+}
 
 /// A configuration, or a section of one.
 pub(super) struct Keys<'p> {
@@ -125,7 +185,7 @@ pub(super) fn prefix_of(tensors: &Tensors, prefixes: &[&'static str], name: &str
 }
 
 /// The names of a layer's modules in CLIP and SigLIP: `block.{i}.{part}` is these, one after the other.
-pub(super) fn layer_modules(module: &str) -> Vec<String> {
+fn layer_modules(module: &str) -> Vec<String> {
     let (block, part) = module.rsplit_once('.').expect("parts of blocks have a block");
     let layer = block.replacen("block", "encoder.layers", 1);
     let modules: &[&str] = match part {

@@ -1,22 +1,14 @@
 //! CLIP as transformers saves it: `CLIPModel`, and `CLIPVisionModel` and `CLIPTextModel` with and without their
 //! projection.
 
-use super::hf::{self, FEATURES, Keys};
-use super::{Origin, Recognised, Transform, Wishes, tokenizer};
+use super::hf::{self, FEATURES, Keys, Saved};
+use super::{Origin, Recognised, Wishes, tokenizer};
+use crate::Result;
 use crate::source::{Checkpoint, Tensors};
-use crate::{Error, Result};
 use bytemuck::Zeroable;
 use ocelli::format::*;
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// Which towers a checkpoint has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Saved {
-    Both,
-    Vision,
-    Text,
-}
 
 pub(super) fn recognise(
     checkpoint: &Checkpoint,
@@ -25,12 +17,8 @@ pub(super) fn recognise(
     tensors: &Tensors,
     wishes: &Wishes,
 ) -> Result<Recognised> {
-    let saved = match json["model_type"].as_str() {
-        Some("clip_vision_model") => Saved::Vision,
-        Some("clip_text_model") => Saved::Text,
-        _ => Saved::Both,
-    };
-    let section = |name| if saved == Saved::Both { Some(name) } else { None };
+    let saved = Saved::of(json["model_type"].as_str().unwrap_or_default());
+    saved.refuse_without_vision(wishes, path)?;
     let mut config = Config::zeroed();
     // Of a whole CLIP the top-level value counts: those in the towers may be stale.
     let embed_dim: u32 =
@@ -44,7 +32,7 @@ pub(super) fn recognise(
         scalars.push("logit_scale".to_string());
     }
     if saved != Saved::Text {
-        let keys = Keys::new(json, section("vision_config"), vision_defaults(), path)?;
+        let keys = Keys::new(json, saved.section("vision_config"), vision_defaults(), path)?;
         let projects = saved == Saved::Both || tensors.get("visual_projection.weight").is_some();
         let (preprocess, size, file) = super::hf_preprocess::load(&checkpoint.directory, true)?;
         config.preprocess = preprocess;
@@ -53,15 +41,9 @@ pub(super) fn recognise(
             config.score.embed_dim = config.vision.tower.width;
         }
         files.push(file);
-    } else if wishes.vision_only {
-        return Err(Error::field(
-            path,
-            "model_type",
-            "is that of a text tower, which --vision-only leaves out",
-        ));
     }
     if saved != Saved::Vision && !wishes.vision_only {
-        let keys = Keys::new(json, section("text_config"), text_defaults(), path)?;
+        let keys = Keys::new(json, saved.section("text_config"), text_defaults(), path)?;
         let projects = saved == Saved::Both || tensors.get("text_projection.weight").is_some();
         let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
         let loaded = tokenizer::load_clip(directory, keys.required("vocab_size")?)?;
@@ -74,11 +56,7 @@ pub(super) fn recognise(
     }
     config.validate()?;
 
-    let prefixed = |prefix: &'static str| {
-        let found = tensors.names().any(|name| name.starts_with(prefix));
-        if found { prefix } else { "" }
-    };
-    let prefixes = (prefixed("vision_model."), prefixed("text_model."));
+    let prefixes = hf::tower_prefixes(tensors);
     let (patch, vision_only) = (config.vision.patch as usize, wishes.vision_only);
     Ok(Recognised {
         config,
@@ -162,21 +140,12 @@ fn origin(name: &str, prefixes: (&str, &str), patch: usize) -> Origin {
     let vision = tower == "vision";
     let prefix = if vision { prefixes.0 } else { prefixes.1 };
     let (module, end) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let parts = match module {
-        "patch_embed" => {
-            let name = format!("{prefix}embeddings.patch_embedding.{end}");
-            return Origin::rows([name]).with(Transform::Convolution { side: patch });
-        }
-        "class_token" => vec![format!("{prefix}embeddings.class_embedding")],
-        "position" => vec![format!("{prefix}embeddings.position_embedding.weight")],
-        "token_embed" => vec![format!("{prefix}embeddings.token_embedding.weight")],
+    match module {
+        "class_token" => Origin::rows([format!("{prefix}embeddings.class_embedding")]),
         // Spelled so in every release.
-        "pre_norm" => vec![format!("{prefix}pre_layrnorm.{end}")],
-        "final_norm" if vision => vec![format!("{prefix}post_layernorm.{end}")],
-        "final_norm" => vec![format!("{prefix}final_layer_norm.{end}")],
-        "project" if vision => vec![format!("visual_projection.{end}")],
-        "project" => vec![format!("text_projection.{end}")],
-        _ => hf::layer_modules(module).into_iter().map(|module| format!("{prefix}{module}.{end}")).collect(),
-    };
-    Origin::rows(parts)
+        "pre_norm" => Origin::rows([format!("{prefix}pre_layrnorm.{end}")]),
+        "project" if vision => Origin::rows([format!("visual_projection.{end}")]),
+        "project" => Origin::rows([format!("text_projection.{end}")]),
+        _ => hf::tower_origin(rest, vision, prefix, patch),
+    }
 }

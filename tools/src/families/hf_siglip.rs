@@ -1,22 +1,14 @@
 //! SigLIP as transformers saves it: `SiglipModel` (also SigLIP 2 at a fixed resolution), `SiglipVisionModel`,
 //! `SiglipTextModel`, and the text half of `Siglip2Model` (NaFlex).
 
-use super::hf::{self, FEATURES, Keys};
+use super::hf::{self, FEATURES, Keys, Saved};
 use super::{Origin, Part, Recognised, Transform, Wishes, hf_preprocess, tokenizer};
+use crate::Result;
 use crate::source::{Checkpoint, Tensors};
-use crate::{Error, Result};
 use bytemuck::Zeroable;
 use ocelli::format::*;
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// Which towers a checkpoint has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Saved {
-    Both,
-    Vision,
-    Text,
-}
 
 pub(super) fn recognise(
     checkpoint: &Checkpoint,
@@ -27,12 +19,8 @@ pub(super) fn recognise(
 ) -> Result<Recognised> {
     let kind = json["model_type"].as_str().unwrap_or_default();
     let naflex = matches!(kind, "siglip2" | "siglip2_vision_model");
-    let saved = match kind {
-        "siglip_vision_model" | "siglip2_vision_model" => Saved::Vision,
-        "siglip_text_model" | "siglip2_text_model" => Saved::Text,
-        _ => Saved::Both,
-    };
-    let section = |name| if saved == Saved::Both { Some(name) } else { None };
+    let saved = Saved::of(kind);
+    saved.refuse_without_vision(wishes, path)?;
     let mut config = Config::zeroed();
     config.score = ScoreConfig { kind: Scoring::Embedding as u32, logit_scale: 1.0, ..ScoreConfig::zeroed() };
     let (mut scalars, mut files, mut text) = (Vec::new(), Vec::new(), None);
@@ -43,7 +31,7 @@ pub(super) fn recognise(
         scalars = vec!["logit_scale".to_string(), "logit_bias".to_string()];
     }
     if saved != Saved::Text {
-        let keys = Keys::new(json, section("vision_config"), vision_defaults(), path)?;
+        let keys = Keys::new(json, saved.section("vision_config"), vision_defaults(), path)?;
         let file = if naflex {
             let patch = keys.required("patch_size")?;
             let (preprocess, most, file) = hf_preprocess::load_naflex(&checkpoint.directory, patch)?;
@@ -58,15 +46,9 @@ pub(super) fn recognise(
         };
         config.score.embed_dim = config.vision.tower.width;
         files.push(file);
-    } else if wishes.vision_only {
-        return Err(Error::field(
-            path,
-            "model_type",
-            "is that of a text tower, which --vision-only leaves out",
-        ));
     }
     if saved != Saved::Vision && !wishes.vision_only {
-        let keys = Keys::new(json, section("text_config"), text_defaults(), path)?;
+        let keys = Keys::new(json, saved.section("text_config"), text_defaults(), path)?;
         let (tower, loaded) = text_tower(&keys, checkpoint, wishes, kind.starts_with("siglip2"))?;
         let dim: u32 = keys.get("projection_size")?.unwrap_or(tower.tower.width);
         if saved == Saved::Both && dim != config.score.embed_dim {
@@ -80,11 +62,7 @@ pub(super) fn recognise(
     }
     config.validate()?;
 
-    let prefixed = |prefix: &'static str| {
-        let found = tensors.names().any(|name| name.starts_with(prefix));
-        if found { prefix } else { "" }
-    };
-    let prefixes = (prefixed("vision_model."), prefixed("text_model."));
+    let prefixes = hf::tower_prefixes(tensors);
     let (patch, width) = (config.vision.patch as usize, config.vision.tower.width as usize);
     let vision_only = wishes.vision_only && saved == Saved::Both;
     Ok(Recognised {
@@ -201,23 +179,14 @@ pub(super) fn origin(name: &str, prefixes: (&str, &str), patch: usize, width: us
     let vision = tower == "vision";
     let prefix = if vision { prefixes.0 } else { prefixes.1 };
     let (module, end) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let parts = match module {
-        "patch_embed" => {
-            let name = format!("{prefix}embeddings.patch_embedding.{end}");
-            return Origin::rows([name]).with(Transform::Convolution { side: patch });
-        }
-        "position" => vec![format!("{prefix}embeddings.position_embedding.weight")],
-        "token_embed" => vec![format!("{prefix}embeddings.token_embedding.weight")],
-        "final_norm" if vision => vec![format!("{prefix}post_layernorm.{end}")],
-        "final_norm" => vec![format!("{prefix}final_layer_norm.{end}")],
-        "project" => vec![format!("{prefix}head.{end}")],
-        "head" | "head.kv" => return head_attention(rest, prefix, width),
-        "head.out" => vec![format!("{prefix}head.attention.out_proj.{end}")],
-        "head.norm" => vec![format!("{prefix}head.layernorm.{end}")],
-        "head.fc1" | "head.fc2" => vec![format!("{prefix}head.mlp.{}.{end}", &module[5..])],
-        _ => hf::layer_modules(module).into_iter().map(|module| format!("{prefix}{module}.{end}")).collect(),
-    };
-    Origin::rows(parts)
+    match module {
+        "project" => Origin::rows([format!("{prefix}head.{end}")]),
+        "head" | "head.kv" => head_attention(rest, prefix, width),
+        "head.out" => Origin::rows([format!("{prefix}head.attention.out_proj.{end}")]),
+        "head.norm" => Origin::rows([format!("{prefix}head.layernorm.{end}")]),
+        "head.fc1" | "head.fc2" => Origin::rows([format!("{prefix}head.mlp.{}.{end}", &module[5..])]),
+        _ => hf::tower_origin(rest, vision, prefix, patch),
+    }
 }
 
 /// The rows of the packed `in_proj`: q, which is applied to the probe here, then k and v.
