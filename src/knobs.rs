@@ -1,7 +1,7 @@
 //! Every environment variable that ocelli reads, in one place.
 
 use crate::error::{Error, Result};
-use crate::plan::MAX_THREADS;
+use crate::plan::{MAX_THREADS, default_threads};
 use ocelli_kernels::Isa;
 use std::string::String;
 
@@ -25,7 +25,7 @@ pub const ISA: Knob = Knob {
 /// Threads to use.
 pub const THREADS: Knob = Knob {
     name: "OCELLI_THREADS",
-    meaning: "threads to use (default: the CPUs that this process may run on)",
+    meaning: "threads to use (default: the CPUs that this process may use, without little cores beside big ones)",
 };
 
 /// Whether weights are verified at start.
@@ -63,7 +63,7 @@ pub fn isa() -> Result<Isa> {
     Isa::select(&names).map_err(|error| Error::Message(std::format!("{}={names}: {error}", ISA.name)))
 }
 
-/// The number of threads that [`THREADS`] asks for, or the number of CPUs that this process may use.
+/// The number of threads that [`THREADS`] asks for, or [`default_threads`].
 ///
 /// # Errors
 /// Not a number from 1 to [`MAX_THREADS`].
@@ -72,7 +72,7 @@ pub fn threads() -> Result<usize> {
         Some(value) => value.parse().ok().filter(|n| (1..=MAX_THREADS).contains(n)).ok_or_else(|| {
             Error::Message(std::format!("{}={value}: expected 1 to {MAX_THREADS} threads", THREADS.name))
         }),
-        None => Ok(std::thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS)),
+        None => Ok(default_threads().min(MAX_THREADS)),
     }
 }
 

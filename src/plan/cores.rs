@@ -1,11 +1,12 @@
-//! Which CPUs the workers of a team run on.
+//! Which CPUs the threads of a team run on, and how many there are.
 //!
 //! Where some CPUs are faster than others (big.LITTLE: RK3588), each worker is bound to one of its own, the fastest
 //! first, other than the one that the caller runs on: an operation takes as long as its slowest thread. Elsewhere the
 //! scheduler knows better, since it sees what else runs. The caller's own thread is left alone.
 
-#[cfg(target_os = "linux")]
+use super::cpu::{self, Cpu};
 use core::cmp::Reverse;
+use std::path::Path;
 use std::vec::Vec;
 
 /// Binds the calling thread to `cpu`. Only a hint: where the system refuses, the thread runs where it may.
@@ -20,80 +21,178 @@ pub(super) fn bind(cpu: usize) {
     }
 }
 
-/// A CPU for each of `workers`; empty where the system does not tell, or [`choose`] finds none.
+/// Where this thread may run, and where it does; nothing where the system does not tell.
 #[cfg(target_os = "linux")]
-pub(super) fn for_workers(workers: usize) -> Vec<usize> {
+fn affinity() -> (Vec<usize>, Option<usize>) {
     // SAFETY: as in `bind`; the call fills in the set of the CPUs that this thread may use.
     let (set, current) = unsafe {
         let mut set: libc::cpu_set_t = core::mem::zeroed();
         if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) != 0 {
-            return Vec::new();
+            return (Vec::new(), None);
         }
         (set, libc::sched_getcpu())
     };
     // SAFETY: below the size of a set.
     let allowed = (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) });
-    choose(allowed.map(|cpu| (cpu, capacity(cpu))).collect(), usize::try_from(current).ok(), workers)
-}
-
-/// The fastest `workers` of `cpus`, (number, capacity), without `current`; none where there are not enough, or all are
-/// equally fast.
-#[cfg(target_os = "linux")]
-fn choose(mut cpus: Vec<(usize, u32)>, current: Option<usize>, workers: usize) -> Vec<usize> {
-    let equal = cpus.windows(2).all(|pair| pair[0].1 == pair[1].1);
-    cpus.retain(|&(cpu, _)| Some(cpu) != current);
-    if equal || cpus.len() < workers {
-        return Vec::new();
-    }
-    cpus.sort_by_key(|&(_, capacity)| Reverse(capacity));
-    cpus.into_iter().take(workers).map(|(cpu, _)| cpu).collect()
-}
-
-/// The relative speed of a CPU, as the kernel of a machine with big and little cores tells it; 0 elsewhere.
-#[cfg(target_os = "linux")]
-fn capacity(cpu: usize) -> u32 {
-    let path = std::format!("/sys/devices/system/cpu/cpu{cpu}/cpu_capacity");
-    std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    (allowed.collect(), usize::try_from(current).ok())
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn bind(_cpu: usize) {}
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn for_workers(_workers: usize) -> Vec<usize> {
-    Vec::new()
+fn affinity() -> (Vec<usize>, Option<usize>) {
+    (Vec::new(), None)
 }
 
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use std::vec;
+/// The CPUs that the calling thread may run on; empty where the system does not tell.
+pub fn cpus() -> Vec<Cpu> {
+    cpu::read(Path::new("/"), &affinity().0)
+}
 
-    #[test]
-    fn the_fastest_cpus_are_chosen_once_each_and_not_the_callers() {
-        // RK3588: four little cores, then four big ones.
-        let board: Vec<_> = (0..8).map(|cpu| (cpu, if cpu < 4 { 530 } else { 1024 })).collect();
-        assert_eq!(choose(board.clone(), Some(4), 3), [5, 6, 7]);
-        assert_eq!(choose(board.clone(), Some(0), 5), [4, 5, 6, 7, 1]);
-        assert_eq!(choose(board.clone(), None, 8), [4, 5, 6, 7, 0, 1, 2, 3]);
-        assert!(choose(board.clone(), Some(0), 8).is_empty(), "one CPU too few");
-        // A cpuset of equal ones, and a machine that tells no capacities.
-        assert!(choose(board[4..].to_vec(), Some(4), 2).is_empty());
-        assert!(choose(vec![(0, 0), (1, 0)], Some(0), 1).is_empty());
+/// Threads that make an image fastest: one for each CPU that this process may use (cpuset, cgroup), without the little
+/// ones if there are big ones too. Work is divided evenly, and an in-order core takes several times as long.
+pub fn default_threads() -> usize {
+    let all = std::thread::available_parallelism().map_or(1, |n| n.get());
+    all.min(useful(&cpus()).unwrap_or(all))
+}
+
+/// How many of `cpus` are no little cores, if there are any.
+fn useful(cpus: &[Cpu]) -> Option<usize> {
+    Some(cpus.iter().filter(|cpu| !cpu.little).count()).filter(|&count| count > 0)
+}
+
+/// A CPU for each of `workers`; empty where the system does not tell, or [`choose`] finds none.
+pub(super) fn for_workers(workers: usize) -> Vec<usize> {
+    let (allowed, current) = affinity();
+    choose(cpu::read(Path::new("/"), &allowed), current, workers)
+}
+
+/// The fastest `workers` of `cpus` without `current`; none where there are not enough, or all are equally fast.
+fn choose(mut cpus: Vec<Cpu>, current: Option<usize>, workers: usize) -> Vec<usize> {
+    let equal = cpus.windows(2).all(|pair| pair[0].speed == pair[1].speed);
+    cpus.retain(|cpu| Some(cpu.number) != current);
+    if equal || cpus.len() < workers {
+        return Vec::new();
+    }
+    cpus.sort_by_key(|cpu| Reverse(cpu.speed));
+    cpus.into_iter().take(workers).map(|cpu| cpu.number).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cpu::describe;
+    use super::super::cpu::tests::Machine;
+    use super::*;
+
+    /// Four A55 and four A76, with the capacities and clocks that the kernel tells if `capacity`, or `clock`.
+    fn rk3588(capacity: bool, clock: bool) -> Machine {
+        let machine = Machine::new();
+        for cpu in 0..8 {
+            let (part, speed, khz) =
+                if cpu < 4 { (0xd05, "398\n", "1800000\n") } else { (0xd0b, "1024\n", "2400000\n") };
+            machine.midr(cpu, 0x41, part);
+            if capacity {
+                machine.of_cpu(cpu, "cpu_capacity", speed);
+            }
+            if clock {
+                machine.of_cpu(cpu, "cpufreq/cpuinfo_max_freq", khz);
+            }
+        }
+        machine
     }
 
     #[test]
+    fn rk3588_runs_on_its_big_cores_whatever_the_kernel_tells() {
+        for (capacity, clock) in [(true, true), (true, false), (false, true), (false, false)] {
+            let cpus = rk3588(capacity, clock).read(0..8);
+            assert_eq!(describe(&cpus), "4 x Cortex-A76, 4 x Cortex-A55");
+            assert_eq!(useful(&cpus), Some(4));
+            assert_eq!(choose(cpus.clone(), Some(4), 3), [5, 6, 7]);
+            assert_eq!(choose(cpus.clone(), Some(0), 5), [4, 5, 6, 7, 1]);
+            assert_eq!(choose(cpus.clone(), None, 8), [4, 5, 6, 7, 0, 1, 2, 3]);
+            assert!(choose(cpus, Some(0), 8).is_empty(), "one CPU too few");
+        }
+    }
+
+    #[test]
+    fn a_cpuset_is_kept_to() {
+        let machine = rk3588(true, true);
+        let mixed = machine.read([1, 3, 6]);
+        assert_eq!((useful(&mixed), choose(mixed, Some(3), 2)), (Some(1), [6, 1].to_vec()));
+        let big = machine.read(4..8);
+        assert_eq!((useful(&big), choose(big, Some(4), 2)), (Some(4), Vec::new()));
+        let little = machine.read(0..4);
+        assert_eq!((useful(&little), choose(little, Some(0), 3)), (None, Vec::new()));
+    }
+
+    #[test]
+    fn a_raspberry_pi_5_binds_nothing() {
+        let machine = Machine::new();
+        for cpu in 0..4 {
+            machine.midr(cpu, 0x41, 0xd0b);
+            machine.of_cpu(cpu, "cpu_capacity", "1024\n");
+            machine.of_cpu(cpu, "cpufreq/cpuinfo_max_freq", "2400000\n");
+        }
+        let cpus = machine.read(0..4);
+        assert_eq!((describe(&cpus).as_str(), useful(&cpus)), ("4 x Cortex-A76", Some(4)));
+        assert!(choose(cpus, Some(0), 3).is_empty());
+    }
+
+    #[test]
+    fn three_clusters_come_in_the_order_of_core_then_clock() {
+        // Snapdragon 888 numbers its fastest core last; the kernel tells capacity 1024 of all.
+        let machine = Machine::new();
+        for (cpu, part) in [0xd05, 0xd05, 0xd05, 0xd05, 0xd41, 0xd41, 0xd41, 0xd44].into_iter().enumerate() {
+            machine.midr(cpu, 0x41, part);
+            machine.of_cpu(cpu, "cpu_capacity", "1024\n");
+        }
+        let cpus = machine.read(0..8);
+        assert_eq!(describe(&cpus), "1 x Cortex-X1, 3 x Cortex-A78, 4 x Cortex-A55");
+        assert_eq!((useful(&cpus), choose(cpus, Some(2), 4)), (Some(4), [7, 4, 5, 6].to_vec()));
+        // Snapdragon 855: one of its four A76 has a higher clock, and its little cores tell only cpuinfo.
+        let machine = Machine::new();
+        let cpuinfo: Vec<_> = (0..8)
+            .map(|cpu| {
+                let part = if cpu < 4 { 0x805 } else { 0x804 };
+                let khz = [1_785_600, 2_419_200, 2_841_600][usize::from(cpu > 3) + usize::from(cpu == 7)];
+                machine.of_cpu(cpu, "cpufreq/cpuinfo_max_freq", &std::format!("{khz}\n"));
+                std::format!("processor\t: {cpu}\nCPU implementer\t: 0x51\nCPU part\t: {part:#x}\n")
+            })
+            .collect();
+        machine.file("proc/cpuinfo", &cpuinfo.join("\n"));
+        assert_eq!(choose(machine.read(0..8), Some(0), 4), [7, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_fast_clock_makes_no_little_core_big() {
+        // Amlogic S922X (ODROID-N2): two A53 at 1.9 GHz, four A73 at 1.8 GHz.
+        let machine = Machine::new();
+        for cpu in 0..6 {
+            let (part, khz) = if cpu < 2 { (0xd03, "1896000\n") } else { (0xd09, "1800000\n") };
+            machine.midr(cpu, 0x41, part);
+            machine.of_cpu(cpu, "cpufreq/cpuinfo_max_freq", khz);
+        }
+        assert_eq!(choose(machine.read(0..6), Some(2), 3), [3, 4, 5]);
+    }
+
+    #[test]
+    fn a_silent_system_binds_nothing() {
+        let cpus = Machine::new().read(0..4);
+        assert_eq!((describe(&cpus).as_str(), useful(&cpus)), ("", Some(4)));
+        assert!(choose(cpus, Some(0), 3).is_empty());
+        assert_eq!(useful(&[]), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn a_bound_thread_may_run_nowhere_else() {
         std::thread::spawn(|| {
-            // SAFETY: as in `for_workers`.
-            let allowed = || unsafe {
-                let mut set: libc::cpu_set_t = core::mem::zeroed();
-                assert_eq!(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set), 0);
-                (0..libc::CPU_SETSIZE as usize).filter(|&cpu| libc::CPU_ISSET(cpu, &set)).collect::<Vec<_>>()
-            };
-            let last = *allowed().last().expect("this thread runs somewhere");
+            let allowed: Vec<_> = cpus().iter().map(|cpu| cpu.number).collect();
+            let last = *allowed.last().expect("this thread runs somewhere");
             bind(last);
-            assert_eq!(allowed(), [last]);
+            assert_eq!(affinity(), ([last].to_vec(), Some(last)));
+            assert_eq!(default_threads(), 1);
         })
         .join()
         .unwrap();

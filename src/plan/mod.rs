@@ -5,10 +5,13 @@
 mod arena;
 #[expect(unsafe_code, reason = "asks the system where threads may run")]
 mod cores;
+mod cpu;
 mod layout;
 #[expect(unsafe_code, reason = "hands a borrowed closure to its threads")]
 mod team;
 
 pub use arena::{ALIGN, Arena};
+pub use cores::{cpus, default_threads};
+pub use cpu::{Cpu, describe};
 pub use layout::{Buffer, Carver, Plan};
 pub use team::{MAX_THREADS, Team};

@@ -47,7 +47,7 @@ pub(crate) struct ModelArgs {
     /// The packed model, written by `ocelli-pack convert` [default: the demo model inside this program]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-    /// Threads [default: the CPUs that this process may use]
+    /// Threads [default: the CPUs that this process may use, without little cores beside big ones]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=ocelli::plan::MAX_THREADS as i64))]
     pub(crate) threads: Option<u16>,
 }

@@ -5,7 +5,7 @@ use ocelli::format::{
     Act, Canonical, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, Tensor,
     TowerConfig,
 };
-use ocelli::{Model, Result, Session, knobs};
+use ocelli::{Model, Result, Session, knobs, plan};
 use ocelli_kernels::Isa;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
     let file = model.file();
     let config = file.config();
-    let plan = session.plan();
+    let buffers = session.plan();
     let mut provenance = serde_json::from_str::<Value>(file.provenance()).unwrap_or(Value::Null);
     let promise = provenance.as_object_mut().and_then(|map| map.remove("promise")).unwrap_or(Value::Null);
     json!({
@@ -61,10 +61,11 @@ fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
         "promise": promise,
         "provenance": provenance,
         "arena": {
-            "bytes": plan.bytes(),
-            "buffers": plan.buffers().iter().map(|b| (b.name.to_owned(), json!(b.bytes))).collect::<serde_json::Map<_, _>>(),
+            "bytes": buffers.bytes(),
+            "buffers": buffers.buffers().iter().map(|b| (b.name.to_owned(), json!(b.bytes))).collect::<serde_json::Map<_, _>>(),
         },
         "cpu": {
+            "cores": plan::describe(&plan::cpus()),
             "features": Isa::available().to_string(),
             "used": session.kernels().isa().to_string(),
             "threads": session.threads(),
