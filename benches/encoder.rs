@@ -4,12 +4,10 @@
 //! `cargo bench -p ocelli --bench encoder [-- FILTER]`
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ocelli::format::Dtype;
 use ocelli::preprocess::decode::decode_file;
-use ocelli::profile::Op;
+use ocelli::profile::Limits;
 use ocelli::score::{Scored, normalize};
 use ocelli::{Model, Options, Session, knobs};
-use ocelli_kernels::Kernels;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -19,26 +17,6 @@ fn session(model: &Model, threads: usize) -> Session<'_> {
     let isa = knobs::isa().expect("OCELLI_ISA names instruction sets of this CPU");
     let options = Options { threads, isa, text: false, ..Options::default() };
     Session::new(model, &options).expect("an image tower and enough memory")
-}
-
-/// MACs per second of the register-only loop on `threads` threads at once: the best of some short runs, so that one
-/// falls between interruptions.
-fn peak(kernels: &Kernels, dtype: Dtype, threads: usize) -> f64 {
-    let one = || {
-        let start = Instant::now();
-        let mut macs = 0;
-        while start.elapsed() < Duration::from_millis(20) {
-            macs += if dtype == Dtype::I8 { kernels.peak_i8(50_000) } else { kernels.peak_f32(50_000) };
-        }
-        macs as f64 / start.elapsed().as_secs_f64()
-    };
-    let all = || {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a loop does not panic")).sum()
-        })
-    };
-    (0..10).map(|_| all()).fold(0.0, f64::max)
 }
 
 /// The image tower, from a frame to an embedding; its best rate goes to `report`, next to the peak of this machine.
@@ -53,9 +31,9 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
             session.encode_frames(1, black_box(&mut embedding)).expect("planned for one frame");
         };
         encode(&mut session);
-        let macs: u64 = Op::ALL.iter().map(|&op| session.profile_mut().op(op).macs).sum();
+        let work = session.profile_mut().work();
         let mut best = f64::INFINITY;
-        group.throughput(Throughput::Elements(macs));
+        group.throughput(Throughput::Elements(work.macs()));
         group.bench_function(BenchmarkId::from_parameter(format!("{threads} threads")), |bencher| {
             bencher.iter_custom(|iterations| {
                 let all = Instant::now();
@@ -69,16 +47,17 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
         });
         // Infinite where the filter left the benchmark out.
         if best.is_finite() {
-            let (rate, peak) =
-                (macs as f64 / best, peak(session.kernels(), weights.dtype(), session.threads()));
+            let limits = Limits::measure(&session, model.file().data());
             report.push(format!(
-                "encoder/{name}, {} weights, {threads} threads, {}: best {:.2} ms, {:.1} GMAC/s, {:.1} % of the peak of {:.1}",
+                "encoder/{name}, {} weights, {threads} threads, {}: best {:.2} ms, {:.1} GMAC/s, {:.1} % of the peaks of \
+                 {:.1} (int8) and {:.1} (f32)",
                 weights.dtype().name(),
                 session.kernels().isa(),
                 best * 1e3,
-                rate / 1e9,
-                100.0 * rate / peak,
-                peak / 1e9,
+                work.macs() as f64 / best / 1e9,
+                100.0 * limits.compute(&work) / best,
+                limits.macs_i8 / 1e9,
+                limits.macs_f32 / 1e9,
             ));
         }
     }

@@ -297,8 +297,8 @@ impl<'a> File<'a> {
         self.bytes.len()
     }
 
-    /// The bytes of DATA.
-    pub(super) fn data(&self) -> &'a [u8] {
+    /// The bytes of DATA: all weights.
+    pub fn data(&self) -> &'a [u8] {
         self.data
     }
 

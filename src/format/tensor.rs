@@ -373,6 +373,15 @@ impl Table<'_> {
         }
     }
 
+    /// Bytes of a row, its scale included.
+    pub fn row_bytes(&self) -> usize {
+        match self {
+            Table::I8 { k, .. } => k + size_of::<f32>(),
+            Table::F16 { k, .. } => k * size_of::<f16>(),
+            Table::F32 { k, .. } => k * size_of::<f32>(),
+        }
+    }
+
     /// Writes row `i` into the first `k` elements of `out`.
     ///
     /// # Panics

@@ -3,7 +3,9 @@
 use crate::error::{Error, Name, Result};
 use crate::format::{File, Pooling, Table, TowerConfig, feature};
 use core::fmt::Write;
+use half::f16;
 use ocelli_kernels::Weights;
+use ocelli_kernels::layout::{packed_len, padded_n};
 use std::vec::Vec;
 
 /// LayerNorm parameters.
@@ -22,6 +24,20 @@ pub struct Linear<'a> {
     pub weights: Weights<'a>,
     /// Bias padded to a multiple of 16, or empty.
     pub bias: &'a [f32],
+}
+
+impl Linear<'_> {
+    /// Bytes of packed weights, of their scales and sums, and of the bias.
+    pub fn bytes_len(&self) -> usize {
+        let (n, k) = (self.weights.n(), self.weights.k());
+        let packed = packed_len(n, k);
+        let weights = match self.weights {
+            Weights::I8(_) => packed + padded_n(n) * (size_of::<f32>() + size_of::<i32>()),
+            Weights::F16(_) => packed * size_of::<f16>(),
+            Weights::F32(_) => packed * size_of::<f32>(),
+        };
+        weights + size_of_val(self.bias)
+    }
 }
 
 /// A pre-norm transformer block: `x += out(attention(qkv(norm1 x)))`, `x += fc2(mlp_norm(act(fc1(norm2 x))))`. Of a

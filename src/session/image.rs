@@ -6,7 +6,7 @@ use super::{Parts, Session};
 use crate::error::{Error, Result};
 use crate::format::{Bank, VisionConfig, feature};
 use crate::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, naflex};
-use crate::profile::Op;
+use crate::profile::{Op, Work};
 use crate::score::{Scored, normalize, score};
 use crate::vit::{Layer, Observer, Tap, position};
 
@@ -50,7 +50,9 @@ impl Session<'_> {
         let Buffers { frames, mut tables, rings, .. } = buffers;
         let threads = team.threads();
         for ((image, slot), grid) in images.iter().zip(frames.chunks_exact_mut(vision.slot)).zip(grids) {
-            profile.time(Op::Resize, 0, || {
+            // Bytes of red, green and blue; the frame of a model without a fixed size may be smaller.
+            let read = 3 * image.width() as usize * image.height() as usize;
+            profile.time(Op::Resize, Work::moved(read + vision.slot), || {
                 let (resizer, spec) = resizer_for(&config.vision, vision, resizer, image, grid)?;
                 resizer.prepare(image, &mut tables)?;
                 let (resizer, tables) = (&*resizer, &tables);

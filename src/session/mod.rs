@@ -123,6 +123,11 @@ impl<'m> Session<'m> {
         &self.kernels
     }
 
+    /// The threads.
+    pub(crate) fn team(&self) -> &Team {
+        &self.team
+    }
+
     /// Threads in use.
     pub fn threads(&self) -> usize {
         self.team.threads()

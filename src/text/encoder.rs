@@ -2,7 +2,7 @@
 
 use crate::format::{Pooling, TextConfig};
 use crate::model::TextWeights;
-use crate::profile::Op;
+use crate::profile::{Op, Work};
 use crate::vit::{Forward, Observer, Shape, Stage, block, project, show};
 
 /// The text tower's buffers: residual stream, working memory, pooled vector.
@@ -44,7 +44,8 @@ pub(crate) fn encode(
     let TextBuffers { x, work, pooled } = buffers;
     let Shape { tokens, width, eps, .. } = *shape;
     let (profile, x) = (&mut *forward.profile, &mut x[..tokens * width]);
-    profile.time(Op::TokenEmbed, 0, || {
+    let read = tokens * (weights.token_embed.row_bytes() + weights.position.row_bytes());
+    profile.time(Op::TokenEmbed, Work::moved(read + size_of_val(x)), || {
         for (i, (&id, x)) in ids.iter().zip(x.chunks_exact_mut(width)).enumerate() {
             weights.token_embed.row_into(id as usize, x);
             // The working memory is free here; one row of it holds the position.

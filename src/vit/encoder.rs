@@ -114,7 +114,7 @@ fn norm_tokens(forward: &mut Forward<'_>, norm: &Norm<'_>, shape: &Shape, x: &mu
     let (kernels, Shape { width, eps, .. }) = (forward.kernels, *shape);
     let before = &mut work[..x.len()];
     before.copy_from_slice(x);
-    forward.each_row(Op::Norm, x, width, |i, row| {
+    forward.each_row(2 * size_of_val(x), Op::Norm, x, width, |i, row| {
         kernels.layer_norm(&before[i * width..][..width], norm.gamma, norm.beta, eps, row);
     });
 }

@@ -4,12 +4,12 @@
 use super::Tap;
 use crate::model::Linear;
 use crate::plan::Team;
-use crate::profile::{Op, Profile};
+use crate::profile::{Op, Profile, Work};
 use core::ops::Range;
 use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::layout::{K_ALIGN, padded_k};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Kernels, Mat, MatMut, RowFormat, RowsMut, gemm,
+    Attention, Epilogue, Gemm, GemmScratch, Kernels, Mat, MatMut, RowFormat, RowsMut, Weights, gemm,
 };
 
 /// Working memory of one thread.
@@ -58,6 +58,13 @@ impl<'a> RowBuffer<'a> {
         RowBuffer { bytes, scales, shape: (RowFormat::F32, 0, 0) }
     }
 
+    /// Bytes of the rows and their scales.
+    fn bytes_len(&self) -> usize {
+        let (format, rows, k) = self.shape;
+        let scales = if matches!(format, RowFormat::I8(_)) { rows * size_of::<f32>() } else { 0 };
+        format.bytes(rows, k) + scales
+    }
+
     fn rows_mut(&mut self) -> RowsMut<'_> {
         let (format, rows, k) = self.shape;
         RowsMut::new(format, rows, k, self.bytes, self.scales)
@@ -82,8 +89,8 @@ impl Forward<'_> {
         if n.is_multiple_of(block) { block } else { n }
     }
 
-    /// Writes `rows` rows for the GEMM by `next`: `fill(i, row)` computes row i, `k` f32, which is then converted to
-    /// what the GEMM reads.
+    /// Writes `rows` rows for the GEMM by `next`: `fill(i, row)` computes row i, `k` f32, from as many, which is then
+    /// converted to what the GEMM reads.
     pub(crate) fn produce(
         &mut self,
         op: Op,
@@ -91,9 +98,21 @@ impl Forward<'_> {
         rows: usize,
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) {
+        self.produce_from(rows * next.weights.k() * size_of::<f32>(), op, next, rows, fill);
+    }
+
+    /// The same from `read` bytes.
+    pub(crate) fn produce_from(
+        &mut self,
+        read: usize,
+        op: Op,
+        next: &Linear<'_>,
+        rows: usize,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let k = next.weights.k();
         let (kernels, width) = (self.kernels, padded_k(k));
-        self.write_tiles(op, next, rows, |part, at, first, scratch| {
+        self.write_tiles(read, op, next, rows, |part, at, first, scratch| {
             for (i, row) in (first..rows).zip(scratch.chunks_exact_mut(width)) {
                 row[k..].fill(0.0);
                 fill(i, &mut row[..k]);
@@ -112,16 +131,20 @@ impl Forward<'_> {
     pub(crate) fn convert_mat(&mut self, op: Op, next: &Linear<'_>, x: &Mat<'_>) {
         let kernels = self.kernels;
         if x.block().is_multiple_of(K_ALIGN) {
-            self.write_tiles(op, next, x.rows(), |part, at, first, _| part.write_tile(kernels, at, x, first));
+            let read = x.rows() * x.cols() * size_of::<f32>();
+            self.write_tiles(read, op, next, x.rows(), |part, at, first, _| {
+                part.write_tile(kernels, at, x, first);
+            });
         } else {
             self.produce(op, next, x.rows(), |i, row| x.copy_row(i, 0, row));
         }
     }
 
     /// Calls `write(part, at, first, scratch)` for every tile of rows: it starts at row `first`, which is row `at` of a
-    /// thread's `part`; `scratch` has room for a tile.
+    /// thread's `part`; `scratch` has room for a tile. All calls together read `read` bytes.
     fn write_tiles(
         &mut self,
+        read: usize,
         op: Op,
         next: &Linear<'_>,
         rows: usize,
@@ -130,6 +153,7 @@ impl Forward<'_> {
         let Forward { kernels, team, profile, scratch, rows: buffer, .. } = self;
         let k = next.weights.k();
         buffer.shape = (kernels.row_format(&next.weights), rows, k);
+        let work = Work::moved(read + buffer.bytes_len());
         let threads = team.threads();
         let mut rest = Some(buffer.rows_mut());
         let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
@@ -138,7 +162,7 @@ impl Forward<'_> {
             rest = Some(others);
             (range.start, part, scratch.tile)
         });
-        profile.time(op, 0, || {
+        profile.time(op, work, || {
             team.run_parts(parts, |(first, mut part, scratch)| {
                 for at in (0..part.rows()).step_by(TILE_ROWS) {
                     write(&mut part, at, first + at, &mut scratch[..TILE_ROWS * padded_k(k)]);
@@ -147,9 +171,11 @@ impl Forward<'_> {
         });
     }
 
-    /// Calls `change(i, row)` for every row i of `values`, which has rows of `len`.
+    /// Calls `change(i, row)` for every row i of `values`, which has rows of `len`. All calls together read and write
+    /// `moved` bytes.
     pub(crate) fn each_row(
         &mut self,
+        moved: usize,
         op: Op,
         values: &mut [f32],
         len: usize,
@@ -164,7 +190,7 @@ impl Forward<'_> {
             rest = others;
             (range.start, part)
         });
-        profile.time(op, 0, || {
+        profile.time(op, Work::moved(moved), || {
             team.run_parts(parts, |(first, part)| {
                 part.chunks_exact_mut(len).enumerate().for_each(|(i, row)| change(first + i, row));
             });
@@ -186,6 +212,7 @@ impl Forward<'_> {
         block: usize,
     ) {
         let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;
+        let read = buffer.bytes_len() + linear.bytes_len();
         let rows = buffer.rows_mut();
         let rows = rows.as_rows();
         if let Some(tap) = tap {
@@ -193,6 +220,13 @@ impl Forward<'_> {
         }
         let Linear { weights, bias } = *linear;
         let n = weights.n();
+        let written = rows.rows() * n * size_of::<f32>();
+        let moved = read + if epilogue == Epilogue::Add { 2 * written } else { written };
+        let macs = gemm::macs(rows.rows(), n, weights.k());
+        let work = match weights {
+            Weights::I8(_) => Work { macs_i8: macs, ..Work::moved(moved) },
+            _ => Work { macs_float: macs, ..Work::moved(moved) },
+        };
         let threads = team.threads();
         let mut rest = Some(MatMut::blocks(out, rows.rows(), n, block));
         let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
@@ -203,7 +237,7 @@ impl Forward<'_> {
             (panels, window, scratch.gemm)
         });
         let gemm = Gemm { rows, weights, bias, epilogue };
-        profile.time(op, gemm::macs(rows.rows(), n, weights.k()), || {
+        profile.time(op, work, || {
             team.run_parts(parts, |(panels, mut window, scratch)| {
                 kernels.gemm(&gemm, panels, &mut window, scratch);
             });
@@ -230,7 +264,11 @@ impl Forward<'_> {
             rest = others;
             (share, part, scratch.attention)
         });
-        profile.time(Op::Attention, images as u64 * shape.macs(), || {
+        // Queries and the result, keys and values.
+        let values = 2 * images * shape.heads * shape.head_dim * (shape.queries + shape.tokens);
+        let moved = values * size_of::<f32>();
+        let work = Work { macs_float: images as u64 * shape.macs(), ..Work::moved(moved) };
+        profile.time(Op::Attention, work, || {
             team.run_parts(parts, |(share, mut part, scratch)| {
                 let mut item = share.start;
                 while item < share.end {

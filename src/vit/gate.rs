@@ -8,7 +8,9 @@ use ocelli_kernels::Activation;
 /// value, the first half becomes what goes on.
 pub(crate) fn gate(forward: &mut Forward<'_>, act: Activation, width: usize, hidden: &mut [f32]) {
     let kernels = forward.kernels;
-    forward.each_row(Op::Gate, hidden, 2 * width, |_, row| {
+    // Reads both halves, writes the first.
+    let moved = size_of_val(hidden) / 2 * 3;
+    forward.each_row(moved, Op::Gate, hidden, 2 * width, |_, row| {
         let (gate, value) = row.split_at_mut(width);
         kernels.activate(act, gate);
         gate.iter_mut().zip(value).for_each(|(gate, value)| *gate *= *value);

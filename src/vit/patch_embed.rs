@@ -24,7 +24,9 @@ pub(crate) fn patch_embed(
     let Shape { images, tokens, width, eps, .. } = *shape;
     let prefix = weights.prefix_tokens(width);
     let patches = tokens - prefix;
-    forward.produce(Op::PatchRows, &weights.patch_embed, images * patches, |i, row| {
+    let value = if matches!(input, ImageInput::Frames { .. }) { size_of::<u8>() } else { size_of::<f32>() };
+    let read = images * patches * weights.patch_embed.weights.k() * value;
+    forward.produce_from(read, Op::PatchRows, &weights.patch_embed, images * patches, |i, row| {
         let (image, patch) = (i / patches, i % patches);
         match input {
             ImageInput::Frames { frames, height, width, patch: side, levels } => {

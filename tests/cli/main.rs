@@ -9,6 +9,7 @@ mod common;
 mod images;
 mod labels;
 mod models;
+mod profile;
 mod sizes;
 mod usage;
 

@@ -2,27 +2,36 @@
 
 use crate::common::{self, Failure, ModelArgs};
 use crate::sensors;
-use ocelli::format::Dtype;
-use ocelli::profile::Op;
-use ocelli::{Error, Model, Result, Session};
+use ocelli::profile::{Limits, Op, OpTime};
+use ocelli::{Error, Model, Options, Result, Session, plan};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Time the image tower: per image and per operation, against the peak of this machine measured in the same run.
+/// Time the image tower, per image and per operation, against what this machine can do, measured in the same run.
 ///
-/// The timed work is normalised pixels to embedding; decoding and resizing photos is not part of it.
+/// The timed work is normalised pixels to embedding; decoding and resizing photos is not part of it. All figures are per
+/// image, except calls, which are per batch.
+///
+/// GMAC/s: multiply-accumulates (MACs) per second. Of peak: against a loop that touches registers only, int8 where weights
+/// are int8, else f32 (attention is f32; half-precision arithmetic, OCELLI_ISA=+fp16, can exceed it). MB: weights read,
+/// activations read and written, each once. Bound: MACs at the peak, or MB at the rate at which all threads together read
+/// the model's weights, whichever takes longer. Over it: time beyond the bound; negative where activations stay in a
+/// cache nearer than the weights.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Timed images, after one that warms up
+    /// Timed calls, after one that warms up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     iters: u32,
-    /// Normalised pixels to embed, N x 3 x height x width little-endian f32; all are embedded once, then the first is
-    /// timed [default: one image of a fixed pattern]
+    /// Images in one call: their throughput, for indexing
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    batch: u16,
+    /// Normalised pixels to embed, N x 3 x height x width little-endian f32; all are embedded once, then the first (or
+    /// the first batch, repeated where they are too few) is timed [default: one image of a fixed pattern]
     #[arg(long, value_name = "FILE")]
     pixels: Option<PathBuf>,
     /// Write the embeddings of all pixels here, N x dim little-endian f32, not normalised
@@ -39,7 +48,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loading = Instant::now();
     let model = args.model.open()?;
-    let mut session = Session::new(&model, &ocelli::Options { text: false, ..args.model.options()? })?;
+    let batch = usize::from(args.batch);
+    let mut session = Session::new(&model, &Options { text: false, batch, ..args.model.options()? })?;
     let image_len = image_len(&model);
     let pixels = match &args.pixels {
         Some(path) => read_pixels(path, image_len)?,
@@ -59,19 +69,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
         common::write_file(path, &bytes)?;
     }
 
+    let timed: Vec<f32> = pixels.into_iter().cycle().take(batch * image_len).collect();
+    let mut embeddings = vec![0.0; batch * session.embed_dim()];
+    // Milliseconds per image.
+    let mut embed = |session: &mut Session<'_>| {
+        let start = Instant::now();
+        session.embed_pixels_into(&timed, &mut embeddings)?;
+        Ok(common::round_ms(common::ms_since(start) / batch as f64))
+    };
+    if batch > 1 {
+        embed(&mut session)?;
+    }
     session.profile_mut().clear();
-    let ms: Vec<f64> = (0..args.iters)
-        .map(|_| {
-            let start = Instant::now();
-            session.embed_pixels_into(&pixels[..image_len], &mut embedding)?;
-            Ok(common::round_ms(common::ms_since(start)))
-        })
-        .collect::<Result<_>>()?;
+    let ms = (0..args.iters).map(|_| embed(&mut session)).collect::<Result<Vec<f64>>>()?;
     let mut report = report(args, &model, &mut session, &ms, load_ms);
     report["sensors"] = sensors::read(Path::new("/"));
     if let Some(seconds) = args.sustained {
-        report["sustained"] =
-            sustained(seconds, || session.embed_pixels_into(&pixels[..image_len], &mut embedding))?;
+        report["sustained"] = sustained(seconds, || embed(&mut session))?;
     }
     if args.json {
         common::print_json(&report)?;
@@ -81,23 +95,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Runs `embed` for `seconds`; a tenth of that time at a time: images, median, and what the sensors say at its end.
-fn sustained(seconds: u64, mut embed: impl FnMut() -> Result<()>) -> Result<Value> {
+/// Calls `embed`, which gives milliseconds per image, for `seconds`; a tenth of that time at a time: calls, median, and
+/// what the sensors say at its end.
+fn sustained(seconds: u64, mut embed: impl FnMut() -> Result<f64>) -> Result<Value> {
     let start = Instant::now();
     let mut windows = Vec::new();
     for window in 1..=10 {
         let end = Duration::from_secs(seconds) * window / 10;
         let mut ms = Vec::new();
         while ms.is_empty() || start.elapsed() < end {
-            let image = Instant::now();
-            embed()?;
-            ms.push(common::ms_since(image));
+            ms.push(embed()?);
         }
         ms.sort_by(f64::total_cmp);
         windows.push(json!({
             "at_s": common::round_ms(start.elapsed().as_secs_f64()),
-            "images": ms.len(),
-            "p50_ms": common::round_ms(percentile(&ms, 50)),
+            "calls": ms.len(),
+            "p50_ms": percentile(&ms, 50),
             "sensors": sensors::read(Path::new("/")),
         }));
     }
@@ -128,89 +141,60 @@ fn read_pixels(path: &Path, image_len: usize) -> Result<Vec<f32>> {
     }
 }
 
-/// The peaks of all threads together, in GMAC/s.
-struct Peaks {
-    i8: f64,
-    f32: f64,
-}
-
-/// Runs the register-only loops on every thread at once for some milliseconds.
-fn peaks(session: &Session<'_>) -> Peaks {
-    let kernels = session.kernels();
-    let measure = |work: &(dyn Fn(u64) -> u64 + Sync)| {
-        let one = || {
-            let deadline = Duration::from_millis(50);
-            let (start, mut macs) = (Instant::now(), 0);
-            while start.elapsed() < deadline {
-                macs += work(100_000);
-            }
-            macs as f64 / start.elapsed().as_secs_f64() / 1e9
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..session.threads()).map(|_| scope.spawn(one)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a loop does not panic")).sum()
-        })
-    };
-    Peaks { i8: measure(&|n| kernels.peak_i8(n)), f32: measure(&|n| kernels.peak_f32(n)) }
-}
-
-/// The element type of the weights that `op` multiplies by; attention multiplies f32.
-fn dtype(model: &Model, op: Op) -> Dtype {
-    let tensor = match op {
-        Op::PatchEmbed => "vision.patch_embed.weight",
-        Op::Qkv => "vision.block.0.qkv.weight",
-        Op::Out => "vision.block.0.out.weight",
-        Op::Fc1 => "vision.block.0.fc1.weight",
-        Op::Fc2 => "vision.block.0.fc2.weight",
-        _ => return Dtype::F32,
-    };
-    model.file().tensor(tensor).map_or(Dtype::F32, |tensor| tensor.dtype())
-}
-
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
 fn report(args: &Args, model: &Model, session: &mut Session<'_>, ms: &[f64], load_ms: f64) -> Value {
-    let peaks = peaks(session);
+    let limits = Limits::measure(session, model.file().data());
     let mut sorted = ms.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let total: f64 = ms.iter().sum();
-    let images = ms.len() as f64;
+    let images = ms.len() as f64 * f64::from(args.batch);
+    let seconds = ms.iter().sum::<f64>() / 1e3 * f64::from(args.batch);
     let profile = *session.profile_mut();
-    let mut macs = 0;
+    let mut over_bound = Vec::new();
     let ops: Vec<Value> = Op::ALL
         .iter()
         .map(|&op| (op, profile.op(op)))
         .filter(|(_, cost)| cost.calls > 0)
-        .map(|(op, cost)| {
-            macs += cost.macs;
-            let seconds = cost.time.as_secs_f64();
-            let rate = cost.macs as f64 / seconds / 1e9;
-            let peak = if dtype(model, op) == Dtype::I8 { peaks.i8 } else { peaks.f32 };
-            let of_peak = (cost.macs > 0).then(|| common::round_ms(rate / peak * 100.0));
+        .map(|(op, OpTime { calls, time, work })| {
+            let (time, bound) = (time.as_secs_f64(), limits.bound(&work));
+            let multiplies = work.macs() > 0;
+            over_bound.push((time - bound, op.name()));
             json!({
                 "op": op.name(),
-                "calls": cost.calls as f64 / images,
-                "us": common::round_ms(seconds * 1e6 / images),
-                "share": common::round_ms(seconds * 1e5 / total),
-                "gmacs": (cost.macs > 0).then(|| common::round_ms(rate)),
-                "percent_of_peak": of_peak,
+                "calls": calls as f64 / ms.len() as f64,
+                "us": common::round_ms(time * 1e6 / images),
+                "share": common::round_ms(time * 1e2 / seconds),
+                "gmacs": multiplies.then(|| common::round_ms(work.macs() as f64 / time / 1e9)),
+                "percent_of_peak": multiplies.then(|| common::round_ms(limits.compute(&work) / time * 1e2)),
+                "bytes": (work.bytes as f64 / images).round() as u64,
+                "bound_us": common::round_ms(bound * 1e6 / images),
+                "over_bound_us": common::round_ms((time - bound) * 1e6 / images),
             })
         })
         .collect();
+    over_bound.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let most_over_bound: Vec<_> = over_bound.iter().take(3).map(|(_, name)| name).collect();
     json!({
         "ms": ms,
         "load_ms": common::round_ms(load_ms),
         "rss_mb": peak_rss_mb(),
         "threads": session.threads(),
+        "batch": args.batch,
+        "cores": plan::describe(&plan::cpus()),
         "kernels": session.kernels().isa().to_string(),
         "p50_ms": percentile(&sorted, 50),
         "p95_ms": percentile(&sorted, 95),
-        "gmacs": common::round_ms(macs as f64 / (total / 1e3) / 1e9),
-        "peak_gmacs": {"i8": common::round_ms(peaks.i8), "f32": common::round_ms(peaks.f32)},
+        "gmacs": common::round_ms(profile.work().macs() as f64 / seconds / 1e9),
+        "peak_gmacs": {
+            "i8": common::round_ms(limits.macs_i8 / 1e9),
+            "f32": common::round_ms(limits.macs_f32 / 1e9),
+        },
+        "memory_gb_per_s": common::round_ms(limits.bytes / 1e9),
         "model": args.model.name(),
         "ops": ops,
+        "most_over_bound": most_over_bound,
     })
 }
 
@@ -227,39 +211,47 @@ fn print(report: &Value) -> std::io::Result<()> {
     let number = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
     writeln!(
         out,
-        "{}: p50 {} ms, p95 {} ms per image, {} threads, {}; {} GMAC/s",
+        "{}: p50 {} ms, p95 {} ms per image, threads {}, batch {}, {}; {} GMAC/s",
         report["model"].as_str().unwrap_or_default(),
         number(&report["p50_ms"]),
         number(&report["p95_ms"]),
         report["threads"],
+        report["batch"],
         report["kernels"].as_str().unwrap_or_default(),
         number(&report["gmacs"]),
     )?;
     writeln!(
         out,
-        "file to first result {} ms, peak memory {} MB; peak of this machine {} GMAC/s int8, {} GMAC/s f32",
+        "file to first result {} ms, peak memory {} MB; {}: peak {} GMAC/s int8, {} f32, reads {} GB/s",
         number(&report["load_ms"]),
         number(&report["rss_mb"]),
+        report["cores"].as_str().filter(|cores| !cores.is_empty()).unwrap_or("this machine"),
         number(&report["peak_gmacs"]["i8"]),
         number(&report["peak_gmacs"]["f32"]),
+        number(&report["memory_gb_per_s"]),
     )?;
     writeln!(
         out,
-        "{:<20} {:>6} {:>10} {:>7} {:>9} {:>8}",
-        "operation", "calls", "us", "share", "GMAC/s", "of peak"
+        "{:<18} {:>5} {:>9} {:>7} {:>7} {:>7} {:>6} {:>9} {:>9}",
+        "operation", "calls", "us", "share", "GMAC/s", "of peak", "MB", "bound us", "over it"
     )?;
     for op in report["ops"].as_array().into_iter().flatten() {
         writeln!(
             out,
-            "{:<20} {:>6} {:>10} {:>5} % {:>9} {:>6} %",
+            "{:<18} {:>5} {:>9} {:>5} % {:>7} {:>5} % {:>6} {:>9} {:>9}",
             op["op"].as_str().unwrap_or_default(),
             op["calls"].as_f64().unwrap_or_default().round(),
             number(&op["us"]),
             number(&op["share"]),
             number(&op["gmacs"]),
             number(&op["percent_of_peak"]),
+            op["bytes"].as_f64().map_or_else(String::new, |bytes| format!("{:.2}", bytes / 1e6)),
+            number(&op["bound_us"]),
+            number(&op["over_bound_us"]),
         )?;
     }
+    let most = report["most_over_bound"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    writeln!(out, "longest beyond their bounds: {}", most.collect::<Vec<_>>().join(", "))?;
     print_sensors(&mut out, &report["sensors"])?;
     for window in report["sustained"].as_array().into_iter().flatten() {
         write!(out, "after {} s: p50 {} ms; ", number(&window["at_s"]), number(&window["p50_ms"]))?;

@@ -92,7 +92,9 @@ impl<'a> Rotations<'a> {
     /// Rotates queries and keys in `qkv`, [images, tokens, 3·heads·head_dim].
     pub(crate) fn apply(&self, forward: &mut Forward<'_>, shape: &Shape, qkv: &mut [f32]) {
         let inner = shape.heads * shape.head_dim;
-        forward.each_row(Op::Rotate, qkv, 3 * inner, |i, row| {
+        let patches = shape.images * (shape.tokens - self.prefix);
+        let moved = 2 * patches * 2 * inner * size_of::<f32>();
+        forward.each_row(moved, Op::Rotate, qkv, 3 * inner, |i, row| {
             if let Some(patch) = (i % shape.tokens).checked_sub(self.prefix) {
                 row[..2 * inner].chunks_exact_mut(shape.head_dim).for_each(|head| self.turn(patch, head));
             }

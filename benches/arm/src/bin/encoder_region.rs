@@ -6,7 +6,6 @@
 //!
 //! Prints the multiply-accumulates of that image. `OCELLI_ISA` chooses the kernels.
 
-use ocelli::profile::Op;
 use ocelli::{Model, Options, Session, knobs};
 use ocelli_arm_count::{start, stop};
 
@@ -25,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     session.embed_pixels_into(&pixels, &mut embedding)?;
     stop();
 
-    let macs: u64 = Op::ALL.iter().map(|&op| session.profile_mut().op(op).macs).sum();
+    let macs = session.profile_mut().work().macs();
     println!("{macs} MACs, {} blocks, {}", vision.tower.depth, session.kernels().isa());
     Ok(())
 }

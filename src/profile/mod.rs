@@ -1,5 +1,10 @@
-//! Where the time goes: one timer per operation, in a fixed array.
+//! Where the time goes: one timer per operation, in a fixed array; and [`Limits`], what the machine could do.
 
+mod limits;
+
+pub use limits::Limits;
+
+use core::ops::AddAssign;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -66,6 +71,38 @@ impl Op {
     }
 }
 
+/// What an operation has to do at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// int8 multiply-accumulates, without padding.
+    pub macs_i8: u64,
+    /// Multiply-accumulates of floats, without padding.
+    pub macs_float: u64,
+    /// Bytes of weights read and of activations read and written, each once per call as the plan moves them. The few KB
+    /// of LayerNorm's parameters and of positions are left out.
+    pub bytes: u64,
+}
+
+impl Work {
+    /// Moving `bytes`, without multiplications.
+    pub const fn moved(bytes: usize) -> Work {
+        Work { macs_i8: 0, macs_float: 0, bytes: bytes as u64 }
+    }
+
+    /// Multiply-accumulates of both kinds.
+    pub const fn macs(&self) -> u64 {
+        self.macs_i8 + self.macs_float
+    }
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Work) {
+        self.macs_i8 += other.macs_i8;
+        self.macs_float += other.macs_float;
+        self.bytes += other.bytes;
+    }
+}
+
 /// What one operation has cost so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpTime {
@@ -73,8 +110,8 @@ pub struct OpTime {
     pub calls: u64,
     /// Wall-clock time.
     pub time: Duration,
-    /// Multiply-accumulates, without padding.
-    pub macs: u64,
+    /// What it did in that time.
+    pub work: Work,
 }
 
 /// Timers for every [`Op`].
@@ -84,20 +121,27 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Runs `work` and books its time, and `macs`, under `op`.
-    pub fn time<T>(&mut self, op: Op, macs: u64, work: impl FnOnce() -> T) -> T {
+    /// Calls `run`, which does `work`, and books both its time and its work under `op`.
+    pub fn time<T>(&mut self, op: Op, work: Work, run: impl FnOnce() -> T) -> T {
         let start = Instant::now();
-        let result = work();
+        let result = run();
         let entry = &mut self.ops[op as usize];
         entry.calls += 1;
         entry.time += start.elapsed();
-        entry.macs += macs;
+        entry.work += work;
         result
     }
 
     /// What `op` has cost since the last [`clear`](Self::clear).
     pub fn op(&self, op: Op) -> OpTime {
         self.ops[op as usize]
+    }
+
+    /// What all operations did since then.
+    pub fn work(&self) -> Work {
+        let mut all = Work::default();
+        self.ops.iter().for_each(|op| all += op.work);
+        all
     }
 
     /// Starts again from zero.
