@@ -14,7 +14,7 @@ use half::f16;
 /// accumulators fit the registers of AVX2 and NEON.
 pub const TILE_ROWS: usize = 6;
 
-/// How int8 codes lie in a tile of [`TILE_ROWS`] rows: `[k/group][row][group]`, elements as named.
+/// How int8 codes lie in a tile of [`TILE_ROWS`] rows: `[k/group][row][group]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum I8Format {
     /// i8 in groups of four: SDOT and NEON's widening multiplies.
@@ -23,8 +23,6 @@ pub enum I8Format {
     S8K8,
     /// code + 128 as u8 in groups of four: `vpmaddubsw` and `vpdpbusd`, whose left operand is unsigned.
     U8K4,
-    /// i16 in groups of four: `vpmaddwd`.
-    S16K4,
 }
 
 impl I8Format {
@@ -33,14 +31,6 @@ impl I8Format {
         match self {
             I8Format::S8K8 => 8,
             _ => 4,
-        }
-    }
-
-    /// Bytes of one code.
-    pub const fn bytes(self) -> usize {
-        match self {
-            I8Format::S16K4 => 2,
-            _ => 1,
         }
     }
 }
@@ -62,7 +52,7 @@ impl RowFormat {
         match self {
             RowFormat::F32 => rows * float_stride(k) * 4,
             RowFormat::F16 => rows * float_stride(k) * 2,
-            RowFormat::I8(format) => rows.next_multiple_of(TILE_ROWS) * padded_k(k) * format.bytes(),
+            RowFormat::I8(_) => rows.next_multiple_of(TILE_ROWS) * padded_k(k),
         }
     }
 
@@ -192,9 +182,8 @@ impl<'a> RowsMut<'a> {
             // A row of zeros has no scale; any code times zero is right. NaN or infinity gives a NaN row.
             (*to, *inverse) = if peak > 0.0 { (peak / 127.0, 127.0 / peak) } else { (peak, 0.0) };
         }
-        let step = TILE_ROWS * format.bytes();
-        let tile = &mut self.bytes[rows.start * width * format.bytes()..][..width * step];
-        for (col, to) in (0..width).step_by(block).zip(tile.chunks_exact_mut(block * step)) {
+        let tile = &mut self.bytes[rows.start * width..][..width * TILE_ROWS];
+        for (col, to) in (0..width).step_by(block).zip(tile.chunks_exact_mut(block * TILE_ROWS)) {
             kernels.quantize_tile(format, x.block_rows(from..end, col), block, &inverses, to);
         }
     }
@@ -230,10 +219,9 @@ impl<'a> Rows<'a> {
     }
 
     /// Steps `span` of the int8 tile that starts at row `first`.
-    pub(crate) fn tile_codes(&self, format: I8Format, first: usize, span: Range<usize>) -> &'a [u8] {
-        let step = TILE_ROWS * format.bytes();
-        let tile = first * padded_k(self.k) * format.bytes();
-        &self.bytes[tile + span.start * step..tile + span.end * step]
+    pub(crate) fn tile_codes(&self, first: usize, span: Range<usize>) -> &'a [u8] {
+        let tile = first * padded_k(self.k);
+        &self.bytes[tile + span.start * TILE_ROWS..tile + span.end * TILE_ROWS]
     }
 
     /// The scales of that tile's rows, the missing ones zero.

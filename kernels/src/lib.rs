@@ -26,6 +26,7 @@ pub mod matrix;
 pub mod weights;
 
 mod peak;
+mod prefetch;
 mod table;
 
 mod scalar;

@@ -4,6 +4,7 @@
 //! is row-major. A GEMM computes a few columns of all rows at a time: in a wide row-major matrix each of those rows
 //! would be in a page of its own, in narrow blocks they lie one after the other.
 
+use crate::prefetch;
 use core::marker::PhantomData;
 use core::ops::Range;
 
@@ -88,7 +89,7 @@ impl Mat<'_> {
     /// Asks for the cache lines of `rows` of the block that starts at column `col`. Only a hint.
     pub(crate) fn prefetch(&self, rows: Range<usize>, col: usize) {
         if !rows.is_empty() {
-            self.block_rows(rows, col).iter().step_by(LINE).for_each(|line| prefetch(line));
+            self.block_rows(rows, col).iter().step_by(LINE).for_each(|line| prefetch::soon(line));
         }
     }
 }
@@ -203,7 +204,7 @@ impl<'a> MatMut<'a> {
     pub(crate) fn prefetch(&self, rows: Range<usize>, cols: Range<usize>) {
         for row in rows {
             for line in cols.clone().step_by(LINE) {
-                prefetch(self.base.wrapping_add(self.index(row, line)));
+                prefetch::soon(self.base.wrapping_add(self.index(row, line)));
             }
         }
     }
@@ -226,24 +227,7 @@ impl<'a> MatMut<'a> {
 }
 
 /// f32 in a cache line.
-const LINE: usize = 16;
-
-/// Brings the line at `address` into L1. Any address will do: a prefetch never faults.
-#[inline(always)]
-pub(crate) fn prefetch(address: *const f32) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: every x86-64 CPU has the instruction.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint that changes no register and no memory.
-    unsafe {
-        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = address;
-}
+const LINE: usize = prefetch::LINE / size_of::<f32>();
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,9 @@
 
 use crate::activations::{I8Format, RowFormat, TILE_ROWS};
 use crate::isa::Isa;
-use crate::layout::{K_ALIGN, NR, W7_MAX};
+use crate::layout::{K_ALIGN, NR};
 use crate::scalar;
-use crate::weights::{Weights, WeightsI8};
+use crate::weights::Weights;
 use half::f16;
 
 /// An activation function.
@@ -44,9 +44,13 @@ pub(crate) struct TileI8 {
     pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
     /// Two tiles by two panels at once, for a CPU whose registers hold that many sums: tile by tile, panel by panel.
     pub(crate) quad: Option<QuadI8>,
-    /// (`k`, panel, `prepared`): what `run` reads in place of a panel, made once for all tiles. At most `2·k·NR` bytes.
+    /// (`k`, panel, `prepared`): what `run` reads in place of a panel, made once for all tiles, in `PREPARED` bytes that
+    /// are aligned to 64.
     pub(crate) prepare: Option<unsafe fn(k: usize, b: *const i8, prepared: *mut i8)>,
 }
+
+/// Most bytes that a prepared panel takes.
+pub(crate) const PREPARED: usize = 40 * 1024;
 
 /// A float micro-kernel: `c[r][j] += Σₖ a[r][k] · b[k][j]` for `r < rows`, `j < NR`.
 #[derive(Clone, Copy)]
@@ -156,8 +160,7 @@ pub(crate) type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 #[derive(Clone, Copy)]
 pub struct Kernels {
     pub(crate) isa: Isa,
-    pub(crate) tile_w8: TileI8,
-    pub(crate) tile_w7: TileI8,
+    pub(crate) tile_i8: TileI8,
     pub(crate) tile_f32: TileFloat<f32>,
     /// Native half-precision arithmetic, where the CPU has it; otherwise f16 panels are widened once.
     pub(crate) tile_f16: Option<TileFloat<f16>>,
@@ -177,8 +180,7 @@ impl Kernels {
     pub fn new(isa: Isa) -> Kernels {
         let kernels = Kernels {
             isa,
-            tile_w8: scalar::TILE_I8,
-            tile_w7: scalar::TILE_I8,
+            tile_i8: scalar::TILE_I8,
             tile_f32: scalar::TILE_F32,
             tile_f16: None,
             dequant: scalar::dequant,
@@ -205,15 +207,10 @@ impl Kernels {
         self.isa
     }
 
-    /// The int8 micro-kernel for `weights`.
-    pub(crate) fn tile_i8(&self, weights: &WeightsI8<'_>) -> &TileI8 {
-        if weights.magnitude <= W7_MAX { &self.tile_w7 } else { &self.tile_w8 }
-    }
-
     /// The name of the micro-kernel that multiplies by `weights`.
     pub fn gemm_name(&self, weights: &Weights<'_>) -> &'static str {
         match (weights, &self.tile_f16) {
-            (Weights::I8(w), _) => self.tile_i8(w).name,
+            (Weights::I8(_), _) => self.tile_i8.name,
             (Weights::F16(_), Some(tile)) => tile.name,
             (Weights::F16(_) | Weights::F32(_), _) => self.tile_f32.name,
         }
@@ -227,7 +224,7 @@ impl Kernels {
     /// The format in which the GEMM by `weights` reads its left operand.
     pub fn row_format(&self, weights: &Weights<'_>) -> RowFormat {
         match weights {
-            Weights::I8(w) => RowFormat::I8(self.tile_i8(w).format),
+            Weights::I8(_) => RowFormat::I8(self.tile_i8.format),
             Weights::F16(_) if self.tile_f16.is_some() => RowFormat::F16,
             Weights::F16(_) | Weights::F32(_) => RowFormat::F32,
         }
@@ -296,7 +293,7 @@ impl Kernels {
     ) {
         let rows = x.len() / width;
         assert!((1..=TILE_ROWS).contains(&rows) && width.is_multiple_of(K_ALIGN));
-        assert_eq!(out.len(), TILE_ROWS * width * format.bytes());
+        assert_eq!(out.len(), TILE_ROWS * width);
         // SAFETY: as in `layer_norm`; `x` has `rows` rows of whole vectors, `out` room for every code.
         unsafe { (self.quantize_tile)(format, x.as_ptr(), width, rows, inverses, out) }
     }
@@ -306,8 +303,7 @@ impl core::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Kernels")
             .field("isa", &self.isa)
-            .field("w8", &self.tile_w8.name)
-            .field("w7", &self.tile_w7.name)
+            .field("i8", &self.tile_i8.name)
             .field("f16", &self.tile_f16.as_ref().map_or("widened", |tile| tile.name))
             .field("f32", &self.tile_f32.name)
             .finish_non_exhaustive()

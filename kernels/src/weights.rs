@@ -11,6 +11,7 @@ pub struct WeightsI8<'a> {
     pub(crate) codes: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
+    #[allow(dead_code)]
     pub(crate) magnitude: i8,
 }
 

@@ -12,7 +12,7 @@ use crate::table::Kernels;
 /// Replaces what the features of `isa` do better.
 pub(crate) fn select(isa: Isa, mut kernels: Kernels) -> Kernels {
     if isa.has(Feature::Neon) {
-        (kernels.tile_w8, kernels.tile_w7) = (neon::TILE_I8, neon::TILE_I8);
+        kernels.tile_i8 = neon::TILE_I8;
         kernels.tile_f32 = neon::TILE_F32;
         kernels.dequant = neon::dequant;
         kernels.quantize_tile = neon::quantize_tile;
@@ -20,10 +20,10 @@ pub(crate) fn select(isa: Isa, mut kernels: Kernels) -> Kernels {
         kernels.narrow_f16 = neon::narrow_f16;
     }
     if isa.has(Feature::Dotprod) {
-        (kernels.tile_w8, kernels.tile_w7) = (dotprod::TILE_I8, dotprod::TILE_I8);
+        kernels.tile_i8 = dotprod::TILE_I8;
     }
     if isa.has(Feature::I8mm) {
-        (kernels.tile_w8, kernels.tile_w7) = (i8mm::TILE_I8, i8mm::TILE_I8);
+        kernels.tile_i8 = i8mm::TILE_I8;
     }
     if isa.has(Feature::Fp16) {
         kernels.tile_f16 = Some(fp16::TILE_F16);

@@ -1,8 +1,9 @@
 //! Panels of f32 or f16.
 
-use super::{GemmScratch, KC_BYTES, KC_FLOAT, MAX_PANELS, SUMS, Target, groups, row_blocks};
+use super::{GemmScratch, KC_BYTES, KC_FLOAT, MAX_PANELS, SUMS, Target, ahead, groups, row_blocks};
 use crate::activations::{Rows, float_stride};
 use crate::layout::{NR, padded_k};
+use crate::prefetch::Ahead;
 use crate::table::{Kernels, TileFloat};
 use bytemuck::Pod;
 use core::ops::Range;
@@ -25,7 +26,8 @@ impl Kernels {
                 start_sums(sums, block.len().next_multiple_of(tile.tile_rows), panels.clone(), target);
                 for span in k_blocks(k, KC_BYTES / (NR * size_of::<T>())) {
                     let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
-                    multiply(tile, rows, &block, &span, &b[..panels.len()], sums);
+                    let ahead = ahead(weights, &panels, k, &span, block.len().div_ceil(tile.tile_rows));
+                    multiply(tile, rows, &block, &span, &b[..panels.len()], sums, ahead);
                 }
                 target.finish_sums(block, panels.clone(), sums);
             }
@@ -54,7 +56,8 @@ impl Kernels {
                         self.widen_f16(from, to);
                     }
                     let b = [&first[..b[0].len()], &second[..b[1].len()]];
-                    multiply(tile, rows, &block, &span, &b[..panels.len()], sums);
+                    let ahead = ahead(weights, &panels, k, &span, block.len().div_ceil(tile.tile_rows));
+                    multiply(tile, rows, &block, &span, &b[..panels.len()], sums, ahead);
                 }
                 target.finish_sums(block, panels.clone(), sums);
             }
@@ -88,7 +91,8 @@ fn start_sums(sums: &mut [f32; SUMS], rows: usize, panels: Range<usize>, target:
     }
 }
 
-/// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR].
+/// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR]; a step of `ahead` with
+/// every tile.
 fn multiply<T: Pod>(
     tile: &TileFloat<T>,
     rows: &Rows<'_>,
@@ -96,12 +100,14 @@ fn multiply<T: Pod>(
     span: &Range<usize>,
     b: &[&[T]],
     sums: &mut [f32; SUMS],
+    mut ahead: [Ahead<'_>; MAX_PANELS],
 ) {
     let (values, lda) = (bytemuck::cast_slice::<u8, T>(rows.bytes), float_stride(rows.k));
     let ldc = b.len() * NR;
     for (first, sums) in
         block.clone().step_by(tile.tile_rows).zip(sums.chunks_exact_mut(tile.tile_rows * ldc))
     {
+        ahead.iter_mut().for_each(Ahead::step);
         let count = tile.tile_rows.min(block.end - first);
         let a = &values[first * lda + span.start..][..(count - 1) * lda + span.len()];
         tile.multiply(span.len(), a, lda, count, b, sums, ldc);

@@ -1,8 +1,9 @@
 //! int8 panels: exact sums in i32, then scales.
 
-use super::{GemmScratch, KC_I8, MAX_PANELS, Target, groups, row_blocks};
+use super::{GemmScratch, KC_I8, MAX_PANELS, Target, ahead, groups, row_blocks};
 use crate::activations::{Rows, TILE_ROWS};
 use crate::layout::{K_ALIGN, NR, padded_k};
+use crate::prefetch::Ahead;
 use crate::table::{AccI8, Dequant, Kernels, TileI8};
 use crate::weights::WeightsI8;
 use core::ops::Range;
@@ -19,7 +20,7 @@ impl Kernels {
         target: &mut Target<'_, '_, '_>,
         scratch: &mut GemmScratch,
     ) {
-        let tile = self.tile_i8(weights);
+        let tile = &self.tile_i8;
         let at_once = if tile.quad.is_some() { MAX_PANELS } else { 1 };
         for panels in groups(panels, at_once) {
             for block in row_blocks(rows.rows, TILES * TILE_ROWS) {
@@ -48,13 +49,14 @@ impl Kernels {
             let panel = (panels.start + i).min(panels.end - 1);
             &weights.codes[(panel * k + span.start) * NR..(panel * k + span.end) * NR]
         });
+        let mut ahead = ahead(weights.codes, &panels, k, &span, block.len().div_ceil(TILES * TILE_ROWS));
         let b = match tile.prepare {
             None => b,
             Some(prepare) => {
                 let prepared: &mut [i8] = bytemuck::cast_slice_mut(&mut scratch.panels);
                 debug_assert!(tile.quad.is_none(), "one panel has room");
                 // SAFETY: the table holds only kernels whose features `isa` proves; the panel holds the span's steps,
-                // and the scratch twice as many bytes, which is more than any kernel asks for.
+                // and the scratch PREPARED bytes.
                 unsafe { prepare(span.len(), b[0].as_ptr(), prepared.as_mut_ptr()) };
                 [&*prepared; MAX_PANELS]
             }
@@ -67,8 +69,9 @@ impl Kernels {
             let tiles = TILES.min((block.end - first).div_ceil(TILE_ROWS));
             let a: [&[u8]; TILES] = core::array::from_fn(|i| {
                 let first = first + TILE_ROWS * i.min(tiles - 1);
-                rows.tile_codes(tile.format, first, span.clone())
+                rows.tile_codes(first, span.clone())
             });
+            ahead.iter_mut().for_each(Ahead::step);
             if span.end == k {
                 target.prefetch(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
             }

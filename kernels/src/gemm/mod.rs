@@ -18,7 +18,8 @@ mod target;
 use crate::activations::Rows;
 use crate::layout::{NR, panels};
 use crate::matrix::MatMut;
-use crate::table::{Activation, Kernels};
+use crate::prefetch::Ahead;
+use crate::table::{Activation, Kernels, PREPARED};
 use crate::weights::Weights;
 use bytemuck::{Pod, Zeroable};
 use core::ops::Range;
@@ -30,10 +31,17 @@ const MAX_PANELS: usize = 2;
 const KC_BYTES: usize = 16 * 1024;
 /// Steps along `k` that these are in f32.
 const KC_FLOAT: usize = KC_BYTES / (NR * size_of::<f32>());
-/// The same for int8: 12 KB as they lie, since AVX2 prepares one and a half times as much.
+/// The same for int8: 12 KB as they lie, since AVX2 prepares up to one and a half times as much.
 pub(crate) const KC_I8: usize = KC_BYTES * 3 / 4 / NR;
 /// Room for unfinished sums: 256 rows of two panels.
 const SUMS: usize = 256 * MAX_PANELS * NR;
+
+/// Room for prepared panels.
+const PANELS: usize = if PREPARED / size_of::<f32>() > MAX_PANELS * KC_FLOAT * NR {
+    PREPARED / size_of::<f32>()
+} else {
+    MAX_PANELS * KC_FLOAT * NR
+};
 
 /// What happens to a finished sum on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +67,12 @@ pub struct Gemm<'a> {
     pub epilogue: Epilogue,
 }
 
-/// Working memory of one thread: 64 KB.
+/// Working memory of one thread: 72 KB.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct GemmScratch {
     /// A block of panels in the form that the micro-kernel wants: widened f16, or what `Prepare` makes.
-    panels: [f32; MAX_PANELS * KC_FLOAT * NR],
+    panels: [f32; PANELS],
     /// f32, or i32 where the weights are int8.
     sums: [f32; SUMS],
 }
@@ -78,7 +86,7 @@ impl core::fmt::Debug for GemmScratch {
 impl Kernels {
     /// The columns of a block of a wide output; see [`matrix`](crate::matrix). As many as are computed at once.
     pub fn block_cols(&self) -> usize {
-        if self.tile_w8.quad.is_some() { MAX_PANELS * NR } else { NR }
+        if self.tile_i8.quad.is_some() { MAX_PANELS * NR } else { NR }
     }
 
     /// Computes output channels `16·panels.start .. 16·panels.end` (as many as exist) into the columns of `out`.
@@ -125,6 +133,25 @@ fn groups(panels: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize
 fn row_blocks(rows: usize, tile_rows: usize) -> impl Iterator<Item = Range<usize>> {
     let step = SUMS / (MAX_PANELS * NR) / tile_rows * tile_rows;
     (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+}
+
+/// What `weights` are read after steps `span` of `panels`: the next steps, or the first of the next panels. In `steps`
+/// steps.
+fn ahead<'w, T: Pod>(
+    weights: &'w [T],
+    panels: &Range<usize>,
+    k: usize,
+    span: &Range<usize>,
+    steps: usize,
+) -> [Ahead<'w>; MAX_PANELS] {
+    let (first, start) = if span.end < k { (panels.start, span.end) } else { (panels.end, 0) };
+    let end = k.min(start + span.len());
+    core::array::from_fn(|i| {
+        let panel = (first + i) * k;
+        let there = i < panels.len();
+        let next = weights.get((panel + start) * NR..(panel + end) * NR).filter(|_| there);
+        Ahead::new(next.unwrap_or_default(), steps)
+    })
 }
 
 /// Multiply-accumulates of a GEMM of `rows` rows, without padding.

@@ -48,15 +48,14 @@ pub(crate) unsafe fn quantize_tile(
 ) {
     // SAFETY: `x` has `rows` rows of `width`.
     let x = unsafe { core::slice::from_raw_parts(x, rows * width) };
-    let (group, bytes) = (format.group(), format.bytes());
+    let group = format.group();
     for (row, (x, &inverse)) in x.chunks_exact(width).zip(inverses).enumerate() {
         for (i, &x) in x.iter().enumerate() {
-            let to = ((i / group * TILE_ROWS + row) * group + i % group) * bytes;
+            let to = (i / group * TILE_ROWS + row) * group + i % group;
             let code = code(x, inverse);
             match format {
                 I8Format::S8K4 | I8Format::S8K8 => out[to] = code as u8,
                 I8Format::U8K4 => out[to] = code as u8 ^ 0x80,
-                I8Format::S16K4 => out[to..to + 2].copy_from_slice(&i16::from(code).to_ne_bytes()),
             }
         }
     }

@@ -12,14 +12,13 @@ pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
     let kernels = if isa.has(Feature::Avx2) { avx2::select(kernels) } else { kernels };
     if isa.has(Feature::Avx512Vnni) {
         Kernels {
-            tile_w7: vnni::TILE_I8_AVX512,
-            tile_w8: vnni::TILE_I8_AVX512,
+            tile_i8: vnni::TILE_I8_AVX512,
             tile_f32: avx512::TILE_F32,
             dequant: avx512::dequant,
             ..kernels
         }
     } else if isa.has(Feature::AvxVnni) {
-        Kernels { tile_w7: vnni::TILE_I8_AVX, tile_w8: vnni::TILE_I8_AVX, ..kernels }
+        Kernels { tile_i8: vnni::TILE_I8_AVX, ..kernels }
     } else {
         kernels
     }

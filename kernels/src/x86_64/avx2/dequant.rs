@@ -57,17 +57,12 @@ pub(super) unsafe fn quantize_tile(
     inverses: &[f32; TILE_ROWS],
     out: &mut [u8],
 ) {
-    let write = match format {
-        I8Format::U8K4 => write_u8,
-        I8Format::S16K4 => write_s16,
-        // No x86-64 kernel reads these.
-        I8Format::S8K4 | I8Format::S8K8 => {
-            // SAFETY: as the caller promises.
-            return unsafe { scalar::quantize_tile(format, x, width, rows, inverses, out) };
-        }
-    };
-    let step = TILE_ROWS * 16 * format.bytes();
-    for (i, out) in out.chunks_exact_mut(step).enumerate() {
+    if format != I8Format::U8K4 {
+        // No x86-64 kernel reads another.
+        // SAFETY: as the caller promises.
+        return unsafe { scalar::quantize_tile(format, x, width, rows, inverses, out) };
+    }
+    for (i, out) in out.chunks_exact_mut(TILE_ROWS * 16).enumerate() {
         let codes = core::array::from_fn(|row| {
             let row = row.min(rows - 1);
             // SAFETY: `x` has `rows` rows of `width`, a multiple of 16.
@@ -75,7 +70,7 @@ pub(super) unsafe fn quantize_tile(
             codes_i16(values, _mm256_set1_ps(inverses[row]))
         });
         // SAFETY: `out` has the 16 codes of each row.
-        unsafe { write(&codes, out.as_mut_ptr()) };
+        unsafe { write_u8(&codes, out.as_mut_ptr()) };
     }
 }
 
@@ -111,28 +106,6 @@ unsafe fn write_u8(codes: &[__m256i; TILE_ROWS], out: *mut u8) {
         _mm_storel_pd(out.add(24 + 16).cast(), odd);
         _mm_storeh_pd(out.add(48 + 16).cast(), even);
         _mm_storeh_pd(out.add(72 + 16).cast(), odd);
-    }
-}
-
-/// Four groups of four i16 of each row.
-///
-/// # Safety
-/// 192 bytes may be written at `out`; the CPU has AVX2.
-#[target_feature(enable = "avx2")]
-unsafe fn write_s16(codes: &[__m256i; TILE_ROWS], out: *mut u8) {
-    let (low, high) = (_mm256_set1_epi16(-127), _mm256_set1_epi16(127));
-    let codes = codes.map(|codes| _mm256_max_epi16(_mm256_min_epi16(codes, high), low));
-    for (i, [a, b]) in codes.as_chunks().0.iter().enumerate() {
-        // Groups 0 and 1 of two rows, one in each half; then 2 and 3.
-        let pairs = [_mm256_unpacklo_epi64(*a, *b), _mm256_unpackhi_epi64(*a, *b)];
-        for (j, pair) in pairs.into_iter().enumerate() {
-            // SAFETY: the last group ends at 4 · 48 bytes.
-            unsafe {
-                let out = out.add(2 * j * 48 + i * 16);
-                _mm_storeu_si128(out.cast(), _mm256_castsi256_si128(pair));
-                _mm_storeu_si128(out.add(48).cast(), _mm256_extracti128_si256::<1>(pair));
-            }
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod convert;
 mod dequant;
+mod steps_i8;
 mod tile_f32;
 mod tile_i8;
 
@@ -10,8 +11,7 @@ use crate::table::Kernels;
 /// Only for an `Isa` with `Feature::Avx2`.
 pub(super) fn select(kernels: Kernels) -> Kernels {
     Kernels {
-        tile_w7: tile_i8::TILE_W7,
-        tile_w8: tile_i8::TILE_W8,
+        tile_i8: tile_i8::TILE_I8,
         tile_f32: tile_f32::TILE_F32,
         dequant: dequant::dequant,
         quantize_tile: dequant::quantize_tile,

@@ -1,0 +1,75 @@
+//! Cache lines asked for before they are needed. Only hints: any address will do, none ever faults.
+
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
+
+/// Brings the line at `address` into L1, to be written or read at once.
+#[inline(always)]
+pub(crate) fn soon<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 CPU has the instruction.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that changes no register and no memory.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
+/// Brings the line at `address` into L2, to be read later.
+#[inline(always)]
+fn later<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        core::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
+/// Memory that will be read after what is read now, asked for bit by bit: weights come from far away, and caches guess
+/// their order only within a page.
+pub(crate) struct Ahead<'a> {
+    rest: &'a [u8],
+    step: usize,
+}
+
+impl<'a> Ahead<'a> {
+    /// All of `next` in `steps` steps.
+    pub(crate) fn new<T: bytemuck::Pod>(next: &'a [T], steps: usize) -> Ahead<'a> {
+        let rest: &[u8] = bytemuck::cast_slice(next);
+        Ahead { rest, step: rest.len().div_ceil(LINE).div_ceil(steps.max(1)) * LINE }
+    }
+
+    /// Asks for the next step.
+    pub(crate) fn step(&mut self) {
+        let (now, rest) = self.rest.split_at(self.step.min(self.rest.len()));
+        now.chunks(LINE).for_each(|line| later(line.as_ptr()));
+        self.rest = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_asked_for_in_the_given_steps() {
+        for (len, steps) in [(0, 3), (1, 1), (64, 4), (1000, 3), (12_288, 17), (65, 1)] {
+            let bytes = std::vec![0u8; len];
+            let mut ahead = Ahead::new(&bytes, steps);
+            (0..steps).for_each(|_| ahead.step());
+            assert!(ahead.rest.is_empty(), "{} of {len} left after {steps}", ahead.rest.len());
+        }
+    }
+}
