@@ -25,13 +25,15 @@ pub const ISA: Knob = Knob {
 /// Threads to use.
 pub const THREADS: Knob = Knob {
     name: "OCELLI_THREADS",
-    meaning: "threads to use (default: the CPUs that this process may use, without little cores beside big ones)",
+    meaning: "threads where a command is not given --threads (default: one for each CPU that this process may use; where some \
+              are big and some little cores, for each big one)",
 };
 
 /// Whether weights are verified at start.
 pub const VERIFY: Knob = Knob {
     name: "OCELLI_VERIFY",
-    meaning: "0 skips the check of the weights' checksums when the command opens a model (default: 1)",
+    meaning: "0 skips the check of the weights' checksums when the command opens a model, which reads the whole file \
+              (default: 1)",
 };
 
 /// All of them.

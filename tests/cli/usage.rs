@@ -31,10 +31,15 @@ fn wrong_usage_exits_with_2() {
 
 #[test]
 fn help_tells_everything() {
+    let knobs = |help: &str| {
+        for knob in ocelli::knobs::ALL {
+            assert!(help.contains(&format!("\n  {}\n", knob.name)), "{}: {help}", knob.name);
+            let last = knob.meaning.rsplit(' ').next().unwrap();
+            assert!(help.contains(&format!(" {last}\n")), "{last}: {help}");
+        }
+    };
     let result = run(&mut ocelli!["--help"]).ok();
-    for knob in ocelli::knobs::ALL {
-        assert!(result.out.contains(knob.name), "{}", result.out);
-    }
+    knobs(&result.out);
     for (command, option) in [
         ("classify", "--bank"),
         ("embed", "--raw"),
@@ -45,6 +50,7 @@ fn help_tells_everything() {
         assert!(result.out.contains(&format!("  {command} ")), "{command}: {}", result.out);
         let help = run(&mut ocelli![command, "--help"]).ok();
         assert!(help.out.contains(option) && help.out.contains("--model"), "{command}: {}", help.out);
+        knobs(&help.out);
     }
     assert_eq!(run(&mut ocelli!["--version"]).ok().out, concat!("ocelli ", env!("CARGO_PKG_VERSION"), "\n"));
 }

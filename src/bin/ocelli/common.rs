@@ -36,9 +36,22 @@ impl From<io::Error> for Failure {
 
 /// The end of every help text: the environment variables.
 pub(crate) fn knobs_help() -> String {
-    let list: Vec<String> =
-        knobs::ALL.iter().map(|knob| format!("  {:<15}  {}", knob.name, knob.meaning)).collect();
-    format!("Environment:\n{}", list.join("\n"))
+    let mut help = String::from("Environment:");
+    for knob in knobs::ALL {
+        help += &format!("\n  {}", knob.name);
+        // Under the name, in lines that fit the narrowest common terminal.
+        let mut column = usize::MAX;
+        for word in knob.meaning.split(' ') {
+            if column.saturating_add(word.len()) >= 80 {
+                help += "\n         ";
+                column = 9;
+            }
+            help += " ";
+            help += word;
+            column += 1 + word.len();
+        }
+    }
+    help
 }
 
 /// Options that choose the model and how it runs.
@@ -47,7 +60,8 @@ pub(crate) struct ModelArgs {
     /// The packed model, written by `ocelli-pack convert` [default: the demo model inside this program]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-    /// Threads [default: the CPUs that this process may use, without little cores beside big ones]
+    /// Threads [default: one for each CPU that this process may use; where some are big and some little cores, for
+    /// each big one]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=ocelli::plan::MAX_THREADS as i64))]
     pub(crate) threads: Option<u16>,
 }
@@ -100,12 +114,12 @@ fn demo() -> Result<Model> {
 /// Options that change what the model sees.
 #[derive(clap::Args)]
 pub(crate) struct SizeArgs {
-    /// Run the model on images of this size instead of its own, in pixels: positions are interpolated as its library
-    /// does it
+    /// Run the model on images of this size instead of its own, in pixels (336x448, height first, or 336 for both):
+    /// positions are interpolated as its library does it
     #[arg(long, value_name = "HxW", value_parser = pair)]
     image_size: Option<(u32, u32)>,
-    /// Show the model a large or wide image as a whole and in tiles, at most so many rows and columns of them; the
-    /// grid that fits the image best is taken, and the embeddings are averaged
+    /// Show the model a large or wide image as a whole and in tiles, at most so many rows and columns of them (2x3);
+    /// the grid that fits the image best is taken, and the embeddings are averaged
     #[arg(long, value_name = "RxC", value_parser = pair, conflicts_with = "resize")]
     pub(crate) any_res: Option<(u32, u32)>,
 }

@@ -12,7 +12,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Show a model and how it would run here: architecture, precision, memory plan, CPU features, kernels.
+/// Show a model and how it would run here: architecture, precision, memory plan, CPU cores and features, kernels.
+///
+/// The kernels follow from the features alone (OCELLI_ISA chooses among them), which all cores of a machine share. The kind
+/// of a core decides how many threads there are (OCELLI_THREADS) and, on boards with big and little cores, where they run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -10,7 +10,7 @@ mod labels;
 mod profile;
 mod sensors;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Zero-shot image classification and embeddings with CLIP and Vision Transformers on small CPUs.
@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// bird, cat, deer, dog, frog, horse, ship, truck) at 32x32 pixels and nothing else. Convert a real checkpoint with
 /// ocelli-pack.
 #[derive(Parser)]
-#[command(version, max_term_width = 110, after_help = common::knobs_help())]
+#[command(version, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,8 +34,15 @@ enum Command {
     Profile(profile::Args),
 }
 
+/// The command line; every help text ends with the environment variables.
+fn parse() -> Cli {
+    let with_knobs = |command: clap::Command| command.after_help(common::knobs_help());
+    let matches = with_knobs(Cli::command()).mut_subcommands(with_knobs).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match parse().command {
         Command::Classify(args) => classify::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Labels(args) => labels::run(&args),

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     /// Timed calls, after one that warms up
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     iters: u32,
-    /// Images in one call: their throughput, for indexing
+    /// Images per call, as when many are indexed; times are per image still
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: u16,
     /// Normalised pixels to embed, N x 3 x height x width little-endian f32; all are embedded once, then the first (or
