@@ -1,6 +1,6 @@
 //! Panels of f32 or f16.
 
-use super::{GemmScratch, KC_BYTES, KC_FLOAT, MAX_PANELS, SUMS, Target, ahead, groups, row_blocks};
+use super::{GemmScratch, KC_FLOAT, MAX_PANELS, SUMS, Target, ahead, groups, row_blocks};
 use crate::activations::{Rows, float_stride};
 use crate::layout::{NR, padded_k};
 use crate::prefetch::Ahead;
@@ -24,7 +24,7 @@ impl Kernels {
         for panels in groups(panels, tile.panels()) {
             for block in row_blocks(rows.rows, tile.tile_rows) {
                 start_sums(sums, block.len().next_multiple_of(tile.tile_rows), panels.clone(), target);
-                for span in k_blocks(k, KC_BYTES / (NR * size_of::<T>())) {
+                for span in k_blocks(k, tile.k_block) {
                     let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
                     let ahead = ahead(weights, &panels, k, &span, block.len().div_ceil(tile.tile_rows));
                     multiply(tile, rows, &block, &span, &b[..panels.len()], sums, ahead);
@@ -49,7 +49,7 @@ impl Kernels {
         for panels in groups(panels, tile.panels()) {
             for block in row_blocks(rows.rows, tile.tile_rows) {
                 start_sums(sums, block.len().next_multiple_of(tile.tile_rows), panels.clone(), target);
-                for span in k_blocks(k, KC_FLOAT) {
+                for span in k_blocks(k, tile.k_block) {
                     let b: [&[f16]; MAX_PANELS] = pieces(weights, &panels, k, &span);
                     let to = [&mut first[..b[0].len()], &mut second[..b[1].len()]];
                     for (from, to) in b.into_iter().zip(to).take(panels.len()) {

@@ -27,21 +27,17 @@ use target::Target;
 
 /// Most panels that a micro-kernel multiplies at once.
 const MAX_PANELS: usize = 2;
-/// Bytes of a panel that are used at once: half of the smallest L1.
-const KC_BYTES: usize = 16 * 1024;
-/// Steps along `k` that these are in f32.
-const KC_FLOAT: usize = KC_BYTES / (NR * size_of::<f32>());
-/// The same for int8: 12 KB as they lie, since AVX2 prepares up to one and a half times as much.
-pub(crate) const KC_I8: usize = KC_BYTES * 3 / 4 / NR;
+/// Most steps along `k` that floats are multiplied by at once; see `TileFloat::k_block`.
+pub(crate) const KC_FLOAT: usize = 512;
+/// The same for int8. A panel of so many takes 12 KB, or up to half as much again where it is prepared: of the smallest
+/// L1, 32 KB, that leaves enough for the rows.
+pub(crate) const KC_I8: usize = 768;
 /// Room for unfinished sums: 256 rows of two panels.
 const SUMS: usize = 256 * MAX_PANELS * NR;
 
-/// Room for prepared panels.
-const PANELS: usize = if PREPARED / size_of::<f32>() > MAX_PANELS * KC_FLOAT * NR {
-    PREPARED / size_of::<f32>()
-} else {
-    MAX_PANELS * KC_FLOAT * NR
-};
+/// Room for panels in another form.
+const PANELS: usize = MAX_PANELS * KC_FLOAT * NR;
+const _: () = assert!(PANELS * size_of::<f32>() >= PREPARED);
 
 /// What happens to a finished sum on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +63,7 @@ pub struct Gemm<'a> {
     pub epilogue: Epilogue,
 }
 
-/// Working memory of one thread: 72 KB.
+/// Working memory of one thread: 96 KB.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct GemmScratch {

@@ -14,8 +14,13 @@ const LANES: usize = 8;
 const BLOCK: usize = 128;
 
 /// Its `k` is a multiple of `K_ALIGN`.
-pub(in super::super) const TILE_F16: TileFloat<f16> =
-    TileFloat { name: "f16_gemm_6x32_fp16", tile_rows: ROWS, run: tile_f16, pair: Some(pair_f16) };
+pub(in super::super) const TILE_F16: TileFloat<f16> = TileFloat {
+    name: "f16_gemm_6x32_fp16",
+    tile_rows: ROWS,
+    k_block: 512,
+    run: tile_f16,
+    pair: Some(pair_f16),
+};
 
 /// A last panel without a second one: computed twice, used once.
 ///

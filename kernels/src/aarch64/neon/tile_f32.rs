@@ -9,7 +9,7 @@ const ROWS: usize = 6;
 const LANES: usize = 4;
 
 pub(in super::super) const TILE_F32: TileFloat<f32> =
-    TileFloat { name: "f32_gemm_6x16_neon", tile_rows: ROWS, run: tile_f32, pair: None };
+    TileFloat { name: "f32_gemm_6x16_neon", tile_rows: ROWS, k_block: 256, run: tile_f32, pair: None };
 
 type Acc = [[float32x4_t; NR / 4]; ROWS];
 

@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 const ROWS: usize = 6;
 
 pub(super) const TILE_F32: TileFloat<f32> =
-    TileFloat { name: "f32_gemm_6x16_avx2_fma", tile_rows: ROWS, run: tile_f32, pair: None };
+    TileFloat { name: "f32_gemm_6x16_avx2_fma", tile_rows: ROWS, k_block: 256, run: tile_f32, pair: None };
 
 /// # Safety
 /// As [`TileFloat::run`] says; the CPU has AVX2 and FMA.

@@ -1,5 +1,6 @@
 //! Float micro-kernels: 12 × 16, and 12 × 32 where there are two panels: 24 accumulators, and 14 loads for 24
-//! multiplications. k ascending.
+//! multiplications. k ascending. Panels come from L2, which is large on these CPUs: with fewer and longer blocks of k the
+//! rows are read in longer runs.
 
 use crate::layout::NR;
 use crate::table::TileFloat;
@@ -7,15 +8,20 @@ use core::arch::x86_64::*;
 
 const ROWS: usize = 12;
 
-pub(crate) const TILE_F32: TileFloat<f32> =
-    TileFloat { name: "f32_gemm_12x32_avx512_fma", tile_rows: ROWS, run: tile_f32, pair: Some(pair_f32) };
+pub(crate) const TILE_F32: TileFloat<f32> = TileFloat {
+    name: "f32_gemm_12x32_avx512_fma",
+    tile_rows: ROWS,
+    k_block: 512,
+    run: tile_f32,
+    pair: Some(pair_f32),
+};
 
 /// # Safety
 /// As [`TileFloat::run`] says; the CPU has AVX-512 F.
 #[target_feature(enable = "avx512f")]
 unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
     // SAFETY: as the caller promises.
-    unsafe { tile(k, a, lda, rows, [b], c, ldc) }
+    unsafe { by_rows(k, a, lda, rows, [b], c, ldc) }
 }
 
 /// # Safety
@@ -31,14 +37,39 @@ unsafe fn pair_f32(
     ldc: usize,
 ) {
     // SAFETY: as the caller promises.
-    unsafe { tile(k, a, lda, rows, b, c, ldc) }
+    unsafe { by_rows(k, a, lda, rows, b, c, ldc) }
 }
 
+/// The last rows of ViT-B/16's 197 are five: half a tile will do.
+///
 /// # Safety
 /// As [`TileFloat::run`] says, for `PANELS` panels side by side; the CPU has AVX-512 F.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn tile<const PANELS: usize>(
+unsafe fn by_rows<const PANELS: usize>(
+    k: usize,
+    a: *const f32,
+    lda: usize,
+    rows: usize,
+    b: [*const f32; PANELS],
+    c: *mut f32,
+    ldc: usize,
+) {
+    // SAFETY: as the caller promises; `c` has more rows than half a tile.
+    unsafe {
+        if rows <= ROWS / 2 {
+            tile::<PANELS, { ROWS / 2 }>(k, a, lda, rows, b, c, ldc)
+        } else {
+            tile::<PANELS, ROWS>(k, a, lda, rows, b, c, ldc)
+        }
+    }
+}
+
+/// # Safety
+/// As [`TileFloat::run`] says, for `PANELS` panels side by side and at most `ROWS` rows; the CPU has AVX-512 F.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn tile<const PANELS: usize, const ROWS: usize>(
     k: usize,
     a: *const f32,
     lda: usize,
