@@ -110,9 +110,10 @@ impl Kernels {
             self.tile_f32.multiply_all(head_dim, q, head_dim, count, k_panels, head_dim * NR, scores, keys);
             let mut inverses = [0.0; MAX_TILE_ROWS];
             for (i, row) in scores.chunks_exact_mut(keys).take(count).enumerate() {
+                // What is not seen, and what only fills the last panel, counts for nothing.
                 let seen = if causal { first + i + 1 } else { tokens };
-                inverses[i] = 1.0 / self.softmax(&mut row[..seen], scale);
-                row[seen..].fill(0.0);
+                row[seen..].fill(f32::NEG_INFINITY);
+                inverses[i] = 1.0 / self.softmax(row, scale);
             }
             sums.fill(0.0);
             self.tile_f32.multiply_all(tokens, scores, keys, count, v_panels, keys * NR, sums, values);
@@ -127,21 +128,38 @@ impl Kernels {
     }
 }
 
+/// Columns `cols` of `qkv` from row `first_token` on, block by block: the first channel, how many, and the rows, which
+/// start with them.
+fn blocks<'a>(
+    qkv: &Mat<'a>,
+    tokens: Range<usize>,
+    cols: Range<usize>,
+) -> impl Iterator<Item = (usize, usize, impl Iterator<Item = &'a [f32]>)> {
+    let block = qkv.block();
+    let mut col = cols.start;
+    core::iter::from_fn(move || {
+        let len = (block - col % block).min(cols.end - col);
+        let (channel, within) = (col - cols.start, col % block);
+        (len > 0).then(|| {
+            let rows = qkv.block_rows(tokens.clone(), col - within).chunks_exact(block);
+            col += len;
+            (channel, len, rows.map(move |row| &row[within..within + len]))
+        })
+    })
+}
+
 /// Kᵀ of one head as panels `[tokens/16][head_dim][16]`; tokens past the end are zero.
 fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, panels: &mut [f32]) {
     let Attention { tokens, heads, head_dim, .. } = *shape;
     let first = (heads + head) * head_dim;
-    for (p, panel) in panels.chunks_exact_mut(head_dim * NR).enumerate() {
-        let lanes = NR.min(tokens - p * NR);
-        if lanes < NR {
-            panel.fill(0.0);
-        }
-        for lane in 0..lanes {
-            let mut rows = panel.as_chunks_mut::<NR>().0;
-            for piece in qkv.pieces(first_token + p * NR + lane, first..first + head_dim) {
-                let (now, rest) = rows.split_at_mut(piece.len());
-                now.iter_mut().zip(piece).for_each(|(row, value)| row[lane] = *value);
-                rows = rest;
+    if !tokens.is_multiple_of(NR) {
+        panels[tokens / NR * NR * head_dim..].fill(0.0);
+    }
+    for (channel, len, rows) in blocks(qkv, first_token..first_token + tokens, first..first + head_dim) {
+        for (token, row) in rows.enumerate() {
+            let panel = &mut panels[(token / NR * head_dim + channel) * NR..][..len * NR];
+            for (value, to) in row.iter().zip(panel.as_chunks_mut::<NR>().0) {
+                to[token % NR] = *value;
             }
         }
     }
@@ -151,11 +169,34 @@ fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, 
 fn pack_values(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, panels: &mut [f32]) {
     let Attention { tokens, heads, head_dim, .. } = *shape;
     let first = (2 * heads + head) * head_dim;
-    for (p, panel) in panels.chunks_exact_mut(padded_n(tokens) * NR).enumerate() {
-        let lanes = NR.min(head_dim - p * NR);
-        for (token, row) in panel.as_chunks_mut::<NR>().0.iter_mut().take(tokens).enumerate() {
-            qkv.copy_row(first_token + token, first + p * NR, &mut row[..lanes]);
-            row[lanes..].fill(0.0);
+    let panel_len = padded_n(tokens) * NR;
+    if !head_dim.is_multiple_of(NR) {
+        panels[head_dim / NR * panel_len..].fill(0.0);
+    }
+    for (channel, len, rows) in blocks(qkv, first_token..first_token + tokens, first..first + head_dim) {
+        for (token, mut row) in rows.enumerate() {
+            // A block may begin or end within a panel.
+            for at in pieces(channel..channel + len) {
+                let to = &mut panels[at.start / NR * panel_len + token * NR + at.start % NR..];
+                let (now, rest) = row.split_at(at.len());
+                match (now.first_chunk::<NR>(), to.first_chunk_mut::<NR>()) {
+                    // A fixed length compiles to a few vector instructions.
+                    (Some(now), Some(to)) => *to = *now,
+                    _ => to[..now.len()].copy_from_slice(now),
+                }
+                row = rest;
+            }
         }
     }
+}
+
+/// `channels`, cut where panels end.
+fn pieces(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let mut start = channels.start;
+    core::iter::from_fn(move || {
+        let end = channels.end.min(start / NR * NR + NR);
+        let piece = start..end;
+        start = end;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
