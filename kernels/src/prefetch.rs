@@ -20,25 +20,9 @@ pub(crate) fn soon<T>(address: *const T) {
     let _ = address;
 }
 
-/// Brings the line at `address` into L2, to be read later.
-#[inline(always)]
-fn later<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as above.
-    unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T1 }>(address.cast());
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        core::arch::asm!("prfm pldl2keep, [{}]", in(reg) address, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = address;
-}
-
-/// Memory that will be read after what is read now, asked for bit by bit: weights come from far away, and caches guess
-/// their order only within a page.
+/// Memory that will be read after what is read now, brought into L2 bit by bit: weights come from far away, and x86-64
+/// CPUs guess what comes next only within a page. On AArch64 it is left to the CPU: there the instructions are what counts.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "a step does nothing there"))]
 pub(crate) struct Ahead<'a> {
     rest: &'a [u8],
     step: usize,
@@ -53,13 +37,20 @@ impl<'a> Ahead<'a> {
 
     /// Asks for the next step.
     pub(crate) fn step(&mut self) {
-        let (now, rest) = self.rest.split_at(self.step.min(self.rest.len()));
-        now.chunks(LINE).for_each(|line| later(line.as_ptr()));
-        self.rest = rest;
+        #[cfg(target_arch = "x86_64")]
+        {
+            use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            let (now, rest) = self.rest.split_at(self.step.min(self.rest.len()));
+            for line in now.chunks(LINE) {
+                // SAFETY: every x86-64 CPU has the instruction.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+            }
+            self.rest = rest;
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
 
