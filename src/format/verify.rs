@@ -6,7 +6,7 @@ use crate::{Error, Name, Result};
 use ocelli_kernels::layout::{K_GROUP, NR, padded_k};
 use xxhash_rust::xxh3::xxh3_64;
 
-impl File<'_> {
+impl<'a> File<'a> {
     /// Checks what [`File::parse`] leaves out because it must read every byte: checksums of the payloads, codes
     /// against the declared magnitude, sums, padding, and that every float is finite.
     ///
@@ -25,11 +25,9 @@ impl File<'_> {
         Ok(())
     }
 
-    /// Checks the payload of `tensor` against its checksum, and nothing else.
-    ///
-    /// # Errors
-    /// [`Error::Checksum`], naming the tensor.
-    pub fn check_payload(&self, tensor: &Tensor<'_>) -> Result<()> {
+    /// The payload of `tensor`: elements, scales and sums, with the padding between them. It is what the checksum covers,
+    /// and the same wherever a file places the tensor.
+    pub fn payload(&self, tensor: &Tensor<'_>) -> &'a [u8] {
         let entry = tensor.entry();
         let ends = [
             (entry.data_offset, entry.data_len),
@@ -39,10 +37,24 @@ impl File<'_> {
         .map(|(offset, len)| if len == 0 { 0 } else { (offset + len) as usize });
         let start = entry.data_offset as usize;
         let end = ends.into_iter().max().unwrap_or(start).max(start);
-        let found = xxh3_64(&self.data()[start..end]);
+        &self.data()[start..end]
+    }
+
+    /// Checks the payload of `tensor` against its checksum, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Checksum`], naming the tensor.
+    pub fn check_payload(&self, tensor: &Tensor<'_>) -> Result<()> {
+        let entry = tensor.entry();
+        let found = xxh3_64(self.payload(tensor));
         if found != entry.checksum {
-            let (part, offset) = (Name::new(tensor.name()), (self.data_offset() + start) as u64);
-            return Err(Error::Checksum { part, offset, expected: entry.checksum, found });
+            let offset = self.data_offset() as u64 + entry.data_offset;
+            return Err(Error::Checksum {
+                part: Name::new(tensor.name()),
+                offset,
+                expected: entry.checksum,
+                found,
+            });
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub struct Planned<'a> {
     pub magnitude: i8,
     /// Codes that were chosen already; without them, rows are quantized as they are read.
     pub codes: Option<&'a Codes>,
+    /// Its payload, where another packed file already holds just what this one asks for.
+    pub payload: Option<&'a [u8]>,
 }
 
 /// What a file holds beside its tensors.
@@ -188,40 +190,11 @@ impl<W: Write + Seek> Pack<'_, W> {
         after: u64,
         read: &mut ReadRows<'_>,
     ) -> Result<u64> {
-        let Demand { name, n, k, .. } = planned.demand;
-        let layout = planned.demand.kind.layout();
         let start = self.pad(after)?;
         let mut payload = Payload { pack: self, hash: Xxh3::new(), at: start };
-        let step = if layout == Layout::Panels { NR } else { TABLE_ROWS };
-        let (mut values, mut encoder) = (Vec::new(), Encoder::new(planned));
-        for first in (0..n).step_by(step) {
-            let rows = first..n.min(first + step);
-            let chosen = planned.codes.filter(|_| planned.dtype == Dtype::I8);
-            payload.put(match chosen {
-                Some(chosen) => encoder.take(chosen, rows),
-                None => {
-                    values.resize(rows.len() * k, 0.0);
-                    read(i, rows, &mut values)?;
-                    encoder.encode(&name, &values)?
-                }
-            })?;
-        }
-        let missing = n.next_multiple_of(NR) - n;
-        if layout == Layout::Vector {
-            payload.put(&[0; 4 * NR][..4 * missing])?;
-        }
-        let (mut scales, mut sums) = (encoder.scales, encoder.sums);
-        if layout == Layout::Panels && planned.dtype == Dtype::I8 {
-            scales.resize(n + missing, 0.0);
-            sums.resize(n + missing, 0);
-        } else {
-            sums.clear();
-        }
-        for part in [bytemuck::cast_slice::<f32, u8>(&scales), bytemuck::cast_slice::<i32, u8>(&sums)] {
-            if !part.is_empty() {
-                payload.pad()?;
-                payload.put(part)?;
-            }
+        match planned.payload {
+            Some(ready) => payload.put(ready)?,
+            None => payload.encode(i, planned, read)?,
         }
         let (checksum, end) = (payload.hash.digest(), payload.at);
         self.entries[i].checksum = checksum;
@@ -246,6 +219,44 @@ impl<W: Write + Seek> Payload<'_, '_, W> {
     fn pad(&mut self) -> Result<()> {
         let missing = self.at.next_multiple_of(ALIGN as u64) - self.at;
         self.put(&[0; ALIGN][..missing as usize])
+    }
+
+    /// Reads tensor `i`, quantizes it as planned, and puts what comes out.
+    fn encode(&mut self, i: usize, planned: &Planned<'_>, read: &mut ReadRows<'_>) -> Result<()> {
+        let Demand { name, n, k, .. } = planned.demand;
+        let layout = planned.demand.kind.layout();
+        let step = if layout == Layout::Panels { NR } else { TABLE_ROWS };
+        let (mut values, mut encoder) = (Vec::new(), Encoder::new(planned));
+        for first in (0..n).step_by(step) {
+            let rows = first..n.min(first + step);
+            let chosen = planned.codes.filter(|_| planned.dtype == Dtype::I8);
+            self.put(match chosen {
+                Some(chosen) => encoder.take(chosen, rows),
+                None => {
+                    values.resize(rows.len() * k, 0.0);
+                    read(i, rows, &mut values)?;
+                    encoder.encode(&name, &values)?
+                }
+            })?;
+        }
+        let missing = n.next_multiple_of(NR) - n;
+        if layout == Layout::Vector {
+            self.put(&[0; 4 * NR][..4 * missing])?;
+        }
+        let (mut scales, mut sums) = (encoder.scales, encoder.sums);
+        if layout == Layout::Panels && planned.dtype == Dtype::I8 {
+            scales.resize(n + missing, 0.0);
+            sums.resize(n + missing, 0);
+        } else {
+            sums.clear();
+        }
+        for part in [bytemuck::cast_slice::<f32, u8>(&scales), bytemuck::cast_slice::<i32, u8>(&sums)] {
+            if !part.is_empty() {
+                self.pad()?;
+                self.put(part)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,8 @@
 //! `--precision auto`: int8, measured, repaired where that pays, half precision where nothing else helps.
 
 use super::calibration::{Calibration, split};
-use super::measure::{Cosines, Embeddings, Tower, answers, kernel_error, label_bank, round};
+use super::canonical::Draft;
+use super::measure::{Embeddings, Judgement, Tower, answers, kernel_error, label_bank, round};
 use super::observe::observe;
 use super::promise::{Layer, Measured, Promise, Step};
 use super::raise::raise;
@@ -60,16 +61,29 @@ pub struct Labels<'l> {
 /// Everything that measuring needs.
 pub(super) struct Bench<'b, 's> {
     pub(super) workshop: Workshop<'b, 's>,
-    pub(super) calibration: Calibration,
-    pub(super) right: Embeddings,
+    calibration: Calibration,
+    /// What the f32 model makes of the inputs that judge.
+    right: Embeddings,
+    /// The model that was measured last; the next draft copies what it has in common with it.
+    latest: Draft,
     pub(super) progress: &'b ProgressBar,
 }
 
 impl Bench<'_, '_> {
     /// The whole model of `recipe` against the f32 one, on all that judges.
-    pub(super) fn judge(&self, recipe: &Recipe) -> Result<Cosines> {
-        let model = self.workshop.canonical.draft(recipe)?;
-        let found = Embeddings::of(&model, &self.calibration, usize::MAX, usize::MAX)?;
+    pub(super) fn judge(&mut self, recipe: &Recipe) -> Result<Judgement> {
+        self.measure(recipe, usize::MAX, usize::MAX)
+    }
+
+    /// The mean cosine of one tower of `recipe`, on the first `most` inputs that judge.
+    pub(super) fn mean(&mut self, recipe: &Recipe, tower: Tower, most: usize) -> Result<f64> {
+        let (images, texts) = if tower == Tower::Vision { (most, 0) } else { (0, most) };
+        Ok(self.measure(recipe, images, texts)?.mean(tower))
+    }
+
+    fn measure(&mut self, recipe: &Recipe, images: usize, texts: usize) -> Result<Judgement> {
+        self.latest = self.workshop.canonical.draft(recipe.clone(), Some(&self.latest))?;
+        let found = Embeddings::of(&self.latest.model, &self.calibration, images, texts)?;
         self.progress.inc(1);
         Ok(found.against(&self.right))
     }
@@ -87,30 +101,31 @@ pub fn plan(
     progress: &ProgressBar,
 ) -> Result<(Recipe, Promise)> {
     progress.set_message("f32 model");
-    let exact = canonical.draft(&Recipe::plain(&canonical.demands, Precision::Fp32))?;
+    let exact = canonical.draft(Recipe::plain(&canonical.demands, Precision::Fp32), None)?.model;
     let calibration =
         Calibration::new(&exact, wish.pictures.as_deref(), wish.images, labels.labels, labels.templates)?;
     let fitted = split(&calibration.frames).0.len() + split(&calibration.texts).0.len();
-    progress.set_length((fitted + wish.repairs.len() + 3) as u64);
+    progress.set_length((fitted + wish.repairs.len() + 2) as u64);
     progress.set_message("activations of the f32 model");
     let inputs = observe(canonical, &exact, &calibration, &mut || progress.inc(1))?;
     let right = Embeddings::of(&exact, &calibration, usize::MAX, usize::MAX)?;
     let workshop = Workshop { canonical, inputs, kernels: Kernels::new(knobs::isa()?) };
-    let mut bench = Bench { workshop, calibration, right, progress };
 
     progress.set_message("plain model");
     let mut recipe = Recipe::plain(&canonical.demands, precision);
-    let mut cosines = bench.judge(&recipe)?;
-    let mut steps = vec![Step { repair: None, changed: 0, cosine: cosines, kept: Vec::new() }];
+    let latest = canonical.draft(recipe.clone(), None)?;
+    let mut bench = Bench { workshop, calibration, right, latest, progress };
+    let mut reached = bench.judge(&recipe)?;
+    let mut steps = vec![Step { repair: None, changed: 0, cosine: reached.cosines(), kept: Vec::new() }];
     for &repair in &wish.repairs {
         progress.set_message(repair.name());
-        steps.extend(attempt(&mut bench, &mut recipe, &mut cosines, repair, wish.target)?);
+        steps.extend(attempt(&mut bench, &mut recipe, &mut reached, repair, wish.target)?);
     }
     progress.set_message("final measurement");
-    let model = canonical.draft(&recipe)?;
-    let promise = promise(&bench, &exact, &model, &recipe, wish, labels, cosines, steps)?;
+    let promise = promise(&mut bench, &exact, &recipe, wish, labels, steps)?;
     if let Some(target) = wish.target.filter(|_| !promise.holds && !wish.allow_below_target) {
-        return Err(below_target(canonical.output, cosines.worst_mean(), target, &wish.repairs));
+        let worst = reached.cosines().worst_mean();
+        return Err(below_target(canonical.output, worst, target, &wish.repairs));
     }
     Ok((recipe, promise))
 }
@@ -119,7 +134,7 @@ pub fn plan(
 fn attempt(
     bench: &mut Bench<'_, '_>,
     recipe: &mut Recipe,
-    reached: &mut Cosines,
+    reached: &mut Judgement,
     repair: Repair,
     target: Option<f64>,
 ) -> Result<Option<Step>> {
@@ -134,19 +149,25 @@ fn attempt(
         Repair::Gptq => bench.workshop.gptq(&mut trial)?,
         Repair::Bias => bench.workshop.bias(&mut trial)?,
         Repair::Half => match target {
-            Some(target) => raise(bench, &mut trial, *reached, target)?,
+            Some(target) => raise(bench, &mut trial, reached, target)?,
             None => 0,
         },
     };
     if changed == 0 {
         return Ok(None);
     }
-    let cosine = bench.judge(&trial)?;
+    let found = bench.judge(&trial)?;
     let mut kept = Vec::new();
     for tower in Tower::ALL {
-        if tower.of(&cosine) > tower.of(reached) {
+        // Layers go to half precision only where the target asks for it.
+        let better = if repair == Repair::Half {
+            found.mean(tower) > reached.mean(tower)
+        } else {
+            found.improves(reached, tower)
+        };
+        if better {
             kept.push(tower);
-            tower.set(reached, &cosine);
+            reached.adopt(&found, tower);
         } else {
             let canonical = bench.workshop.canonical;
             let back = |i: usize| canonical.demands[i].name.as_str().starts_with(tower.prefix());
@@ -158,21 +179,22 @@ fn attempt(
         }
     }
     *recipe = trial;
-    Ok(Some(Step { repair: Some(repair), changed, cosine, kept }))
+    Ok(Some(Step { repair: Some(repair), changed, cosine: found.cosines(), kept }))
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that was found out goes in")]
+/// Measures the model of `recipe` as it will be packed.
 fn promise(
-    bench: &Bench<'_, '_>,
+    bench: &mut Bench<'_, '_>,
     exact: &Model,
-    model: &Model,
     recipe: &Recipe,
     wish: &Wish,
     labels: Labels<'_>,
-    cosines: Cosines,
     steps: Vec<Step>,
 ) -> Result<Promise> {
-    let Bench { workshop, calibration, right, .. } = bench;
+    bench.latest = bench.workshop.canonical.draft(recipe.clone(), Some(&bench.latest))?;
+    let Bench { workshop, calibration, right, latest: Draft { model, .. }, .. } = &*bench;
+    let found = Embeddings::of(model, calibration, usize::MAX, usize::MAX)?;
+    let cosines = found.against(right).cosines();
     let (fitted_images, judged_images) = counts(&calibration.frames);
     let (fitted_texts, judged_texts) = counts(&calibration.texts);
     let bank = |model: &Model| match labels.bank {
@@ -181,7 +203,6 @@ fn promise(
     };
     let (mut agreement, mut count) = (None, 0);
     if let (Some(exact_bank), Some(own_bank), true) = (bank(exact)?, bank(model)?, judged_images > 0) {
-        let found = Embeddings::of(model, calibration, usize::MAX, 0)?;
         let (a, b) = (
             answers(exact, &right.images, &exact_bank.bank()),
             answers(model, &found.images, &own_bank.bank()),

@@ -28,6 +28,14 @@ pub struct Canonical<'s> {
     pub output: &'s Path,
 }
 
+/// A packed model that lives only while it is measured.
+pub struct Draft {
+    /// The model.
+    pub model: Model,
+    /// What was done to its tensors.
+    pub recipe: Recipe,
+}
+
 impl Canonical<'_> {
     /// The place of a tensor.
     pub fn find(&self, name: &str) -> Option<usize> {
@@ -56,15 +64,24 @@ impl Canonical<'_> {
         Ok(())
     }
 
-    /// Packs the model as `recipe` says into a file without a name, and opens it.
+    /// Packs the model as `recipe` says into a file without a name, and opens it. What `like` has the same is copied from
+    /// it; all else is encoded anew.
     ///
     /// # Errors
     /// What reading the checkpoint gives, or the disk is full.
-    pub fn draft(&self, recipe: &Recipe) -> Result<Model> {
-        let planned = self.plan(recipe);
-        draft(self.output, &self.contents(&planned, "{}", None), &mut |i, rows, out| {
-            self.rows(i, recipe, rows, out)
-        })
+    pub fn draft(&self, recipe: Recipe, like: Option<&Draft>) -> Result<Draft> {
+        let mut planned = self.plan(&recipe);
+        if let Some(Draft { model, recipe: known }) = like {
+            let ready = known.tensors.iter().zip(model.file().tensors());
+            for ((treatment, planned), (known, tensor)) in recipe.tensors.iter().zip(&mut planned).zip(ready)
+            {
+                planned.payload = (treatment == known).then(|| model.file().payload(&tensor));
+            }
+        }
+        let model = draft(self.output, &self.contents(&planned, "{}", None), &mut |i, rows, out| {
+            self.rows(i, &recipe, rows, out)
+        })?;
+        Ok(Draft { model, recipe })
     }
 
     /// Packs the model as `recipe` says into the output, atomically, and tells `wrote` of every part. Returns its
@@ -93,6 +110,7 @@ impl Canonical<'_> {
             dtype: treatment.dtype,
             magnitude: treatment.magnitude,
             codes: treatment.codes.as_deref(),
+            payload: None,
         };
         self.demands.iter().zip(&recipe.tensors).map(planned).collect()
     }

@@ -20,9 +20,13 @@ pub struct Cosine {
 }
 
 impl Cosine {
-    /// Of rows of `dim` values.
+    /// Of rows of `dim` values; `None` if there are none.
     pub fn between(a: &[f32], b: &[f32], dim: usize) -> Option<Cosine> {
-        let cosines: Vec<f64> = cosines(a, b, dim);
+        Cosine::of(&cosines(a, b, dim))
+    }
+
+    /// Of the cosines of all pairs; `None` if there are none.
+    fn of(cosines: &[f64]) -> Option<Cosine> {
         let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
         let min = cosines.iter().copied().fold(1.0, f64::min);
         (!cosines.is_empty()).then(|| Cosine { mean: round(mean), min: round(min) })
@@ -58,7 +62,7 @@ pub(super) struct Embeddings {
 }
 
 impl Embeddings {
-    /// Of the first `images` pictures and `texts` texts that are for judging.
+    /// Of the first `images` pictures and `texts` texts that judge.
     ///
     /// # Errors
     /// What the runtime refuses.
@@ -92,11 +96,56 @@ impl Embeddings {
         Ok(all)
     }
 
-    /// Cosines with what another model makes of them.
-    pub(super) fn against(&self, other: &Embeddings) -> Cosines {
-        Cosines {
-            image: Cosine::between(&self.images, &other.images, self.dim),
-            text: Cosine::between(&self.texts, &other.texts, self.dim),
+    /// Cosines with what another model makes of the same inputs, as far as both have seen them.
+    pub(super) fn against(&self, other: &Embeddings) -> Judgement {
+        Judgement {
+            images: cosines(&self.images, &other.images, self.dim),
+            texts: cosines(&self.texts, &other.texts, self.dim),
+        }
+    }
+}
+
+/// The cosine of every input that judges.
+#[derive(Clone, Debug)]
+pub(super) struct Judgement {
+    images: Vec<f64>,
+    texts: Vec<f64>,
+}
+
+impl Judgement {
+    fn of(&self, tower: Tower) -> &[f64] {
+        match tower {
+            Tower::Vision => &self.images,
+            Tower::Text => &self.texts,
+        }
+    }
+
+    /// Their means and minima.
+    pub(super) fn cosines(&self) -> Cosines {
+        Cosines { image: Cosine::of(&self.images), text: Cosine::of(&self.texts) }
+    }
+
+    /// The mean of a tower; 1 where the model has no such tower.
+    pub(super) fn mean(&self, tower: Tower) -> f64 {
+        Cosine::of(self.of(tower)).map_or(1.0, |cosine| cosine.mean)
+    }
+
+    /// Whether a tower is better than `before` by more than chance: by twice the standard error of the differences.
+    /// A single input tells nothing about chance; with it, any gain counts.
+    pub(super) fn improves(&self, before: &Judgement, tower: Tower) -> bool {
+        let gains: Vec<f64> =
+            self.of(tower).iter().zip(before.of(tower)).map(|(new, old)| new - old).collect();
+        let n = gains.len().max(1) as f64;
+        let mean = gains.iter().sum::<f64>() / n;
+        let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        mean > 2.0 * (variance / n).sqrt()
+    }
+
+    /// Takes the cosines of a tower over.
+    pub(super) fn adopt(&mut self, from: &Judgement, tower: Tower) {
+        match tower {
+            Tower::Vision => self.images.clone_from(&from.images),
+            Tower::Text => self.texts.clone_from(&from.texts),
         }
     }
 }
@@ -140,23 +189,6 @@ impl Tower {
         match self {
             Tower::Vision => "vision.",
             Tower::Text => "text.",
-        }
-    }
-
-    /// Its mean cosine; 1 where the model has no such tower.
-    pub fn of(self, cosines: &Cosines) -> f64 {
-        let cosine = match self {
-            Tower::Vision => cosines.image,
-            Tower::Text => cosines.text,
-        };
-        cosine.map_or(1.0, |cosine| cosine.mean)
-    }
-
-    /// Takes its cosine over.
-    pub(super) fn set(self, cosines: &mut Cosines, from: &Cosines) {
-        match self {
-            Tower::Vision => cosines.image = from.image,
-            Tower::Text => cosines.text = from.text,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// What is done to one tensor: `stored = value · row factor · column factor + offset`, as `dtype`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Treatment {
     /// Element type in the packed file.
     pub dtype: Dtype,

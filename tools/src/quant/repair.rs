@@ -54,7 +54,7 @@ pub(super) struct Workshop<'c, 's> {
 
 impl Workshop<'_, '_> {
     /// The int8 matrices that were seen at work.
-    fn quantized(&self, recipe: &Recipe) -> Vec<usize> {
+    pub(super) fn quantized(&self, recipe: &Recipe) -> Vec<usize> {
         let of = |i: &usize| recipe.tensors[*i].dtype == Dtype::I8 && self.inputs[*i].k > 0;
         self.canonical.matrices().filter(of).collect()
     }

@@ -42,7 +42,7 @@ fn wish() -> Wish {
 fn smoothing_changes_no_bit_of_the_f32_model() {
     with_model(|canonical| {
         let f32_recipe = Recipe::plain(&canonical.demands, Precision::Fp32);
-        let exact = canonical.draft(&f32_recipe).unwrap();
+        let exact = canonical.draft(f32_recipe, None).unwrap().model;
         let calibration = Calibration::new(&exact, Some(&fixture("images")), 4, &[], &["{}"]).unwrap();
         let inputs = observe(canonical, &exact, &calibration, &mut || ()).unwrap();
         let mut workshop = Workshop { canonical, inputs, kernels: Kernels::new(knobs::isa().unwrap()) };
@@ -56,7 +56,7 @@ fn smoothing_changes_no_bit_of_the_f32_model() {
             assert!(factors.clone().all(|factor| factor.log2().fract() == 0.0));
             assert!(demand.kind != Kind::Matrix || treatment.codes.is_none());
         }
-        let model = canonical.draft(&smoothed).unwrap();
+        let model = canonical.draft(smoothed, None).unwrap().model;
         let of = |model| Embeddings::of(model, &calibration, usize::MAX, usize::MAX).unwrap();
         let (right, found) = (of(&exact), of(&model));
         assert_eq!(right.images, found.images);
