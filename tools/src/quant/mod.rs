@@ -64,21 +64,24 @@ impl Precision {
         }
     }
 
-    /// The element type of a tensor, for `auto` before any repair: the fastest that it may take. int8 models keep patch embedding and projection in half precision: they are a few
-    /// per cent of the weights, and their errors reach the embedding directly.
-    pub fn dtype(self, name: &str, kind: Kind) -> Dtype {
+    /// The element type of a tensor; for `auto`, before any repair. int8 models keep patch embedding and projection in
+    /// half precision: their errors reach the embedding directly, and they are a few per cent of the work. With `auto`
+    /// the patch embedding is int8 where it is more than that: `dear_patches`.
+    fn dtype(self, name: &str, kind: Kind, dear_patches: bool) -> Dtype {
         let in_block = name.contains(".block.");
         match (kind, self) {
             (Kind::Vector | Kind::Positions, _) | (_, Precision::Fp32) => Dtype::F32,
             (_, Precision::Fp16) => Dtype::F16,
-            (Kind::Matrix, Precision::Auto) if name.ends_with("patch_embed.weight") => Dtype::I8,
+            (Kind::Matrix, Precision::Auto) if dear_patches && name.ends_with("patch_embed.weight") => {
+                Dtype::I8
+            }
             (Kind::Matrix, _) if !in_block => Dtype::F16,
             _ => Dtype::I8,
         }
     }
 
     /// Largest code of an int8 tensor. Tables are only looked up, never multiplied, so they always use the full range.
-    pub fn magnitude(self, kind: Kind) -> i8 {
+    fn magnitude(self, kind: Kind) -> i8 {
         match (self, kind) {
             (Precision::Int8w7, Kind::Matrix) => ocelli_kernels::layout::W7_MAX,
             _ => ocelli_kernels::layout::W8_MAX,
