@@ -3,16 +3,17 @@
 mod dataset;
 mod metrics;
 mod report;
+mod retrieval;
 
 pub use dataset::{Dataset, Truth, read};
 pub use metrics::{Bin, Difference, Matrix, difference, info_nce, recall, reliability, sigmoid_loss};
 pub use report::html;
+pub use retrieval::{Retrieval, retrieval};
 
 use crate::quant::{Cosine, Promise, cosines};
 use crate::{Error, Result, images};
 use indicatif::ProgressBar;
-use ocelli::format::Scoring;
-use ocelli::score::{Scored, dot, normalize, score};
+use ocelli::score::{Scored, score};
 use ocelli::text::{TextTokenizer, embed_labels, templates};
 use ocelli::{Model, Options, Session};
 use serde::Serialize;
@@ -46,26 +47,11 @@ pub struct ZeroShot {
     pub confusion: Vec<Vec<usize>>,
     /// Scores against accuracy, in tenths.
     pub reliability: [Bin; 10],
+    /// The best label of every picture.
     #[serde(skip)]
-    answers: Vec<usize>,
+    pub answers: Vec<usize>,
     #[serde(skip)]
     right: Vec<bool>,
-}
-
-/// Retrieval over pairs.
-#[derive(Clone, Debug, Serialize)]
-pub struct Retrieval {
-    /// Texts.
-    pub texts: usize,
-    /// Recall at 1, 5 and 10 of texts for pictures.
-    pub image_to_text: [f64; 3],
-    /// Recall at 1, 5 and 10 of pictures for texts.
-    pub text_to_image: [f64; 3],
-    /// The training loss over all pairs as one batch: InfoNCE for softmax models, the sigmoid loss for sigmoid ones.
-    /// None if a picture has several texts.
-    pub loss: Option<f64>,
-    /// Its name.
-    pub loss_name: &'static str,
 }
 
 /// What two models differ in on the same pictures.
@@ -170,7 +156,7 @@ fn one(path: &Path, data: &Dataset, options: &EvalOptions) -> Result<(Evaluation
             evaluation.zero_shot = Some(zero_shot(&model, &embeddings, labels, right, options)?);
         }
         Truth::Texts(texts) => {
-            evaluation.retrieval = Some(retrieval(&model, &embeddings, data.pictures.len(), texts)?);
+            evaluation.retrieval = Some(of_texts(&model, &embeddings, texts)?);
         }
     }
     Ok((evaluation, embeddings))
@@ -218,37 +204,19 @@ fn zero_shot(
     Ok(result)
 }
 
-fn retrieval(model: &Model, images: &[f32], count: usize, texts: &[(usize, String)]) -> Result<Retrieval> {
+/// Embeds the texts and compares them with the pictures.
+fn of_texts(model: &Model, images: &[f32], texts: &[(usize, String)]) -> Result<Retrieval> {
     let settings = Options { vision: false, ..Options::from_environment()? };
     let mut session = Session::new(model, &settings)?;
     let tokenizer = TextTokenizer::new(model.file())?;
-    let dim = session.embed_dim();
+    let mut out = vec![0.0; session.embed_dim()];
     let mut embeddings = Vec::new();
     for (_, text) in texts {
-        let mut out = vec![0.0; dim];
         session.embed_text_into(&tokenizer.encode(text)?.ids, &mut out)?;
-        normalize(&mut out);
-        embeddings.push(out);
+        embeddings.extend_from_slice(&out);
     }
-    let config = &model.file().config().score;
-    let sigmoid = Scoring::from_stored(config.kind) == Some(Scoring::Sigmoid);
-    let (scale, bias) = (f64::from(config.logit_scale), f64::from(config.logit_bias));
-    let logit =
-        |image: &[f32], text: &[f32]| scale * f64::from(dot(image, text)) + if sigmoid { bias } else { 0.0 };
-    let logits: Matrix = images
-        .chunks_exact(dim)
-        .map(|image| embeddings.iter().map(|text| logit(image, text)).collect())
-        .collect();
-    let transposed: Matrix = (0..texts.len()).map(|j| logits.iter().map(|row| row[j]).collect()).collect();
-    let paired = texts.len() == count && texts.iter().enumerate().all(|(i, (image, _))| *image == i);
-    let loss = if sigmoid { sigmoid_loss } else { info_nce };
-    Ok(Retrieval {
-        texts: texts.len(),
-        image_to_text: recall(&logits, |image, text| texts[text].0 == image),
-        text_to_image: recall(&transposed, |text, image| texts[text].0 == image),
-        loss: paired.then(|| loss(&logits)),
-        loss_name: if sigmoid { "sigmoid loss" } else { "symmetric InfoNCE" },
-    })
+    let owners: Vec<usize> = texts.iter().map(|(image, _)| *image).collect();
+    Ok(retrieval(&model.file().config().score, images, &embeddings, &owners))
 }
 
 impl Evaluation {
