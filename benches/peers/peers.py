@@ -88,21 +88,18 @@ def worker(library, file, pixels, threads, iters):
 
 # All of them.
 
-def peers(flags):
-    """name → (library, file, environment)"""
+def peers():
+    """name → (library, file)"""
     table = {}
     for precision in ["int8", "int8w7", "fp16", "fp32"]:
-        table[f"ocelli-{precision}"] = ("ocelli", f"{precision}.ocelli", {})
-        # Where that is not all that the CPU has: what the same file costs on older machines.
-        if {"avx_vnni", "avx512_vnni"} & flags:
-            table[f"ocelli-{precision}-avx2"] = ("ocelli", f"{precision}.ocelli", {"OCELLI_ISA": "avx2"})
+        table[f"ocelli-{precision}"] = ("ocelli", f"{precision}.ocelli")
     for variant in ["int8-s8-rr", "int8-s8", "int8-u8", "fp32"]:
-        table[f"ort-{variant}"] = ("ort", f"{variant}.onnx", {})
+        table[f"ort-{variant}"] = ("ort", f"{variant}.onnx")
         # rten 0.27 runs the u8 file, but to a wrong result.
         if variant != "int8-u8":
-            table[f"rten-{variant}"] = ("rten", f"{variant}.onnx", {})
-    table["openvino-fp32"] = ("openvino", "fp32.onnx", {})
-    table["torch-fp32"] = ("torch", "checkpoint", {})
+            table[f"rten-{variant}"] = ("rten", f"{variant}.onnx")
+    table["openvino-fp32"] = ("openvino", "fp32.onnx")
+    table["torch-fp32"] = ("torch", "checkpoint")
     return table
 
 
@@ -119,11 +116,13 @@ def command(library, file, pixels, threads, iters, tools):
 
 def run(peer, pixels, threads, iters, tools):
     """Milliseconds and MB of one process, which leaves its embeddings of all `pixels` behind."""
-    library, file, environment = peer
+    library, file = peer
     EMBEDDINGS.unlink(missing_ok=True)
     arguments = [str(argument) for argument in command(library, DATA / file, pixels, threads, iters, tools)]
-    counts = {"OMP_NUM_THREADS": str(threads), "RTEN_NUM_THREADS": str(threads)}
-    done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | counts | environment)
+    environment = {"OMP_NUM_THREADS": str(threads), "RTEN_NUM_THREADS": str(threads)}
+    if mask := os.environ.get("PEERS_PRELOAD"):
+        environment["LD_PRELOAD"] = mask
+    done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | environment)
     if done.returncode != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr}")
     found = json.loads(done.stdout.splitlines()[-1])
@@ -185,11 +184,12 @@ def about(args, flags, name):
     versions["rten"] = re.search(r'^rten = "=(.*)"', manifest, re.M)[1]
     changed = " with local changes" if output_of("git", "status", "--porcelain", "--untracked-files=no") else ""
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    hidden = "; seen without AVX-512, AVX-VNNI and AMX" if args.as_avx2 else ""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": output_of("git", "rev-parse", "--short", "HEAD") + changed,
         "command": "benches/peers/run.sh " + " ".join(sys.argv[1:]),
-        "cpu": f"{name}, {os.cpu_count()} CPUs; {' '.join(sorted(flags))}",
+        "cpu": f"{name}, {os.cpu_count()} CPUs; {' '.join(sorted(flags))}{hidden}",
         "system": f"{system}, {output_of('rustc', '--version')}",
         "versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
         "runs": f"{args.rounds} rounds of {args.iters} timed images",
@@ -202,11 +202,13 @@ def main():
         library, file, pixels, threads, iters = sys.argv[2:]
         return worker(library, file, pixels, int(threads), int(iters))
     name, flags = cpu()
-    table = peers(flags)
+    table = peers()
     parser = argparse.ArgumentParser(prog="run.sh", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="processes per peer and thread count (default: 5)")
     parser.add_argument("--iters", type=int, default=15, help="timed images per process (default: 15)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)")
+    masked = "every peer sees a CPU without AVX-512, AVX-VNNI and AMX (Linux, most Intel CPUs)"
+    parser.add_argument("--as-avx2", action="store_true", help=masked)
     only = f"peers, or the first part of their names: {', '.join(table)}"
     parser.add_argument("--only", nargs="+", metavar="NAME", help=only)
     args = parser.parse_args()

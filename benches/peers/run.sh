@@ -1,5 +1,6 @@
 #!/bin/sh
-# Measures ocelli next to its peers: `benches/peers/run.sh [--rounds N] [--iters N] [--threads N...] [--only NAME...]`.
+# Measures ocelli next to its peers:
+# `benches/peers/run.sh [--as-avx2] [--rounds N] [--iters N] [--threads N...] [--only NAME...]`.
 #
 # Needs Linux, cargo and Python 3.11 or newer, the network for the first run, and about 10 GB under target/peers (most of
 # it is PyTorch). Results: standard output, target/peers/result.json and target/peers/result.md.
@@ -21,6 +22,13 @@ if ! cmp -s benches/peers/requirements.txt "$venv/installed.txt"; then
 fi
 cargo build --release --locked -p ocelli -p ocelli-tools
 cargo build --release --locked --manifest-path benches/peers/rten/Cargo.toml --target-dir target/peers/rten
+
+case " $* " in
+    *" --as-avx2 "*)
+        cc -O2 -shared -fPIC -o target/peers/mask_cpuid.so benches/peers/mask_cpuid.c
+        export PEERS_PRELOAD="$PWD/target/peers/mask_cpuid.so"
+        ;;
+esac
 
 release=${CARGO_TARGET_DIR:-target}/release
 PEERS_OCELLI=$release/ocelli PEERS_PACK=$release/ocelli-pack PEERS_RTEN=target/peers/rten/release/rten-runner \
