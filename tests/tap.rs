@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Expected, packed};
+use ocelli::preprocess::{Packed, PixelView};
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::{Rows, Weights};
 use ocelli_tools::Precision;
@@ -55,4 +56,35 @@ fn int8_weights_show_no_floats() {
     let floats = seen.iter().filter(|(.., row)| row.is_some());
     let mut shapes = floats.map(|(n, k, ..)| (*n, *k));
     assert!(shapes.all(|shape| [(64, 768), (32, 64), (32, 16)].contains(&shape)));
+}
+
+/// A frame kept from one picture gives the same embedding when it is shown again, also where grids differ.
+#[test]
+fn a_kept_frame_gives_the_pictures_embedding() {
+    let directory = tempfile::tempdir().unwrap();
+    for fixture in ["clip-hf", "siglip2-naflex"] {
+        let model = Model::open(packed(directory.path(), fixture, Precision::Fp32)).unwrap();
+        let mut session = Session::new(&model, &Options::from_environment().unwrap()).unwrap();
+        let mut kept = Vec::new();
+        for (width, height) in [(90, 40), (40, 90)] {
+            let pixels: Vec<u8> = (0..3 * width * height).map(|i| (i * 7 % 251) as u8).collect();
+            let view = PixelView::new(Packed::Rgb, &pixels, width, height, 3 * width as usize).unwrap();
+            let mut embedding = vec![0.0; session.embed_dim()];
+            session.preprocess(&[view]).unwrap();
+            session.encode_frames(1, &mut embedding).unwrap();
+            kept.push((session.grid().unwrap(), session.frame(0).unwrap().to_vec(), embedding));
+        }
+        assert_eq!(kept[0].0 == kept[1].0, fixture == "clip-hf");
+        for (grid, frame, expected) in &kept {
+            let mut embedding = vec![0.0; session.embed_dim()];
+            session.set_frame_of_grid(0, *grid, frame).unwrap();
+            session.encode_frames(1, &mut embedding).unwrap();
+            assert_eq!(&embedding, expected, "{fixture}");
+        }
+        let (grid, frame, _) = &kept[0];
+        for (grid, frame) in [(*grid, &frame[1..]), ((0, 1), &[]), ((1 << 40, 1 << 40), frame.as_slice())] {
+            assert!(session.set_frame_of_grid(0, grid, frame).is_err(), "{fixture}: {grid:?}");
+        }
+        assert_eq!(session.set_frame(0, frame).is_ok(), fixture == "clip-hf");
+    }
 }

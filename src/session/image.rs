@@ -93,23 +93,44 @@ impl Session<'_> {
     /// Replaces the frame of image `index` by one that was preprocessed elsewhere, [height, width, 3].
     ///
     /// # Errors
-    /// As [`frame`](Self::frame); or `pixels` has another size.
+    /// As [`frame`](Self::frame); `pixels` has another size, or the model's images have no fixed size (NaFlex).
     pub fn set_frame(&mut self, index: usize, pixels: &[u8]) -> Result<()> {
-        self.check_batch(index + 1)?;
-        let Parts { dimensions, buffers, .. } = self.parts();
-        let vision = dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        let vision = self.dimensions.vision.as_ref().ok_or_else(no_vision)?;
         if vision.resize.is_none() {
-            let message = "this model's images have no fixed size: it takes no frame that was made elsewhere";
+            let message =
+                "this model's images have no fixed size: a frame that was made elsewhere needs its grid";
             return Err(Error::Message(message.into()));
         }
-        let frame_len = vision.slot;
-        if pixels.len() != frame_len {
+        let grid = vision.grid;
+        self.set_frame_of_grid(index, grid, pixels)
+    }
+
+    /// The same, [rows · patch, columns · patch, 3], where every image may have a `grid` (rows, columns) of patches of its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`frame`](Self::frame); or `grid` is not possible, or not that of `pixels`.
+    pub fn set_frame_of_grid(&mut self, index: usize, grid: (usize, usize), pixels: &[u8]) -> Result<()> {
+        self.check_batch(index + 1)?;
+        let Parts { config, dimensions, grids, buffers, .. } = self.parts();
+        let vision = dimensions.vision.as_ref().ok_or_else(no_vision)?;
+        let patches = grid.0.saturating_mul(grid.1);
+        let possible = match vision.resize {
+            Some(_) => grid == vision.grid,
+            None => (1..=config.vision.max_patches as usize).contains(&patches),
+        };
+        if !possible {
+            return Err(Error::Message(std::format!("{grid:?} patches are no grid of this model's images")));
+        }
+        let len = if vision.resize.is_some() { vision.slot } else { patches * config.vision.patch_values() };
+        if pixels.len() != len {
             return Err(Error::Message(std::format!(
-                "a frame of {} bytes; the model's has {frame_len}",
+                "a frame of {} bytes; the model's has {len}",
                 pixels.len()
             )));
         }
-        buffers.frames[index * frame_len..][..frame_len].copy_from_slice(pixels);
+        buffers.frames[index * vision.slot..][..len].copy_from_slice(pixels);
+        grids[index] = grid;
         Ok(())
     }
 

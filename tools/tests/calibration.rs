@@ -114,6 +114,28 @@ fn the_promise_is_in_the_file_and_inspect_shows_it() {
     }
 }
 
+/// A model whose pictures keep their aspect ratio, and a classifier.
+#[test]
+fn every_kind_of_image_tower_is_calibrated() {
+    for (name, labels) in [("siglip2-naflex", 48), ("vit-hf", 10)] {
+        let place = Place::new().with_pictures();
+        for photo in ["astronaut.jpg", "coffee.jpg"] {
+            let photos = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"));
+            fs::copy(photos.join(photo), place.pictures().join(photo)).unwrap();
+        }
+        let words = words();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("convert").arg(fixture(name)).arg("-o").arg(place.output());
+        command.args(["--precision", "auto", "--json", "--calibrate"]).arg(place.pictures());
+        let report: Value = serde_json::from_str(stdout(&command.output().unwrap())).unwrap();
+        let promise = &report["promise"];
+        assert_eq!((&promise["holds"], &promise["labels"]), (&true.into(), &labels.into()), "{name}");
+        assert!(promise["top1_agreement"].as_f64().unwrap() >= 0.5, "{name}: {promise}");
+        let seen = promise["layers"].as_array().unwrap().iter().filter(|layer| layer["snr_db"].is_f64());
+        assert!(seen.count() >= 8, "{name}: {promise}");
+    }
+}
+
 #[test]
 fn the_same_pictures_give_the_same_bytes() {
     let place = Place::new().with_pictures();

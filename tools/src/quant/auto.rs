@@ -2,7 +2,7 @@
 
 use super::calibration::{Calibration, split};
 use super::canonical::Draft;
-use super::measure::{Embeddings, Judgement, Tower, answers, kernel_error, label_bank, round};
+use super::measure::{Answers, Embeddings, Judgement, Tower, kernel_error, round};
 use super::observe::observe;
 use super::promise::{Layer, Measured, Promise, Step};
 use super::raise::raise;
@@ -197,19 +197,12 @@ fn promise(
     let cosines = found.against(right).cosines();
     let (fitted_images, judged_images) = counts(&calibration.frames);
     let (fitted_texts, judged_texts) = counts(&calibration.texts);
-    let bank = |model: &Model| match labels.bank {
-        Some(bank) => Ok(Some(OwnedBank::new(bank.bytes())?)),
-        None => label_bank(model),
+    let answers =
+        (Answers::of(exact, &right.images, labels.bank)?, Answers::of(model, &found.images, labels.bank)?);
+    let (top1_agreement, labels) = match &answers {
+        (Some(right), Some(found)) => (right.agreement(found), found.labels),
+        _ => (None, 0),
     };
-    let (mut agreement, mut count) = (None, 0);
-    if let (Some(exact_bank), Some(own_bank), true) = (bank(exact)?, bank(model)?, judged_images > 0) {
-        let (a, b) = (
-            answers(exact, &right.images, &exact_bank.bank()),
-            answers(model, &found.images, &own_bank.bank()),
-        );
-        let same = a.iter().zip(&b).filter(|(a, b)| a == b).count();
-        (agreement, count) = (Some(round(same as f64 / a.len() as f64)), own_bank.bank().len());
-    }
     let layers = layers(workshop, recipe)?;
     let tower = if judged_images > 0 { "vision." } else { "text." };
     let of_tower: Vec<&Layer> = layers.iter().filter(|layer| layer.name.starts_with(tower)).collect();
@@ -233,8 +226,8 @@ fn promise(
         holds: wish.target.is_none_or(|target| cosines.worst_mean() >= target),
         image_cosine: cosines.image,
         text_cosine: cosines.text,
-        top1_agreement: agreement,
-        labels: count,
+        top1_agreement,
+        labels,
         kernel_error: round(kernel_error(model, calibration)?),
         int8_macs: round(share(Dtype::I8)),
         predicted_time: round(time),

@@ -2,7 +2,7 @@
 
 use crate::source::{hash, hex};
 use crate::{Error, Result, images};
-use ocelli::format::Config;
+use ocelli::preprocess::{Packed, PixelView};
 use ocelli::text::{TextTokenizer, fill};
 use ocelli::{Model, Options, Session};
 use sha2::{Digest, Sha256};
@@ -12,6 +12,8 @@ use std::path::Path;
 pub const DEFAULT_IMAGES: usize = 32;
 /// Pictures of the synthetic set.
 const SYNTHETIC: usize = 16;
+/// Width and height of each.
+const SIDES: (u32, u32) = (336, 256);
 /// Most texts.
 const TEXTS: usize = 64;
 
@@ -25,6 +27,30 @@ pub enum Kind {
     Synthetic,
 }
 
+/// A preprocessed picture.
+pub struct Frame {
+    /// [rows · patch, columns · patch, 3], red first.
+    pixels: Vec<u8>,
+    /// Rows and columns of its patches.
+    grid: (usize, usize),
+}
+
+impl Frame {
+    /// Preprocesses `picture` as the session's model does.
+    fn of(session: &mut Session<'_>, picture: &PixelView<'_>) -> ocelli::Result<Frame> {
+        session.preprocess(core::slice::from_ref(picture))?;
+        Ok(Frame { pixels: session.frame(0)?.to_vec(), grid: session.grid()? })
+    }
+
+    /// Makes it the first frame of a session.
+    ///
+    /// # Errors
+    /// The session's model sees pictures of another size.
+    pub fn show(&self, session: &mut Session<'_>) -> ocelli::Result<()> {
+        session.set_frame_of_grid(0, self.grid, &self.pixels)
+    }
+}
+
 /// Pictures and texts, ready for a session. Even-numbered ones are for fitting, odd ones for judging what was fitted;
 /// one alone serves for both.
 pub struct Calibration {
@@ -32,8 +58,8 @@ pub struct Calibration {
     pub kind: Kind,
     /// First 16 bytes, in hexadecimal, of the SHA-256 over the SHA-256 of every picture file (or of every frame).
     pub hash: String,
-    /// Preprocessed frames.
-    pub frames: Vec<Vec<u8>>,
+    /// Preprocessed pictures.
+    pub frames: Vec<Frame>,
     /// Token ids of every text; none without a text tower.
     pub texts: Vec<Vec<u32>>,
 }
@@ -73,17 +99,18 @@ impl Calibration {
                 let count = all.len().min(limit);
                 for path in (0..count).map(|i| &all[i * all.len() / count]) {
                     let image = images::decode(path)?;
-                    session
-                        .preprocess(core::slice::from_ref(&image.view()))
-                        .map_err(|error| Error::Ocelli(error.in_file(path)))?;
-                    frames.push(session.frame(0)?.to_vec());
+                    let frame = Frame::of(&mut session, &image.view());
+                    frames.push(frame.map_err(|error| Error::Ocelli(error.in_file(path)))?);
                     digest.update(hash(path)?.1);
                 }
             } else {
-                let len = session.frame(0)?.len();
-                let width = file.config().vision.width as usize;
-                frames = (0..SYNTHETIC).map(|seed| synthetic(seed as u64, len, width)).collect();
-                frames.iter().for_each(|frame| digest.update(Sha256::digest(frame)));
+                for seed in 0..SYNTHETIC {
+                    let pixels = synthetic(seed as u64);
+                    let picture =
+                        PixelView::new(Packed::Rgb, &pixels, SIDES.0, SIDES.1, 3 * SIDES.0 as usize)?;
+                    frames.push(Frame::of(&mut session, &picture)?);
+                    digest.update(Sha256::digest(&pixels));
+                }
             }
         }
         let texts = if file.has_text() { texts(model, labels, templates)? } else { Vec::new() };
@@ -156,18 +183,13 @@ pub(super) const NOUNS: [&str; 48] = [
     "painting",
 ];
 
-/// Whether labels can be scored: the towers are compared by cosine.
-pub(super) fn scores(config: &Config) -> bool {
-    config.has_vision() && config.has_text()
-}
-
-/// A picture of `len` bytes, `width` pixels of RGB a row: octaves of interpolated noise whose amplitude halves with
-/// their wavelength, the spectrum of photographs.
-fn synthetic(seed: u64, len: usize, width: usize) -> Vec<u8> {
-    let height = len / 3 / width;
-    let mut values = vec![128.0f32; len];
+/// A picture of [`SIDES`] in RGB: octaves of interpolated noise whose amplitude halves with their wavelength, the
+/// spectrum of photographs.
+fn synthetic(seed: u64) -> Vec<u8> {
+    let (width, height) = (SIDES.0 as usize, SIDES.1 as usize);
+    let mut values = vec![128.0f32; 3 * width * height];
     for octave in 0..6u32 {
-        let cell = (width.max(height) as f32 / f32::from(2u16 << octave)).max(1.0);
+        let cell = width as f32 / f32::from(2u16 << octave);
         let amplitude = 90.0 / f32::from(1u16 << octave);
         for (i, value) in values.iter_mut().enumerate() {
             let (pixel, channel) = (i / 3, i % 3);

@@ -3,7 +3,6 @@
 use super::Calibration;
 use super::calibration::{NOUNS, split};
 use crate::Result;
-use ocelli::format::Bank;
 use ocelli::score::{OwnedBank, Scored, normalize, score};
 use ocelli::text::{TextTokenizer, embed_labels};
 use ocelli::{Model, Options, Session};
@@ -79,7 +78,7 @@ impl Embeddings {
             all.dim = session.embed_dim();
             let mut out = vec![0.0; all.dim];
             for frame in split(&calibration.frames).1.into_iter().take(images) {
-                session.set_frame(0, frame)?;
+                frame.show(&mut session)?;
                 session.encode_frames(1, &mut out)?;
                 all.images.extend(&out);
             }
@@ -193,29 +192,71 @@ impl Tower {
     }
 }
 
-/// The labels that answers are compared over: a bank, or none if there is no text tower to make one.
-pub(super) fn label_bank(model: &Model) -> Result<Option<OwnedBank>> {
-    if !super::calibration::scores(model.file().config()) {
-        return Ok(None);
+/// What a model answers.
+#[derive(Clone, Debug)]
+pub(super) struct Answers {
+    /// The best label, or class, of every picture.
+    pub best: Vec<usize>,
+    /// How many there are to choose from.
+    pub labels: usize,
+}
+
+impl Answers {
+    /// Of a model by its embeddings of pictures, [images, dim]: over the classes of a classifier, or the labels of `bank`,
+    /// or else everyday ones. `None` for a model that has neither classes nor labels to compare with.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    pub(super) fn of(model: &Model, images: &[f32], bank: Option<&OwnedBank>) -> Result<Option<Answers>> {
+        let config = model.file().config();
+        let rows = images.chunks_exact(config.score.embed_dim as usize);
+        if config.score.classes > 0 && config.has_vision() {
+            let options = Options { text: false, ..Options::from_environment()? };
+            let mut session = Session::new(model, &options)?;
+            let mut logits = vec![0.0; session.classes()];
+            let best = rows.map(|embedding| {
+                session.logits_into(embedding, &mut logits)?;
+                let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+                Ok(best.unwrap_or_default())
+            });
+            return Ok(Some(Answers { best: best.collect::<Result<_>>()?, labels: session.classes() }));
+        }
+        if !(config.has_vision() && (config.has_text() || bank.is_some())) {
+            return Ok(None);
+        }
+        let everyday;
+        let bank = match bank {
+            Some(bank) => bank.bank(),
+            None => {
+                everyday = everyday_bank(model)?;
+                everyday.bank()
+            }
+        };
+        let mut scored = vec![Scored::default(); bank.len()];
+        let best = rows.map(|embedding| {
+            let mut embedding = embedding.to_vec();
+            normalize(&mut embedding);
+            score(&config.score, &embedding, &bank, &mut scored);
+            scored[0].label
+        });
+        Ok(Some(Answers { best: best.collect(), labels: bank.len() }))
     }
+
+    /// Share of pictures with the same answer from another model; `None` if there are no pictures.
+    pub(super) fn agreement(&self, other: &Answers) -> Option<f64> {
+        let same = self.best.iter().zip(&other.best).filter(|(a, b)| a == b).count();
+        (!self.best.is_empty()).then(|| round(same as f64 / self.best.len() as f64))
+    }
+}
+
+/// A bank of everyday labels by the model's text tower.
+fn everyday_bank(model: &Model) -> Result<OwnedBank> {
     let options = Options { vision: false, ..Options::from_environment()? };
     let mut session = Session::new(model, &options)?;
     let tokenizer = TextTokenizer::new(model.file())?;
     let templates = ocelli::text::templates(&[])?;
     let config = model.file().config();
-    Ok(Some(embed_labels(&mut session, config, &tokenizer, &NOUNS, &templates, &mut |_| ())?))
-}
-
-/// The best label of every embedding, [images, dim].
-pub(super) fn answers(model: &Model, embeddings: &[f32], bank: &Bank<'_>) -> Vec<usize> {
-    let mut scored = vec![Scored::default(); bank.len()];
-    let best = |embedding: &[f32]| {
-        let mut embedding = embedding.to_vec();
-        normalize(&mut embedding);
-        score(&model.file().config().score, &embedding, bank, &mut scored);
-        scored[0].label
-    };
-    embeddings.chunks_exact(bank.dim()).map(best).collect()
+    Ok(embed_labels(&mut session, config, &tokenizer, &NOUNS, &templates, &mut |_| ())?)
 }
 
 /// How far this machine's kernels are from the scalar reference on the first picture (or text):
@@ -231,7 +272,7 @@ pub(super) fn kernel_error(model: &Model, calibration: &Calibration) -> Result<f
         let mut out = vec![0.0; session.embed_dim()];
         match (calibration.frames.first(), calibration.texts.first()) {
             (Some(frame), _) => {
-                session.set_frame(0, frame)?;
+                frame.show(&mut session)?;
                 session.encode_frames(1, &mut out)?;
             }
             (None, Some(ids)) => session.embed_text_raw_into(ids, &mut out)?,

@@ -106,7 +106,7 @@ pub(super) fn observe(
         let mut out = vec![0.0; session.embed_dim()];
         let tap = tap_with(rows.div_ceil(frames.len()));
         for frame in frames {
-            session.set_frame(0, frame)?;
+            frame.show(&mut session)?;
             session.tap_frames(1, &mut out, &tap)?;
             step();
         }

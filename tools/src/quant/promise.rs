@@ -61,9 +61,9 @@ pub struct Promise {
     pub image_cosine: Option<Cosine>,
     /// Cosine of text embeddings.
     pub text_cosine: Option<Cosine>,
-    /// Share of pictures whose best label is the f32 model's.
+    /// Share of pictures whose best label (or class) is the f32 model's.
     pub top1_agreement: Option<f64>,
-    /// Labels that were chosen from.
+    /// Labels (or classes) that were chosen from.
     pub labels: usize,
     /// max|a − b| / max|b| between this machine's kernels and the scalar reference, on one embedding.
     pub kernel_error: f64,

@@ -121,7 +121,8 @@ struct PromiseArgs {
     /// [default: 0.995 with --precision auto, none otherwise]
     #[arg(long, value_name = "X", value_parser = cosine)]
     target_cosine: Option<f64>,
-    /// Repairs that auto may try, each kept only if the whole model gets better: smooth, clip, gptq, bias, half; or none
+    /// Repairs that auto may try: smooth, clip, gptq, bias, half; or none. Each is kept only if the measured pictures (or
+    /// texts) get better by more than chance; half, only if the target is missed without it
     #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,bias,half")]
     repair: RepairList,
     /// Write the file even if it misses the target; it says so in the file
