@@ -11,8 +11,6 @@ pub struct WeightsI8<'a> {
     pub(crate) codes: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
-    #[allow(dead_code)]
-    pub(crate) magnitude: i8,
 }
 
 /// A packed f16 or f32 matrix.
@@ -36,19 +34,11 @@ pub enum Weights<'a> {
 
 impl<'a> WeightsI8<'a> {
     /// `codes`: the packed matrix; `scales` and `sums`: one per channel, padded to a multiple of 16; `sums` holds the
-    /// sum of each channel's codes; `magnitude`: the largest |code|, which decides whether the w7 kernels may run.
-    /// `None` if a length does not fit.
-    pub fn new(
-        n: usize,
-        k: usize,
-        codes: &'a [i8],
-        scales: &'a [f32],
-        sums: &'a [i32],
-        magnitude: i8,
-    ) -> Option<Self> {
+    /// sum of each channel's codes. `None` if a length does not fit.
+    pub fn new(n: usize, k: usize, codes: &'a [i8], scales: &'a [f32], sums: &'a [i32]) -> Option<Self> {
         let fits =
             codes.len() == packed_len(n, k) && scales.len() == padded_n(n) && sums.len() == padded_n(n);
-        fits.then_some(WeightsI8 { n, k, codes, scales, sums, magnitude })
+        fits.then_some(WeightsI8 { n, k, codes, scales, sums })
     }
 
     /// The scales of panel `panel`.

@@ -236,8 +236,7 @@ impl<'a> Tensor<'a> {
         let (n, k) = (self.n(), self.k());
         let weights = match (self.layout, self.dtype) {
             (Layout::Panels, Dtype::I8) => {
-                let magnitude = i8::try_from(self.entry.magnitude).unwrap_or(i8::MAX);
-                WeightsI8::new(n, k, self.elements(), self.scales, self.sums, magnitude).map(Weights::I8)
+                WeightsI8::new(n, k, self.elements(), self.scales, self.sums).map(Weights::I8)
             }
             (Layout::Panels, Dtype::F16) => WeightsFloat::new(n, k, self.elements()).map(Weights::F16),
             (Layout::Panels, Dtype::F32) => WeightsFloat::new(n, k, self.elements()).map(Weights::F32),

@@ -129,10 +129,9 @@ impl Case {
 
     fn weights(&self) -> Weights<'_> {
         let (n, k) = (self.n, self.k);
-        let max = if self.kind == Kind::W7 { 64 } else { 127 };
         match self.kind {
             Kind::W8 | Kind::W7 => {
-                Weights::I8(WeightsI8::new(n, k, &self.codes, &self.scales, &self.sums, max).expect("fits"))
+                Weights::I8(WeightsI8::new(n, k, &self.codes, &self.scales, &self.sums).expect("fits"))
             }
             Kind::F16 => Weights::F16(WeightsFloat::new(n, k, &self.halves).expect("fits")),
             Kind::F32 => Weights::F32(WeightsFloat::new(n, k, &self.singles).expect("fits")),

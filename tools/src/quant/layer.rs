@@ -59,7 +59,7 @@ pub(super) fn product_f16(kernels: &Kernels, rows: &[f32], weights: &[f32], k: u
 }
 
 /// `rows · Wᵀ` by int8 weights, the rows quantized as the runtime does.
-pub(super) fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes, magnitude: i8) -> Vec<f32> {
+pub(super) fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes) -> Vec<f32> {
     let n = codes.scales.len();
     let k = codes.codes.len() / n;
     let mut packed = vec![0; packed_len(n, k)];
@@ -69,7 +69,7 @@ pub(super) fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes, magnitu
     let sum = |row: &[i8]| row.iter().map(|&code| i32::from(code)).sum();
     let mut sums: Vec<i32> = codes.codes.chunks_exact(k).map(sum).collect();
     sums.resize(padded_n(n), 0);
-    let weights = WeightsI8::new(n, k, &packed, &scales, &sums, magnitude).expect("packed to its length");
+    let weights = WeightsI8::new(n, k, &packed, &scales, &sums).expect("packed to its length");
     multiply(kernels, rows, Weights::I8(weights))
 }
 

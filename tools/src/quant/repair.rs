@@ -152,10 +152,9 @@ impl Workshop<'_, '_> {
             .par_iter()
             .map(|&(i, _)| {
                 let (weights, inputs) = (self.canonical.values(i, before)?, &self.inputs[i]);
-                let magnitude = before.tensors[i].magnitude;
                 let codes = before.codes(i, &weights, inputs.k);
                 let right = product_f32(&self.kernels, &inputs.sample, &weights, inputs.k);
-                let found = product_i8(&self.kernels, &inputs.sample, &codes, magnitude);
+                let found = product_i8(&self.kernels, &inputs.sample, &codes);
                 let n = codes.scales.len();
                 let mut means = vec![0f64; n];
                 for (right, found) in right.chunks_exact(n).zip(found.chunks_exact(n)) {
@@ -205,7 +204,7 @@ impl Workshop<'_, '_> {
             _ => Arc::new(Codes { codes: Vec::new(), scales: Vec::new() }),
         };
         let found = match treatment.dtype {
-            Dtype::I8 => product_i8(&self.kernels, &inputs.sample, &codes, treatment.magnitude),
+            Dtype::I8 => product_i8(&self.kernels, &inputs.sample, &codes),
             Dtype::F16 => super::layer::product_f16(&self.kernels, &inputs.sample, &weights, inputs.k),
             Dtype::F32 => return Ok(Some(super::layer::MOST_DECIBELS)),
         };

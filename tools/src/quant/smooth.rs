@@ -80,7 +80,7 @@ pub(super) fn factors(
     for row in weights.chunks_exact(k) {
         columns.iter_mut().zip(row).for_each(|(peak, value)| *peak = peak.max(value.abs()));
     }
-    let plain = product_i8(kernels, &inputs.sample, &Codes::plain(weights, k, magnitude), magnitude);
+    let plain = product_i8(kernels, &inputs.sample, &Codes::plain(weights, k, magnitude));
     let mut least = Error::between(&plain, right).noise;
     let (mut best, mut tried) = (None, Vec::new());
     for alpha in ALPHAS {
@@ -95,7 +95,7 @@ pub(super) fn factors(
         for row in weights.chunks_exact_mut(k) {
             row.iter_mut().zip(&candidate).for_each(|(value, factor)| *value *= factor);
         }
-        let found = product_i8(kernels, &scaled.sample, &Codes::plain(&weights, k, magnitude), magnitude);
+        let found = product_i8(kernels, &scaled.sample, &Codes::plain(&weights, k, magnitude));
         let noise = Error::between(&found, right).noise;
         if noise < least {
             (least, best) = (noise, Some(candidate.clone()));

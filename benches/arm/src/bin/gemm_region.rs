@@ -29,7 +29,7 @@ fn main() {
     let singles: Vec<f32> = halves.iter().map(|half| half.to_f32()).collect();
     let (scales, sums) = (vec![1.0 / 128.0; padded_n(n)], vec![0; padded_n(n)]);
     let weights = match element {
-        "i8" => WeightsI8::new(n, k, &codes, &scales, &sums, 127).map(Weights::I8),
+        "i8" => WeightsI8::new(n, k, &codes, &scales, &sums).map(Weights::I8),
         "f16" => WeightsFloat::new(n, k, &halves).map(Weights::F16),
         "f32" => WeightsFloat::new(n, k, &singles).map(Weights::F32),
         _ => panic!("{USAGE}"),
