@@ -1,7 +1,11 @@
 //! `ocelli-pack eval`: the fixtures' losses, and the demo model's accuracy as PyTorch has it, in fp32.
 
+use half::f16;
+use ocelli::format::{Demand, Dtype, Layout, for_each_tensor};
 use ocelli::{Model, Options, Session};
+use ocelli_kernels::layout::{index_float, index_i8};
 use ocelli_tools::eval::{EvalOptions, evaluate, html, retrieval};
+use ocelli_tools::write::{Contents, Planned, ReadRows, write};
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use serde_json::Value;
 use std::fs;
@@ -166,7 +170,17 @@ fn unusable_data_is_named() {
     }
 }
 
-/// Every answer of the demo model in fp32 is PyTorch's, and so is its accuracy.
+/// Every answer of an fp32 model to the 2,000 photographs is PyTorch's, as `table` has them, and so is its accuracy.
+fn assert_answers_are_pytorchs(model: &Path, table: &str, right: usize) {
+    let table = fixture("cifar10").join(table);
+    let zero_shot = evaluate(&options(model, &table)).unwrap().zero_shot.unwrap();
+    let mut reader = csv::Reader::from_path(&table).unwrap();
+    let pytorch: Vec<String> = reader.records().map(|row| row.unwrap()[2].to_owned()).collect();
+    let same = pytorch.iter().zip(&zero_shot.answers).filter(|(a, b)| **a == zero_shot.labels[**b]).count();
+    assert_eq!((same, pytorch.len()), (2000, 2000));
+    assert_eq!((zero_shot.top1 * 2000.0).round(), right as f64);
+}
+
 #[test]
 #[ignore = "needs the demo model's checkpoint, 24 MB, which is not in the repository: its folder in OCELLI_DEMO_CHECKPOINT"]
 fn the_demo_model_in_fp32_is_as_accurate_as_pytorch() {
@@ -174,11 +188,53 @@ fn the_demo_model_in_fp32_is_as_accurate_as_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.ocelli");
     convert(&ConvertOptions::new(checkpoint, &model, Precision::Fp32)).unwrap();
-    let table = fixture("cifar10/predictions.csv");
-    let zero_shot = evaluate(&options(&model, &table)).unwrap().zero_shot.unwrap();
-    assert_eq!((zero_shot.top1 * 2000.0).round(), 1321.0, "PyTorch: 66.05 %");
-    let mut reader = csv::Reader::from_path(&table).unwrap();
-    let pytorch: Vec<String> = reader.records().map(|row| row.unwrap()[2].to_owned()).collect();
-    let same = pytorch.iter().zip(&zero_shot.answers).filter(|(a, b)| **a == zero_shot.labels[**b]).count();
-    assert_eq!((same, pytorch.len()), (2000, 2000));
+    assert_answers_are_pytorchs(&model, "predictions.csv", 1321);
+}
+
+/// The same without the checkpoint: with the values of the int8 weights that are here, in fp32.
+#[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "takes minutes under an emulator")]
+fn the_demo_models_int8_weights_in_fp32_are_as_accurate_as_in_pytorch() {
+    let demo = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo.ocelli")).unwrap();
+    let (file, mut tensors) = (demo.file(), Vec::new());
+    for_each_tensor(file.config(), &mut |demand: Demand| {
+        let dtype = Dtype::F32;
+        tensors.push(Planned { demand, dtype, magnitude: 127, codes: None, payload: None });
+        Ok::<(), ()>(())
+    })
+    .unwrap();
+    let contents = Contents {
+        config: file.config(),
+        tokenizer: file.tokenizer(),
+        provenance: "{}",
+        bank: None,
+        labels: &[],
+        tensors: &tensors,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.ocelli");
+    let read: &mut ReadRows<'_> = &mut |i, rows, out| {
+        let tensor = file.tensor(tensors[i].demand.name.as_str())?;
+        let (payload, k) = (file.payload(&tensor), tensor.k());
+        let scales = tensor.entry().scales_offset.saturating_sub(tensor.entry().data_offset) as usize;
+        for (row, out) in rows.zip(out.chunks_exact_mut(k)) {
+            for (column, out) in out.iter_mut().enumerate() {
+                let panels = tensor.layout() == Layout::Panels;
+                let at = match tensor.dtype() {
+                    _ if !panels => row * k + column,
+                    Dtype::I8 => index_i8(row, column, k),
+                    _ => index_float(row, column, k),
+                };
+                let float = |at: usize| f32::from_le_bytes(payload[at..at + 4].try_into().unwrap());
+                *out = match tensor.dtype() {
+                    Dtype::I8 => f32::from(payload[at] as i8) * float(scales + 4 * row),
+                    Dtype::F16 => f16::from_le_bytes([payload[2 * at], payload[2 * at + 1]]).to_f32(),
+                    Dtype::F32 => float(4 * at),
+                };
+            }
+        }
+        Ok(())
+    };
+    write(&model, &contents, read).unwrap();
+    assert_answers_are_pytorchs(&model, "int8_weights.csv", 1318);
 }
