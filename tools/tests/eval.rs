@@ -170,25 +170,50 @@ fn unusable_data_is_named() {
     }
 }
 
+/// The column of PyTorch's answers.
+fn pytorchs_answers(table: &Path) -> Vec<String> {
+    let mut reader = csv::Reader::from_path(table).unwrap();
+    reader.records().map(|row| row.unwrap()[2].to_owned()).collect()
+}
+
 /// Every answer of an fp32 model to the 2,000 photographs is PyTorch's, as `table` has them, and so is its accuracy.
 fn assert_answers_are_pytorchs(model: &Path, table: &str, right: usize) {
     let table = fixture("cifar10").join(table);
     let zero_shot = evaluate(&options(model, &table)).unwrap().zero_shot.unwrap();
-    let mut reader = csv::Reader::from_path(&table).unwrap();
-    let pytorch: Vec<String> = reader.records().map(|row| row.unwrap()[2].to_owned()).collect();
+    let pytorch = pytorchs_answers(&table);
     let same = pytorch.iter().zip(&zero_shot.answers).filter(|(a, b)| **a == zero_shot.labels[**b]).count();
     assert_eq!((same, pytorch.len()), (2000, 2000));
     assert_eq!((zero_shot.top1 * 2000.0).round(), right as f64);
 }
 
+/// Converts the demo model's checkpoint.
+fn demo_checkpoint(folder: &Path, precision: Precision) -> PathBuf {
+    let checkpoint = std::env::var_os("OCELLI_DEMO_CHECKPOINT").expect("OCELLI_DEMO_CHECKPOINT is not set");
+    let mut conversion = ConvertOptions::new(checkpoint, folder.join("model.ocelli"), precision);
+    if let Some(wish) = &mut conversion.wish {
+        wish.pictures = Some(fixture("cifar10"));
+    }
+    convert(&conversion).unwrap().output
+}
+
 #[test]
 #[ignore = "needs the demo model's checkpoint, 24 MB, which is not in the repository: its folder in OCELLI_DEMO_CHECKPOINT"]
 fn the_demo_model_in_fp32_is_as_accurate_as_pytorch() {
-    let checkpoint = std::env::var_os("OCELLI_DEMO_CHECKPOINT").expect("OCELLI_DEMO_CHECKPOINT is not set");
     let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join("model.ocelli");
-    convert(&ConvertOptions::new(checkpoint, &model, Precision::Fp32)).unwrap();
-    assert_answers_are_pytorchs(&model, "predictions.csv", 1321);
+    assert_answers_are_pytorchs(&demo_checkpoint(folder.path(), Precision::Fp32), "predictions.csv", 1321);
+}
+
+#[test]
+#[ignore = "needs the demo model's checkpoint, 24 MB, which is not in the repository: its folder in OCELLI_DEMO_CHECKPOINT"]
+fn the_demo_model_in_auto_keeps_pytorchs_accuracy() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = fixture("cifar10/predictions.csv");
+    let model = demo_checkpoint(folder.path(), Precision::Auto);
+    let zero_shot = evaluate(&options(&model, &table)).unwrap().zero_shot.unwrap();
+    let pytorch = pytorchs_answers(&table);
+    let same = pytorch.iter().zip(&zero_shot.answers).filter(|(a, b)| **a == zero_shot.labels[**b]).count();
+    assert!(zero_shot.top1 >= 0.6605 - 0.002, "top-1 {}, PyTorch 0.6605", zero_shot.top1);
+    assert!(same >= 1980, "{same} of 2000 answers are PyTorch's");
 }
 
 /// The same without the checkpoint: with the values of the int8 weights that are here, in fp32.
