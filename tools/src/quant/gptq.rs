@@ -4,8 +4,10 @@
 use super::Codes;
 use rayon::prelude::*;
 
-/// Rows that share one pass over the factor.
+/// Rows (or columns) that share one pass over a factor.
 const GROUP: usize = 16;
+/// Columns of a Cholesky factor that are found together.
+const BLOCK: usize = 64;
 
 /// Rounds `values`, [n, k], to codes with the scales of `start`, for inputs like the rows of `sample`, [rows, k].
 /// `None` if the inputs' second moments can't be factored.
@@ -61,19 +63,29 @@ fn factor(sample: &[f32], k: usize) -> Option<Vec<f32>> {
     Some(factor)
 }
 
-/// The lower triangular L with L·Lᵀ = `a`, whose lower half is given.
+/// The lower triangular L with L·Lᵀ = `a`, whose lower half is given. Columns are taken in blocks, so that the rows below
+/// are read once per block and not once per column.
 fn cholesky(mut a: Vec<f64>, k: usize) -> Option<Vec<f64>> {
-    for j in 0..k {
-        let (above, below) = a.split_at_mut((j + 1) * k);
-        let row = &mut above[j * k..];
-        let pivot = row[j] - dot(&row[..j], &row[..j]);
-        if !(pivot > 0.0 && pivot.is_finite()) {
-            return None;
+    for start in (0..k).step_by(BLOCK) {
+        let end = k.min(start + BLOCK);
+        let (above, below) = a.split_at_mut(end * k);
+        let block = &mut above[start * k..];
+        for j in start..end {
+            let (before, row) = block.split_at_mut((j - start) * k);
+            for (c, other) in (start..j).zip(before.chunks_exact(k)) {
+                row[c] = (row[c] - dot(&row[..c], &other[..c])) / other[c];
+            }
+            let pivot = row[j] - dot(&row[..j], &row[..j]);
+            if !(pivot > 0.0 && pivot.is_finite()) {
+                return None;
+            }
+            row[j] = pivot.sqrt();
         }
-        row[j] = pivot.sqrt();
-        let (row, pivot) = (&*row, row[j]);
-        below.par_chunks_mut(k).with_min_len(64).for_each(|other| {
-            other[j] = (other[j] - dot(&other[..j], &row[..j])) / pivot;
+        let block = &*block;
+        below.par_chunks_mut(k).for_each(|row| {
+            for (c, other) in (start..end).zip(block.chunks_exact(k)) {
+                row[c] = (row[c] - dot(&row[..c], &other[..c])) / other[c];
+            }
         });
     }
     Some(a)
@@ -81,12 +93,15 @@ fn cholesky(mut a: Vec<f64>, k: usize) -> Option<Vec<f64>> {
 
 /// The inverse of a lower triangular matrix.
 fn invert(lower: &[f64], k: usize) -> Vec<f64> {
-    // Columns are independent: column c of the inverse solves L·x = e_c. Stored transposed, each is contiguous.
+    // Columns are independent: column c of the inverse solves L·x = e_c. Stored transposed, each is contiguous; those of
+    // a group share the reading of L.
     let mut columns = vec![0f64; k * k];
-    columns.par_chunks_mut(k).enumerate().for_each(|(c, x)| {
-        x[c] = 1.0 / lower[c * k + c];
-        for i in c + 1..k {
-            x[i] = -dot(&lower[i * k + c..i * k + i], &x[c..i]) / lower[i * k + i];
+    columns.par_chunks_mut(GROUP * k).enumerate().for_each(|(group, columns)| {
+        for i in group * GROUP..k {
+            let row = &lower[i * k..][..k];
+            for (c, x) in (group * GROUP..=i).zip(columns.chunks_exact_mut(k)) {
+                x[i] = if i == c { 1.0 / row[i] } else { -dot(&row[c..i], &x[c..i]) / row[i] };
+            }
         }
     });
     let mut inverse = vec![0f64; k * k];
@@ -142,7 +157,14 @@ mod tests {
 
     #[test]
     fn the_factor_is_that_of_the_inverse() {
-        let (k, sample) = (9, sample(40, 9));
+        // The larger one takes more than a block.
+        for k in [9, BLOCK + 5] {
+            assert_factor(k);
+        }
+    }
+
+    fn assert_factor(k: usize) {
+        let sample = sample(4 * k, k);
         let u = factor(&sample, k).unwrap();
         // (H · UᵀU) must be the identity, up to the damping that H got.
         let mut h = vec![0f64; k * k];
