@@ -21,8 +21,11 @@ pub enum I8Format {
     S8K4,
     /// i8 in groups of eight: SMMLA reads two rows as one register.
     S8K8,
-    /// code + 128 as u8 in groups of four: `vpmaddubsw` and `vpdpbusd`, whose left operand is unsigned.
+    /// code + 128 as u8 in groups of four: `vpdpbusd`, whose left operand is unsigned.
     U8K4,
+    /// Both `U8K4` and, [`SIGNED_AT`] bytes after it, `S8K4` of every 16 `k`: `vpmaddubsw`, which takes now the one, now
+    /// the other.
+    BothK4,
 }
 
 impl I8Format {
@@ -33,7 +36,18 @@ impl I8Format {
             _ => 4,
         }
     }
+
+    /// Bytes of one code.
+    pub const fn bytes(self) -> usize {
+        match self {
+            I8Format::BothK4 => 2,
+            _ => 1,
+        }
+    }
 }
+
+/// How far `BothK4`'s signed codes lie behind its unsigned ones: a tile of 16 `k`.
+pub(crate) const SIGNED_AT: usize = TILE_ROWS * K_ALIGN;
 
 /// The format of a GEMM's left operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +66,7 @@ impl RowFormat {
         match self {
             RowFormat::F32 => rows * float_stride(k) * 4,
             RowFormat::F16 => rows * float_stride(k) * 2,
-            RowFormat::I8(_) => rows.next_multiple_of(TILE_ROWS) * padded_k(k),
+            RowFormat::I8(format) => rows.next_multiple_of(TILE_ROWS) * padded_k(k) * format.bytes(),
         }
     }
 
@@ -182,8 +196,9 @@ impl<'a> RowsMut<'a> {
             // A row of zeros has no scale; any code times zero is right. NaN or infinity gives a NaN row.
             (*to, *inverse) = if peak > 0.0 { (peak / 127.0, 127.0 / peak) } else { (peak, 0.0) };
         }
-        let tile = &mut self.bytes[rows.start * width..][..width * TILE_ROWS];
-        for (col, to) in (0..width).step_by(block).zip(tile.chunks_exact_mut(block * TILE_ROWS)) {
+        let step = TILE_ROWS * format.bytes();
+        let tile = &mut self.bytes[rows.start * width * format.bytes()..][..width * step];
+        for (col, to) in (0..width).step_by(block).zip(tile.chunks_exact_mut(block * step)) {
             kernels.quantize_tile(format, x.block_rows(from..end, col), block, &inverses, to);
         }
     }
@@ -219,9 +234,10 @@ impl<'a> Rows<'a> {
     }
 
     /// Steps `span` of the int8 tile that starts at row `first`.
-    pub(crate) fn tile_codes(&self, first: usize, span: Range<usize>) -> &'a [u8] {
-        let tile = first * padded_k(self.k);
-        &self.bytes[tile + span.start * TILE_ROWS..tile + span.end * TILE_ROWS]
+    pub(crate) fn tile_codes(&self, format: I8Format, first: usize, span: Range<usize>) -> &'a [u8] {
+        let step = TILE_ROWS * format.bytes();
+        let tile = first * padded_k(self.k) * format.bytes();
+        &self.bytes[tile + span.start * step..tile + span.end * step]
     }
 
     /// The scales of that tile's rows, the missing ones zero.

@@ -50,7 +50,7 @@ pub(crate) struct TileI8 {
 }
 
 /// Most bytes that a prepared panel takes.
-pub(crate) const PREPARED: usize = 40 * 1024;
+pub(crate) const PREPARED: usize = 48 * 1024;
 
 /// A float micro-kernel: `c[r][j] += Σₖ a[r][k] · b[k][j]` for `r < rows`, `j < NR`.
 #[derive(Clone, Copy)]
@@ -295,7 +295,7 @@ impl Kernels {
     ) {
         let rows = x.len() / width;
         assert!((1..=TILE_ROWS).contains(&rows) && width.is_multiple_of(K_ALIGN));
-        assert_eq!(out.len(), TILE_ROWS * width);
+        assert_eq!(out.len(), TILE_ROWS * width * format.bytes());
         // SAFETY: as in `layer_norm`; `x` has `rows` rows of whole vectors, `out` room for every code.
         unsafe { (self.quantize_tile)(format, x.as_ptr(), width, rows, inverses, out) }
     }

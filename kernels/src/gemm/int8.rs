@@ -69,7 +69,7 @@ impl Kernels {
             let tiles = TILES.min((block.end - first).div_ceil(TILE_ROWS));
             let a: [&[u8]; TILES] = core::array::from_fn(|i| {
                 let first = first + TILE_ROWS * i.min(tiles - 1);
-                rows.tile_codes(first, span.clone())
+                rows.tile_codes(tile.format, first, span.clone())
             });
             ahead.iter_mut().for_each(Ahead::step);
             if span.end == k {

@@ -1,6 +1,6 @@
 //! Between int8 codes and f32.
 
-use crate::activations::{I8Format, TILE_ROWS};
+use crate::activations::{I8Format, SIGNED_AT, TILE_ROWS};
 use crate::layout::NR;
 use crate::table::{AccI8, Dequant};
 
@@ -56,6 +56,10 @@ pub(crate) unsafe fn quantize_tile(
             match format {
                 I8Format::S8K4 | I8Format::S8K8 => out[to] = code as u8,
                 I8Format::U8K4 => out[to] = code as u8 ^ 0x80,
+                I8Format::BothK4 => {
+                    let to = to + to / SIGNED_AT * SIGNED_AT;
+                    (out[to], out[to + SIGNED_AT]) = (code as u8 ^ 0x80, code as u8);
+                }
             }
         }
     }

@@ -41,13 +41,18 @@ impl Fill {
 /// A tile of activations in `format`, from row-major codes.
 fn tile_bytes(format: I8Format, codes: &[i8], k: usize) -> Vec<u8> {
     let group = format.group();
-    let mut tile = vec![0; TILE_ROWS * k];
+    let mut tile = vec![0; TILE_ROWS * k * format.bytes()];
     for (at, &code) in codes.iter().enumerate() {
         let (row, i) = (at / k, at % k);
         let to = (i / group * TILE_ROWS + row) * group + i % group;
         match format {
             I8Format::S8K4 | I8Format::S8K8 => tile[to] = code as u8,
             I8Format::U8K4 => tile[to] = (i32::from(code) + 128) as u8,
+            // 16 k of six rows one way, then the other.
+            I8Format::BothK4 => {
+                tile[to / 96 * 192 + to % 96] = (i32::from(code) + 128) as u8;
+                tile[to / 96 * 192 + 96 + to % 96] = code as u8;
+            }
         }
     }
     tile
@@ -167,7 +172,7 @@ fn tiles_are_quantized_to_the_bit() {
             }
             let codes: Vec<i8> =
                 (0..rows * k).map(|at| (x[at] * inverses[at / k]).round_ties_even() as i8).collect();
-            for format in [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4] {
+            for format in [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4, I8Format::BothK4] {
                 let right = tile_bytes(format, &codes, k);
                 // Codes of missing rows are arbitrary: compared are those of the others.
                 let present = tile_bytes(format, &vec![1; rows * k], k);

@@ -1,6 +1,6 @@
 //! Between int8 codes and f32: the scalar results to the bit.
 
-use crate::activations::{I8Format, TILE_ROWS};
+use crate::activations::{I8Format, SIGNED_AT, TILE_ROWS};
 use crate::layout::NR;
 use crate::scalar;
 use crate::table::{AccI8, Dequant};
@@ -57,12 +57,12 @@ pub(super) unsafe fn quantize_tile(
     inverses: &[f32; TILE_ROWS],
     out: &mut [u8],
 ) {
-    if format != I8Format::U8K4 {
+    if !matches!(format, I8Format::U8K4 | I8Format::BothK4) {
         // No x86-64 kernel reads another.
         // SAFETY: as the caller promises.
         return unsafe { scalar::quantize_tile(format, x, width, rows, inverses, out) };
     }
-    for (i, out) in out.chunks_exact_mut(TILE_ROWS * 16).enumerate() {
+    for (i, out) in out.chunks_exact_mut(SIGNED_AT * format.bytes()).enumerate() {
         let codes = core::array::from_fn(|row| {
             let row = row.min(rows - 1);
             // SAFETY: `x` has `rows` rows of `width`, a multiple of 16.
@@ -71,6 +71,9 @@ pub(super) unsafe fn quantize_tile(
         });
         // SAFETY: `out` has the 16 codes of each row.
         unsafe { write_u8(&codes, out.as_mut_ptr()) };
+        if let Some((unsigned, signed)) = out.split_first_chunk_mut::<SIGNED_AT>() {
+            signed.iter_mut().zip(unsigned).for_each(|(signed, code)| *signed = *code ^ 0x80);
+        }
     }
 }
 
