@@ -23,8 +23,7 @@ pub enum I8Format {
     S8K8,
     /// code + 128 as u8 in groups of four: `vpdpbusd`, whose left operand is unsigned.
     U8K4,
-    /// Both `U8K4` and, [`SIGNED_AT`] bytes after it, `S8K4` of every 16 `k`: `vpmaddubsw`, which takes now the one, now
-    /// the other.
+    /// Of every 16 `k`, a tile of `U8K4`, then the same of `S8K4`: `vpmaddubsw`, which takes now the one, now the other.
     BothK4,
 }
 
