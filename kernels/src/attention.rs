@@ -128,26 +128,6 @@ impl Kernels {
     }
 }
 
-/// Columns `cols` of `qkv` from row `first_token` on, block by block: the first channel, how many, and the rows, which
-/// start with them.
-fn blocks<'a>(
-    qkv: &Mat<'a>,
-    tokens: Range<usize>,
-    cols: Range<usize>,
-) -> impl Iterator<Item = (usize, usize, impl Iterator<Item = &'a [f32]>)> {
-    let block = qkv.block();
-    let mut col = cols.start;
-    core::iter::from_fn(move || {
-        let len = (block - col % block).min(cols.end - col);
-        let (channel, within) = (col - cols.start, col % block);
-        (len > 0).then(|| {
-            let rows = qkv.block_rows(tokens.clone(), col - within).chunks_exact(block);
-            col += len;
-            (channel, len, rows.map(move |row| &row[within..within + len]))
-        })
-    })
-}
-
 /// Kᵀ of one head as panels `[tokens/16][head_dim][16]`; tokens past the end are zero.
 fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, panels: &mut [f32]) {
     let Attention { tokens, heads, head_dim, .. } = *shape;
@@ -155,7 +135,7 @@ fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, 
     if !tokens.is_multiple_of(NR) {
         panels[tokens / NR * NR * head_dim..].fill(0.0);
     }
-    for (channel, len, rows) in blocks(qkv, first_token..first_token + tokens, first..first + head_dim) {
+    for (channel, len, rows) in qkv.col_pieces(first_token..first_token + tokens, first..first + head_dim) {
         for (token, row) in rows.enumerate() {
             let panel = &mut panels[(token / NR * head_dim + channel) * NR..][..len * NR];
             for (value, to) in row.iter().zip(panel.as_chunks_mut::<NR>().0) {
@@ -169,34 +149,21 @@ fn pack_keys(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, 
 fn pack_values(qkv: &Mat<'_>, first_token: usize, shape: &Attention, head: usize, panels: &mut [f32]) {
     let Attention { tokens, heads, head_dim, .. } = *shape;
     let first = (2 * heads + head) * head_dim;
-    let panel_len = padded_n(tokens) * NR;
-    if !head_dim.is_multiple_of(NR) {
-        panels[head_dim / NR * panel_len..].fill(0.0);
-    }
-    for (channel, len, rows) in blocks(qkv, first_token..first_token + tokens, first..first + head_dim) {
-        for (token, mut row) in rows.enumerate() {
-            // A block may begin or end within a panel.
-            for at in pieces(channel..channel + len) {
-                let to = &mut panels[at.start / NR * panel_len + token * NR + at.start % NR..];
-                let (now, rest) = row.split_at(at.len());
-                match (now.first_chunk::<NR>(), to.first_chunk_mut::<NR>()) {
+    for (p, panel) in panels.chunks_exact_mut(padded_n(tokens) * NR).enumerate() {
+        let lanes = NR.min(head_dim - p * NR);
+        let cols = first + p * NR..first + p * NR + lanes;
+        let panel = &mut panel.as_chunks_mut::<NR>().0[..tokens];
+        if lanes < NR {
+            panel.fill([0.0; NR]);
+        }
+        for (lane, len, rows) in qkv.col_pieces(first_token..first_token + tokens, cols) {
+            for (row, to) in rows.zip(&mut *panel) {
+                match row.as_array::<NR>() {
                     // A fixed length compiles to a few vector instructions.
-                    (Some(now), Some(to)) => *to = *now,
-                    _ => to[..now.len()].copy_from_slice(now),
+                    Some(row) => *to = *row,
+                    None => to[lane..lane + len].copy_from_slice(row),
                 }
-                row = rest;
             }
         }
     }
-}
-
-/// `channels`, cut where panels end.
-fn pieces(channels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let mut start = channels.start;
-    core::iter::from_fn(move || {
-        let end = channels.end.min(start / NR * NR + NR);
-        let piece = start..end;
-        start = end;
-        (!piece.is_empty()).then_some(piece)
-    })
 }

@@ -63,6 +63,26 @@ impl<'a> Mat<'a> {
         })
     }
 
+    /// Columns `cols` of `rows`, block by block: the piece's first column, counted from `cols.start`, its width, and its
+    /// rows.
+    ///
+    /// # Panics
+    /// If they lie outside.
+    pub(crate) fn col_pieces(
+        &self,
+        rows: Range<usize>,
+        cols: Range<usize>,
+    ) -> impl Iterator<Item = (usize, usize, impl Iterator<Item = &'a [f32]> + use<'a>)> + use<'a> {
+        let (this, mut col) = (*self, cols.start);
+        core::iter::from_fn(move || {
+            let (first, within) = (col - cols.start, col % this.block.max(1));
+            let len = (this.block - within).min(cols.end.checked_sub(col).filter(|&left| left > 0)?);
+            let lines = this.block_rows(rows.clone(), col - within).chunks_exact(this.block);
+            col += len;
+            Some((first, len, lines.map(move |line| &line[within..within + len])))
+        })
+    }
+
     /// Copies columns `col..col + to.len()` of row `row`.
     ///
     /// # Panics

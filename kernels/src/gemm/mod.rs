@@ -29,8 +29,8 @@ use target::Target;
 const MAX_PANELS: usize = 2;
 /// Most steps along `k` that floats are multiplied by at once; see `TileFloat::k_block`.
 pub(crate) const KC_FLOAT: usize = 512;
-/// The same for int8. A panel of so many takes 12 KB, or up to half as much again where it is prepared: of the smallest
-/// L1, 32 KB, that leaves enough for the rows.
+/// The same for int8. A panel of so many takes 12 KB, and from 15 to 24 KB where it is prepared: of the smallest L1,
+/// 32 KB, that leaves enough for a tile of rows.
 pub(crate) const KC_I8: usize = 768;
 /// Room for unfinished sums: 256 rows of two panels.
 const SUMS: usize = 256 * MAX_PANELS * NR;
