@@ -241,9 +241,12 @@ impl<'a> Rows<'a> {
 
     /// The scales of that tile's rows, the missing ones zero.
     pub(crate) fn tile_scales(&self, first: usize) -> [f32; TILE_ROWS] {
-        let mut scales = [0.0; TILE_ROWS];
-        let present: Range<usize> = first..self.rows.min(first + TILE_ROWS);
-        scales[..present.len()].copy_from_slice(&self.scales[present]);
-        scales
+        let present = &self.scales[first..self.rows.min(first + TILE_ROWS)];
+        // Of a whole tile no copy of unknown length, for whose end the next loads would wait.
+        present.try_into().unwrap_or_else(|_| {
+            let mut scales = [0.0; TILE_ROWS];
+            scales[..present.len()].copy_from_slice(present);
+            scales
+        })
     }
 }

@@ -222,10 +222,9 @@ impl<'a> MatMut<'a> {
 
     /// Asks for the cache lines of `rows` of columns `cols`, which will be written soon. Only a hint.
     pub(crate) fn prefetch(&self, rows: Range<usize>, cols: Range<usize>) {
-        for row in rows {
-            for line in cols.clone().step_by(LINE) {
-                prefetch::soon(self.base.wrapping_add(self.index(row, line)));
-            }
+        for col in cols.step_by(LINE) {
+            let first = self.base.wrapping_add(self.index(rows.start, col));
+            (0..rows.len()).for_each(|row| prefetch::soon(first.wrapping_add(row * self.block)));
         }
     }
 

@@ -5,6 +5,7 @@ use crate::table::TileFloat;
 use core::arch::x86_64::*;
 
 const ROWS: usize = 6;
+const UNROLL: usize = 4;
 
 pub(super) const TILE_F32: TileFloat<f32> =
     TileFloat { name: "f32_gemm_6x16_avx2_fma", tile_rows: ROWS, k_block: 256, run: tile_f32, pair: None };
@@ -21,7 +22,7 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
         let c = c.add(row * ldc);
         [_mm256_loadu_ps(c), _mm256_loadu_ps(c.add(8))]
     });
-    for step in 0..k {
+    let mut multiply = |step: usize| {
         // SAFETY: the panel has `k` rows of NR.
         let b = unsafe {
             let b = b.add(step * NR);
@@ -34,7 +35,12 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
                 *sum = _mm256_fmadd_ps(a, b, *sum);
             }
         }
+    };
+    let whole = k - k % UNROLL;
+    for first in (0..whole).step_by(UNROLL) {
+        (first..first + UNROLL).for_each(&mut multiply);
     }
+    (whole..k).for_each(multiply);
     for (row, [low, high]) in sums.into_iter().enumerate() {
         // SAFETY: as above, and all of them may be written.
         unsafe {

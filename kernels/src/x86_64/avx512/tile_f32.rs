@@ -7,6 +7,7 @@ use crate::table::TileFloat;
 use core::arch::x86_64::*;
 
 const ROWS: usize = 12;
+const UNROLL: usize = 4;
 
 pub(crate) const TILE_F32: TileFloat<f32> = TileFloat {
     name: "f32_gemm_12x32_avx512_fma",
@@ -85,7 +86,7 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
         // SAFETY: all ROWS rows of `c`, `ldc` apart, hold PANELS · NR elements.
         core::array::from_fn(|panel| unsafe { _mm512_loadu_ps(c.add(row * ldc + panel * NR)) })
     });
-    for step in 0..k {
+    let mut multiply = |step: usize| {
         // SAFETY: each panel has `k` rows of NR.
         let b = b.map(|b| unsafe { _mm512_loadu_ps(b.add(step * NR)) });
         for (sums, a) in sums.iter_mut().zip(a) {
@@ -95,7 +96,12 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
                 *sum = _mm512_fmadd_ps(a, b, *sum);
             }
         }
+    };
+    let whole = k - k % UNROLL;
+    for first in (0..whole).step_by(UNROLL) {
+        (first..first + UNROLL).for_each(&mut multiply);
     }
+    (whole..k).for_each(multiply);
     for (row, sums) in sums.into_iter().enumerate() {
         for (panel, sum) in sums.into_iter().enumerate() {
             // SAFETY: as above, and all of them may be written.
