@@ -71,7 +71,6 @@ impl Kernels {
                 let first = first + TILE_ROWS * i.min(tiles - 1);
                 rows.tile_codes(tile.format, first, span.clone())
             });
-            ahead.iter_mut().for_each(Ahead::step);
             if span.end == k {
                 target.prefetch(first..block.end.min(first + TILES * TILE_ROWS), panels.clone());
             }
@@ -86,6 +85,7 @@ impl Kernels {
                     .zip(more.as_flattened())
                     .for_each(|(sum, more)| *sum += more);
             }
+            ahead.iter_mut().for_each(Ahead::step);
             if span.end < k {
                 continue;
             }

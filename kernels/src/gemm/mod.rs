@@ -28,7 +28,7 @@ use target::Target;
 /// Most panels that a micro-kernel multiplies at once.
 const MAX_PANELS: usize = 2;
 /// Most steps along `k` that floats are multiplied by at once; see `TileFloat::k_block`.
-pub(crate) const KC_FLOAT: usize = 512;
+pub(crate) const KC_FLOAT: usize = 256;
 /// The same for int8. A panel of so many takes 12 KB, and from 15 to 24 KB where it is prepared: of the smallest L1,
 /// 32 KB, that leaves enough for a tile of rows.
 pub(crate) const KC_I8: usize = 768;
@@ -36,8 +36,8 @@ pub(crate) const KC_I8: usize = 768;
 const SUMS: usize = 256 * MAX_PANELS * NR;
 
 /// Room for panels in another form.
-const PANELS: usize = MAX_PANELS * KC_FLOAT * NR;
-const _: () = assert!(PANELS * size_of::<f32>() >= PREPARED);
+const PANELS: usize = PREPARED / size_of::<f32>();
+const _: () = assert!(MAX_PANELS * KC_FLOAT * NR <= PANELS);
 
 /// What happens to a finished sum on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub struct Gemm<'a> {
     pub epilogue: Epilogue,
 }
 
-/// Working memory of one thread: 96 KB.
+/// Working memory of one thread: 80 KB.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct GemmScratch {

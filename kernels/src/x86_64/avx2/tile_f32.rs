@@ -5,6 +5,7 @@ use crate::table::TileFloat;
 use core::arch::x86_64::*;
 
 const ROWS: usize = 6;
+/// Steps in a turn of the loop, whose counting takes slots from the multiplications.
 const UNROLL: usize = 4;
 
 pub(super) const TILE_F32: TileFloat<f32> =

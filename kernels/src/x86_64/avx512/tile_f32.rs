@@ -1,18 +1,18 @@
 //! Float micro-kernels: 12 × 16, and 12 × 32 where there are two panels: 24 accumulators, and 14 loads for 24
-//! multiplications. k ascending. Panels come from L2, which is large on these CPUs: with fewer and longer blocks of k the
-//! rows are read in longer runs.
+//! multiplications. k ascending.
 
 use crate::layout::NR;
 use crate::table::TileFloat;
 use core::arch::x86_64::*;
 
 const ROWS: usize = 12;
+/// Steps in a turn of the loop, whose counting takes slots from the multiplications.
 const UNROLL: usize = 4;
 
 pub(crate) const TILE_F32: TileFloat<f32> = TileFloat {
     name: "f32_gemm_12x32_avx512_fma",
     tile_rows: ROWS,
-    k_block: 512,
+    k_block: 256,
     run: tile_f32,
     pair: Some(pair_f32),
 };
