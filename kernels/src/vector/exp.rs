@@ -1,5 +1,6 @@
-//! `exp` of a vector.
+//! `exp` of vectors.
 
+use super::side::Side;
 use pulp::Simd;
 
 /// Inputs above count as this: e⁸⁸ is 1.65 · 10³⁸, just below the largest f32.
@@ -17,22 +18,21 @@ const POLY: [f32; 5] = [0.499_999_93, 0.166_665_2, 0.041_668_39, 0.008_368_717, 
 
 /// `eˣ` within 1 ULP wherever the result is a normal number. Results below 2⁻¹²⁶ may be 0; NaN stays NaN.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(crate) fn exp<S: Simd, const N: usize>(side: Side<S, N>, x: [S::f32s; N]) -> [S::f32s; N] {
     // The limit stands first: x86 returns the second operand when one is NaN.
-    let x = simd.max_f32s(simd.splat_f32s(EXP_MIN), x);
-    let x = simd.min_f32s(simd.splat_f32s(EXP_MAX), x);
+    let x = side.max(side.splat(EXP_MIN), x);
+    let x = side.min(side.splat(EXP_MAX), x);
     // eˣ = 2ⁿ·eʳ, n = round(x / ln 2), r = x − n·ln 2 in two steps, exact by the fused products.
-    let biased = simd.mul_add_f32s(x, simd.splat_f32s(core::f32::consts::LOG2_E), simd.splat_f32s(ROUND));
-    let n = simd.sub_f32s(biased, simd.splat_f32s(ROUND));
-    let r = simd.mul_add_f32s(n, simd.splat_f32s(-core::f32::consts::LN_2), x);
-    let r = simd.mul_add_f32s(n, simd.splat_f32s(-LN_2_REST), r);
-    let mut poly = simd.splat_f32s(POLY[4]);
+    let biased = side.mul_add(x, side.splat(core::f32::consts::LOG2_E), side.splat(ROUND));
+    let n = side.sub(biased, side.splat(ROUND));
+    let r = side.mul_add(n, side.splat(-core::f32::consts::LN_2), x);
+    let r = side.mul_add(n, side.splat(-LN_2_REST), r);
+    let mut poly = side.splat(POLY[4]);
     for coefficient in POLY[..4].iter().rev() {
-        poly = simd.mul_add_f32s(poly, r, simd.splat_f32s(*coefficient));
+        poly = side.mul_add(poly, r, side.splat(*coefficient));
     }
-    let one = simd.splat_f32s(1.0);
-    let power = simd.mul_add_f32s(simd.mul_add_f32s(poly, r, one), r, one);
+    let one = side.splat(1.0);
+    let power = side.mul_add(side.mul_add(poly, r, one), r, one);
     // n + 127 becomes the exponent of 2ⁿ; for n = −127 that is 0.
-    let bits = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(biased), simd.splat_u32s(23));
-    simd.mul_f32s(power, simd.transmute_f32s_u32s(bits))
+    side.mul(power, side.low_bits_as_exponent(biased))
 }

@@ -8,6 +8,7 @@ mod act;
 mod exp;
 mod norm;
 mod reduce;
+mod side;
 mod softmax;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 /// Independent partial results, which hide the latency of the operation.
-pub(crate) const CHAINS: usize = 4;
+pub(crate) const CHAINS: usize = super::side::SIDE;
 
 /// An operation that adds an element to a partial result, and joins two partial results. A type and not a closure,
 /// because a closure would not inherit target features.

@@ -1,7 +1,8 @@
 //! The numerator of softmax and its sum.
 
 use super::exp::exp;
-use super::reduce::{Max, reduce};
+use super::reduce::{Max, Sum, join, reduce};
+use super::side::{SIDE, Side};
 use pulp::Simd;
 
 /// `x[i] = exp((x[i] − max x) · scale)`; returns the sum.
@@ -11,15 +12,32 @@ pub(crate) fn softmax<S: Simd>(simd: S, x: &mut [f32], scale: f32) -> f32 {
     let max = reduce::<S, Max>(simd, vectors, simd.splat_f32s(f32::NEG_INFINITY));
     // One by one, because the missing lanes of a partial vector are zero and may be the largest.
     let max = tail.iter().fold(simd.reduce_max_f32s(max), |max, &x| if x > max { x } else { max });
-    let max = simd.splat_f32s(max);
-    let scale = simd.splat_f32s(scale);
-    let mut sum = simd.splat_f32s(0.0);
-    for x in vectors {
-        *x = exp(simd, simd.mul_f32s(simd.sub_f32s(*x, max), scale));
-        sum = simd.add_f32s(sum, *x);
+    let mut sums = [simd.splat_f32s(0.0); SIDE];
+    let (blocks, rest) = vectors.as_chunks_mut::<SIDE>();
+    for x in blocks {
+        *x = numerators(Side(simd), *x, max, scale);
+        sums = Side(simd).add(sums, *x);
     }
-    let last = simd.mul_f32s(simd.sub_f32s(simd.partial_load_f32s(tail), max), scale);
-    simd.partial_store_f32s(tail, exp(simd, last));
-    // Read back, so that the missing lanes are zero.
-    simd.reduce_sum_f32s(simd.add_f32s(sum, simd.partial_load_f32s(tail)))
+    for x in rest {
+        [*x] = numerators(Side(simd), [*x], max, scale);
+        sums[0] = simd.add_f32s(sums[0], *x);
+    }
+    if !tail.is_empty() {
+        let [last] = numerators(Side(simd), [simd.partial_load_f32s(tail)], max, scale);
+        simd.partial_store_f32s(tail, last);
+        // Read back, so that the missing lanes are zero.
+        sums[0] = simd.add_f32s(sums[0], simd.partial_load_f32s(tail));
+    }
+    simd.reduce_sum_f32s(join::<S, Sum>(simd, sums))
+}
+
+/// `exp((x − max) · scale)`
+#[inline(always)]
+fn numerators<S: Simd, const N: usize>(
+    side: Side<S, N>,
+    x: [S::f32s; N],
+    max: f32,
+    scale: f32,
+) -> [S::f32s; N] {
+    exp(side, side.mul(side.sub(x, side.splat(max)), side.splat(scale)))
 }
