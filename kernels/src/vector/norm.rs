@@ -1,6 +1,7 @@
 //! LayerNorm and the largest magnitudes.
 
 use super::reduce::{CHAINS, Sum, join, reduce};
+use super::side::{SIDE, Side};
 use crate::activations::TILE_ROWS;
 use crate::layout::NR;
 use pulp::Simd;
@@ -42,16 +43,35 @@ pub(crate) fn layer_norm<S: Simd>(
     let last = simd.partial_load_f32s(tail);
     chains[0] = simd.mul_add_f32s(last, last, chains[0]);
     let variance = simd.reduce_sum_f32s(join::<S, Sum>(simd, chains)) / n;
-    let inverse = simd.splat_f32s(1.0 / libm::sqrtf(variance + eps));
+    let inverse = 1.0 / libm::sqrtf(variance + eps);
 
     let (gamma, gamma_tail) = S::as_simd_f32s(gamma);
     let (beta, beta_tail) = S::as_simd_f32s(beta);
-    for ((out, gamma), beta) in out.iter_mut().zip(gamma).zip(beta) {
-        *out = simd.mul_add_f32s(simd.mul_f32s(*out, inverse), *gamma, *beta);
+    let (blocks, rest) = out.as_chunks_mut::<SIDE>();
+    let (gamma_blocks, gamma_rest) = gamma.as_chunks::<SIDE>();
+    let (beta_blocks, beta_rest) = beta.as_chunks::<SIDE>();
+    for ((out, gamma), beta) in blocks.iter_mut().zip(gamma_blocks).zip(beta_blocks) {
+        *out = scale(Side(simd), *out, inverse, *gamma, *beta);
+    }
+    for ((out, gamma), beta) in rest.iter_mut().zip(gamma_rest).zip(beta_rest) {
+        [*out] = scale(Side(simd), [*out], inverse, [*gamma], [*beta]);
     }
     let gamma = simd.partial_load_f32s(gamma_tail);
     let beta = simd.partial_load_f32s(beta_tail);
-    simd.partial_store_f32s(tail, simd.mul_add_f32s(simd.mul_f32s(last, inverse), gamma, beta));
+    let [last] = scale(Side(simd), [last], inverse, [gamma], [beta]);
+    simd.partial_store_f32s(tail, last);
+}
+
+/// `deviation · inverse · gamma + beta`
+#[inline(always)]
+fn scale<S: Simd, const N: usize>(
+    side: Side<S, N>,
+    deviation: [S::f32s; N],
+    inverse: f32,
+    gamma: [S::f32s; N],
+    beta: [S::f32s; N],
+) -> [S::f32s; N] {
+    side.mul_add(side.mul(deviation, side.splat(inverse)), gamma, beta)
 }
 
 /// Raises `peaks`, the largest magnitudes of each row at columns i, i + 16, ...
