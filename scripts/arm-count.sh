@@ -31,7 +31,7 @@ limit() {
   awk -v tier="$1" -v cpu="$2" '$1 == tier && $2 == cpu { print $3 }' scripts/arm-limits.txt
 }
 
-# judge WHAT TIER CPU VALUE
+# judge WHAT TIER CPU VALUE [UNIT]
 judge() {
   local most verdict
   most=$(limit "$2" "$3")
@@ -39,7 +39,7 @@ judge() {
     if (!(value > 0 && most > 0)) print "NOTHING COUNTED"
     else print (value <= most) ? "ok" : "EXCEEDED"
   }')
-  printf '%-12s %-11s %-14s %s instructions/MAC, limit %s: %s\n' "$2" "$3" "$1" "$4" "$most" "$verdict"
+  printf '%-12s %-11s %-14s %s %s, limit %s: %s\n' "$2" "$3" "$1" "$4" "${5:-instructions/MAC}" "$most" "$verdict"
   [ "$verdict" = ok ] || failed=1
 }
 
@@ -55,7 +55,7 @@ while read -r tier cpu _; do
       sed -n 's/^nominal.*: \([0-9.]*\) instr.*/\1/p')
     judge "197x${n}x$k" "$tier" "$cpu" "$value"
   done
-done < <(grep -v '^#' scripts/arm-limits.txt | grep -v '^encoder')
+done < <(grep -vE '^(#|encoder|cycles)' scripts/arm-limits.txt)
 
 [ "${1:-}" = --encoder ] || exit $failed
 
@@ -77,8 +77,9 @@ for board in "cortex-a72 a72 Pi-4 1.5 1.8" "cortex-a76 a76 Pi-5 2.4"; do
   read -r -d '' -a c <"$work/counts" || true
   [ ${#c[@]} = 6 ] || { echo "the counter said something else than expected" >&2; cat "$work/report" >&2; exit 1; }
   whole() { echo $((c[$1] + 10 * (c[$1 + 3] - c[$1]))); }
-  judge "pixels to embedding" encoder "$cpu" \
-    "$(awk -v i="$(whole 0)" -v m="$(whole 1)" 'BEGIN { printf "%.5f", i / m }')"
+  per_mac() { awk -v i="$(whole "$1")" -v m="$(whole 1)" 'BEGIN { printf "%.5f", i / m }'; }
+  judge "pixels to embedding" encoder "$cpu" "$(per_mac 0)"
+  judge "pixels to embedding" cycles "$cpu" "$(per_mac 2)" "predicted cycles/MAC"
   for ghz in $clocks; do
     awk -v cycles="$(whole 2)" -v macs="$(whole 1)" -v ghz="$ghz" -v name="${name/-/ }" 'BEGIN {
       ms = cycles / ghz / 1e6

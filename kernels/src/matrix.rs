@@ -29,7 +29,7 @@ impl<'a> Mat<'a> {
     /// If `values` is shorter, or `cols` is no whole number of blocks.
     pub fn new(values: &'a [f32], rows: usize, cols: usize, block: usize) -> Mat<'a> {
         check(values.len(), rows, cols, block);
-        Mat { values, rows, cols, block }
+        Mat { values, rows, cols, block: block.max(1) }
     }
 
     /// Number of rows.
@@ -56,7 +56,7 @@ impl<'a> Mat<'a> {
         let Mat { values, rows, block, .. } = *self;
         let mut col = cols.start;
         core::iter::from_fn(move || {
-            let len = (block - col % block.max(1)).min(cols.end.checked_sub(col).filter(|&left| left > 0)?);
+            let len = (block - col % block).min(cols.end.checked_sub(col).filter(|&left| left > 0)?);
             let piece = &values[index(rows, block, row, col)..][..len];
             col += len;
             Some(piece)
@@ -75,7 +75,7 @@ impl<'a> Mat<'a> {
     ) -> impl Iterator<Item = (usize, usize, impl Iterator<Item = &'a [f32]> + use<'a>)> + use<'a> {
         let (this, mut col) = (*self, cols.start);
         core::iter::from_fn(move || {
-            let (first, within) = (col - cols.start, col % this.block.max(1));
+            let (first, within) = (col - cols.start, col % this.block);
             let len = (this.block - within).min(cols.end.checked_sub(col).filter(|&left| left > 0)?);
             let lines = this.block_rows(rows.clone(), col - within).chunks_exact(this.block);
             col += len;
@@ -156,7 +156,7 @@ impl<'a> MatMut<'a> {
     /// If `values` is shorter than that, or `cols` is no whole number of blocks.
     pub fn blocks(values: &'a mut [f32], rows: usize, cols: usize, block: usize) -> Self {
         check(values.len(), rows, cols, block);
-        MatMut { base: values.as_mut_ptr(), rows, window: 0..cols, block, matrix: PhantomData }
+        MatMut { base: values.as_mut_ptr(), rows, window: 0..cols, block: block.max(1), matrix: PhantomData }
     }
 
     /// Number of rows.
@@ -233,7 +233,7 @@ impl<'a> MatMut<'a> {
     }
 
     fn check(&self, rows: Range<usize>, cols: &Range<usize>) {
-        let one_block = (self.window.start + cols.start) % self.block.max(1) + cols.len() <= self.block;
+        let one_block = (self.window.start + cols.start) % self.block + cols.len() <= self.block;
         assert!(
             rows.start < rows.end
                 && rows.end <= self.rows

@@ -98,7 +98,8 @@ fn the_promise_is_in_the_file_and_inspect_shows_it() {
     assert!(promise["text_cosine"]["min"].as_f64().unwrap() >= 0.99, "{promise}");
     assert_eq!((&promise["holds"], &promise["labels"]), (&true.into(), &48.into()));
     assert_eq!(promise["calibration"]["hash"].as_str().unwrap().len(), 32);
-    assert!(promise["kernel_error"].as_f64().unwrap() < 1e-3, "{promise}");
+    // 1e-6, unless some activation is rounded to another code: then int8's own noise, about √(2 · 2e-4).
+    assert!(promise["kernel_error"].as_f64().unwrap() < 0.03, "{promise}");
 
     let words = words();
     let inspect = |args: &[&str]| {

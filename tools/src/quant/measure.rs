@@ -260,7 +260,8 @@ fn everyday_bank(model: &Model) -> Result<OwnedBank> {
 }
 
 /// How far this machine's kernels are from the scalar reference on the first picture (or text):
-/// max|a − b| / max|b| over the embedding.
+/// max|a − b| / max|b| over the embedding. LayerNorm and softmax round differently there; where that moves an activation
+/// to the next int8 code, the embedding moves by about int8's noise.
 ///
 /// # Errors
 /// What the runtime refuses.
