@@ -58,7 +58,7 @@ pub(crate) struct TileFloat<T> {
     pub(crate) name: &'static str,
     /// Rows that it computes at once; at most `MAX_TILE_ROWS`.
     pub(crate) tile_rows: usize,
-    /// Steps along k after which a GEMM goes to the next rows, so that the panels stay in cache; at most `KC_FLOAT` for f32.
+    /// Steps along k after which a GEMM goes to the next rows, so that the panels stay in cache; `KC_FLOAT` for f32.
     pub(crate) k_block: usize,
     /// (`k`, `a`, `lda`, `rows`, `b`, `c`, `ldc`). `1 <= rows <= tile_rows`, `a` has `rows` rows of `k` elements,
     /// `lda` apart; `b` has `k` rows of `NR`; `c` has `tile_rows` rows of `NR`, `ldc` apart, all of which may be

@@ -85,6 +85,7 @@ impl Kernels {
                     .zip(more.as_flattened())
                     .for_each(|(sum, more)| *sum += more);
             }
+            // Not next to the output's lines above: they would wait for each other.
             ahead.iter_mut().for_each(Ahead::step);
             if span.end < k {
                 continue;

@@ -27,7 +27,7 @@ use target::Target;
 
 /// Most panels that a micro-kernel multiplies at once.
 const MAX_PANELS: usize = 2;
-/// Most steps along `k` that floats are multiplied by at once; see `TileFloat::k_block`.
+/// Steps along `k` that f32 is multiplied by at once: a panel of so many takes 16 KB.
 pub(crate) const KC_FLOAT: usize = 256;
 /// The same for int8. A panel of so many takes 12 KB, and from 15 to 24 KB where it is prepared: of the smallest L1,
 /// 32 KB, that leaves enough for a tile of rows.

@@ -1,12 +1,13 @@
 //! Float micro-kernel: `c[r][j] += Σₖ a[r][k] · b[k][j]`, k ascending.
 
+use crate::gemm::KC_FLOAT;
 use crate::layout::NR;
 use crate::table::TileFloat;
 
 const ROWS: usize = 4;
 
 pub(crate) const TILE_F32: TileFloat<f32> =
-    TileFloat { name: "f32_gemm_4x16_scalar", tile_rows: ROWS, k_block: 256, run: tile_f32, pair: None };
+    TileFloat { name: "f32_gemm_4x16_scalar", tile_rows: ROWS, k_block: KC_FLOAT, run: tile_f32, pair: None };
 
 /// # Safety
 /// As [`TileFloat::run`] says.

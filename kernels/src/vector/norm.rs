@@ -1,6 +1,6 @@
 //! LayerNorm and the largest magnitudes.
 
-use super::reduce::{CHAINS, Sum, join, reduce};
+use super::reduce::{Sum, join, reduce};
 use super::side::{SIDE, Side};
 use crate::activations::TILE_ROWS;
 use crate::layout::NR;
@@ -25,9 +25,9 @@ pub(crate) fn layer_norm<S: Simd>(
     let mean = simd.splat_f32s(simd.reduce_sum_f32s(sum) / n);
 
     // The deviations wait in `out`; the sum of their squares is the variance, without cancellation.
-    let mut chains = [zero; CHAINS];
-    let (x_blocks, x_rest) = x.as_chunks::<CHAINS>();
-    let (blocks, rest) = out.as_chunks_mut::<CHAINS>();
+    let mut chains = [zero; SIDE];
+    let (x_blocks, x_rest) = x.as_chunks::<SIDE>();
+    let (blocks, rest) = out.as_chunks_mut::<SIDE>();
     for (x, out) in x_blocks.iter().zip(blocks) {
         for ((x, out), chain) in x.iter().zip(out).zip(&mut chains) {
             *out = simd.sub_f32s(*x, mean);

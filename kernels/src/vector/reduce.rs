@@ -1,9 +1,7 @@
 //! Reductions over a row, in an order that depends on its length only.
 
+use super::side::SIDE;
 use pulp::Simd;
-
-/// Independent partial results, which hide the latency of the operation.
-pub(crate) const CHAINS: usize = super::side::SIDE;
 
 /// An operation that adds an element to a partial result, and joins two partial results. A type and not a closure,
 /// because a closure would not inherit target features.
@@ -31,8 +29,8 @@ impl Fold for Max {
 /// Folds whole vectors; every chain starts as `start`.
 #[inline(always)]
 pub(crate) fn reduce<S: Simd, F: Fold>(simd: S, x: &[S::f32s], start: S::f32s) -> S::f32s {
-    let (blocks, rest) = x.as_chunks::<CHAINS>();
-    let mut chains = [start; CHAINS];
+    let (blocks, rest) = x.as_chunks::<SIDE>();
+    let mut chains = [start; SIDE];
     for block in blocks {
         for (chain, x) in chains.iter_mut().zip(block) {
             *chain = F::fold(simd, *chain, *x);
@@ -45,6 +43,6 @@ pub(crate) fn reduce<S: Simd, F: Fold>(simd: S, x: &[S::f32s], start: S::f32s) -
 }
 
 #[inline(always)]
-pub(crate) fn join<S: Simd, F: Fold>(simd: S, [a, b, c, d]: [S::f32s; CHAINS]) -> S::f32s {
+pub(crate) fn join<S: Simd, F: Fold>(simd: S, [a, b, c, d]: [S::f32s; SIDE]) -> S::f32s {
     F::fold(simd, F::fold(simd, a, b), F::fold(simd, c, d))
 }

@@ -2,12 +2,12 @@
 //!
 //! What an activation function computes of one element is a chain of operations, each of which waits for the one
 //! before. A Cortex-A53 runs instructions in order, a Cortex-A72 or A76 looks few of them ahead: they find something else
-//! to do only where it stands next to it. llvm-mca predicts 87 cycles for the quick GELU of a vector on a Cortex-A76 and
+//! to do only where it stands next to it. llvm-mca 22 predicts 87 cycles for the quick GELU of a vector on a Cortex-A76 and
 //! 193 on an A72, of one of four side by side 18 and 33.
 
 use pulp::Simd;
 
-/// Vectors side by side where there are enough. Four chains of about three values and fifteen constants fill the
+/// Vectors side by side where there are enough, and partial results of a reduction. Four chains of about three values and fifteen constants fill the
 /// registers of AArch64.
 pub(crate) const SIDE: usize = 4;
 

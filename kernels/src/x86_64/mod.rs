@@ -7,6 +7,17 @@ mod vnni;
 use crate::isa::{Feature, Isa};
 use crate::table::Kernels;
 
+/// Calls `step` for 0..k, four times in each turn of the loop: counting takes slots from the multiplications.
+#[inline(always)]
+fn unrolled(k: usize, mut step: impl FnMut(usize)) {
+    const TURN: usize = 4;
+    let whole = k - k % TURN;
+    for first in (0..whole).step_by(TURN) {
+        (first..first + TURN).for_each(&mut step);
+    }
+    (whole..k).for_each(step);
+}
+
 /// Replaces what the features of `isa` do better.
 pub(crate) fn select(isa: Isa, kernels: Kernels) -> Kernels {
     let kernels = if isa.has(Feature::Avx2) { avx2::select(kernels) } else { kernels };

@@ -65,7 +65,7 @@ pub struct Promise {
     pub top1_agreement: Option<f64>,
     /// Labels (or classes) that were chosen from.
     pub labels: usize,
-    /// max|a − b| / max|b| between this machine's kernels and the scalar reference, on one embedding: about 10⁻⁶, or as
+    /// max|a − b| / max|b| between this machine's kernels and the scalar reference, on one embedding: below 10⁻⁶, or as
     /// large as int8's own noise where f32 rounds differently and an activation gets another code.
     pub kernel_error: f64,
     /// Share of the image tower's multiply-accumulates in matrices that are int8 (the text tower's, without one).

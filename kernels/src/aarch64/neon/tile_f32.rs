@@ -1,5 +1,6 @@
 //! f32 micro-kernel from FMLA by element.
 
+use crate::gemm::KC_FLOAT;
 use crate::layout::NR;
 use crate::table::TileFloat;
 use core::arch::aarch64::*;
@@ -9,7 +10,7 @@ const ROWS: usize = 6;
 const LANES: usize = 4;
 
 pub(in super::super) const TILE_F32: TileFloat<f32> =
-    TileFloat { name: "f32_gemm_6x16_neon", tile_rows: ROWS, k_block: 256, run: tile_f32, pair: None };
+    TileFloat { name: "f32_gemm_6x16_neon", tile_rows: ROWS, k_block: KC_FLOAT, run: tile_f32, pair: None };
 
 type Acc = [[float32x4_t; NR / 4]; ROWS];
 

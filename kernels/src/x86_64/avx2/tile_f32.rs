@@ -1,15 +1,20 @@
 //! Float micro-kernel: 6 × 16, 12 accumulators, k ascending.
 
+use crate::gemm::KC_FLOAT;
 use crate::layout::NR;
 use crate::table::TileFloat;
+use crate::x86_64::unrolled;
 use core::arch::x86_64::*;
 
 const ROWS: usize = 6;
-/// Steps in a turn of the loop, whose counting takes slots from the multiplications.
-const UNROLL: usize = 4;
 
-pub(super) const TILE_F32: TileFloat<f32> =
-    TileFloat { name: "f32_gemm_6x16_avx2_fma", tile_rows: ROWS, k_block: 256, run: tile_f32, pair: None };
+pub(super) const TILE_F32: TileFloat<f32> = TileFloat {
+    name: "f32_gemm_6x16_avx2_fma",
+    tile_rows: ROWS,
+    k_block: KC_FLOAT,
+    run: tile_f32,
+    pair: None,
+};
 
 /// # Safety
 /// As [`TileFloat::run`] says; the CPU has AVX2 and FMA.
@@ -23,7 +28,7 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
         let c = c.add(row * ldc);
         [_mm256_loadu_ps(c), _mm256_loadu_ps(c.add(8))]
     });
-    let mut multiply = |step: usize| {
+    let multiply = |step: usize| {
         // SAFETY: the panel has `k` rows of NR.
         let b = unsafe {
             let b = b.add(step * NR);
@@ -37,11 +42,7 @@ unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f
             }
         }
     };
-    let whole = k - k % UNROLL;
-    for first in (0..whole).step_by(UNROLL) {
-        (first..first + UNROLL).for_each(&mut multiply);
-    }
-    (whole..k).for_each(multiply);
+    unrolled(k, multiply);
     for (row, [low, high]) in sums.into_iter().enumerate() {
         // SAFETY: as above, and all of them may be written.
         unsafe {

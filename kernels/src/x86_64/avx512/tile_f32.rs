@@ -1,18 +1,18 @@
 //! Float micro-kernels: 12 × 16, and 12 × 32 where there are two panels: 24 accumulators, and 14 loads for 24
 //! multiplications. k ascending.
 
+use crate::gemm::KC_FLOAT;
 use crate::layout::NR;
 use crate::table::TileFloat;
+use crate::x86_64::unrolled;
 use core::arch::x86_64::*;
 
 const ROWS: usize = 12;
-/// Steps in a turn of the loop, whose counting takes slots from the multiplications.
-const UNROLL: usize = 4;
 
 pub(crate) const TILE_F32: TileFloat<f32> = TileFloat {
     name: "f32_gemm_12x32_avx512_fma",
     tile_rows: ROWS,
-    k_block: 256,
+    k_block: KC_FLOAT,
     run: tile_f32,
     pair: Some(pair_f32),
 };
@@ -86,7 +86,7 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
         // SAFETY: all ROWS rows of `c`, `ldc` apart, hold PANELS · NR elements.
         core::array::from_fn(|panel| unsafe { _mm512_loadu_ps(c.add(row * ldc + panel * NR)) })
     });
-    let mut multiply = |step: usize| {
+    let multiply = |step: usize| {
         // SAFETY: each panel has `k` rows of NR.
         let b = b.map(|b| unsafe { _mm512_loadu_ps(b.add(step * NR)) });
         for (sums, a) in sums.iter_mut().zip(a) {
@@ -97,11 +97,7 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
             }
         }
     };
-    let whole = k - k % UNROLL;
-    for first in (0..whole).step_by(UNROLL) {
-        (first..first + UNROLL).for_each(&mut multiply);
-    }
-    (whole..k).for_each(multiply);
+    unrolled(k, multiply);
     for (row, sums) in sums.into_iter().enumerate() {
         for (panel, sum) in sums.into_iter().enumerate() {
             // SAFETY: as above, and all of them may be written.
