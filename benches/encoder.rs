@@ -102,7 +102,9 @@ fn main() {
         .sample_size(10)
         .configure_from_args();
     let mut report = Vec::new();
-    let open_demo = || ocelli::demo::model().expect("the demo model is valid");
+    let open_demo = || {
+        Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/cli/demo.ocelli")).expect("the demo model is valid")
+    };
     c.bench_function("open/demo", |bencher| bencher.iter(open_demo));
     let demo = open_demo();
     preprocess(&mut c, &demo);

@@ -1,7 +1,7 @@
 //! Every environment variable that ocelli reads, in one place.
 
 use crate::error::{Error, Result};
-use crate::plan::{MAX_THREADS, default_threads};
+use crate::runtime::{MAX_THREADS, default_threads};
 use ocelli_kernels::Isa;
 use std::string::String;
 

@@ -18,18 +18,18 @@ pub mod atomic;
 pub mod error;
 pub mod format;
 
-#[cfg(feature = "demo")]
-pub mod demo;
 #[cfg(feature = "std")]
 pub mod knobs;
 #[cfg(feature = "std")]
 pub mod model;
 #[cfg(feature = "std")]
-pub mod plan;
+pub mod nn;
 #[cfg(feature = "std")]
 pub mod preprocess;
 #[cfg(feature = "std")]
 pub mod profile;
+#[cfg(feature = "std")]
+pub mod runtime;
 #[cfg(feature = "std")]
 pub mod score;
 #[cfg(feature = "std")]
@@ -37,10 +37,12 @@ mod session;
 #[cfg(feature = "std")]
 pub mod text;
 #[cfg(feature = "std")]
-pub mod vit;
+pub mod vision;
 
 pub use error::{Error, Name, Result};
 #[cfg(feature = "std")]
 pub use model::Model;
+#[cfg(feature = "std")]
+pub use ocelli_kernels::Isa;
 #[cfg(feature = "std")]
 pub use session::{Options, Session};

@@ -2,12 +2,10 @@
 //! The demo model keeps its promise: on 2,000 test photographs of CIFAR-10 it is as accurate as PyTorch running the
 //! unquantized checkpoint, whose answers are in `predictions.csv`.
 
-mod common;
-
-use common::fixtures;
 use ocelli::preprocess::decode::decode_file;
 use ocelli::score::Scored;
-use ocelli::{Model, Options, Session, demo};
+use ocelli::{Model, Options, Session};
+use ocelli_tests::fixtures;
 use std::path::Path;
 
 /// Points by which int8 may fall behind PyTorch.
@@ -25,7 +23,7 @@ fn int8_is_as_accurate_as_pytorch() {
         // An emulator is a hundred times slower; the agreement of a sample shows a broken kernel too.
         rows = rows.into_iter().step_by(40).collect();
     }
-    let model = demo::model().unwrap();
+    let model = Model::open(ocelli_tests::demo()).unwrap();
     // One session per CPU, each on one thread: images are many and small.
     let share = rows.len().div_ceil(std::thread::available_parallelism().map_or(1, |n| n.get()));
     let (right, right_pytorch, same) = std::thread::scope(|scope| {

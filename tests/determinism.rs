@@ -1,10 +1,8 @@
 //! The same bits however the work is divided: over threads, over batches, and with or without the tokens that nobody
 //! reads in the last block.
 
-mod common;
-
-use common::{Expected, PRECISIONS, isas, packed};
 use ocelli::{Model, Options, Session};
+use ocelli_tests::{Expected, PRECISIONS, isas, packed};
 
 #[test]
 fn threads_batches_and_the_short_last_block_change_no_bit() {

@@ -2,13 +2,11 @@
 //! library that wrote them; every precision, every instruction set of this machine. The limits are those of
 //! `fixtures/README.md`.
 
-mod common;
-
-use common::{Expected, PAIRS, isas, packed, relative, worst_cosine};
+use ocelli::nn::Stage;
 use ocelli::score::normalize;
-use ocelli::vit::Stage;
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::{Feature, Isa};
+use ocelli_tests::{Expected, PAIRS, isas, packed, relative, worst_cosine};
 use ocelli_tools::Precision;
 
 /// What a precision must reach on a fixture.
@@ -59,7 +57,7 @@ fn every_stage_agrees_with_the_library() {
     let mut failures = Vec::new();
     for fixture in PAIRS {
         let expected = Expected::of(fixture);
-        for precision in common::PRECISIONS {
+        for precision in ocelli_tests::PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
                 let options = Options { isa, threads: 2, batch: 3, ..Options::default() };
@@ -166,7 +164,7 @@ fn naflexs_text_tower_agrees_with_the_library() {
     let (fixture, directory) = ("siglip2-naflex", tempfile::tempdir().unwrap());
     let expected = Expected::of(fixture);
     let mut failures = Vec::new();
-    for precision in common::PRECISIONS {
+    for precision in ocelli_tests::PRECISIONS {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in isas() {
             let limits = limits(fixture, precision, isa);

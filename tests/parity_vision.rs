@@ -2,14 +2,12 @@
 //! that wrote each fixture: every precision, every instruction set of this machine, every resolution for which there
 //! are references. The limits are those of `fixtures/README.md`.
 
-mod common;
-
-use common::{Expected, cosine, isas, packed, relative};
+use ocelli::nn::Stage;
 use ocelli::preprocess::decode::decode_file;
 use ocelli::score::Scored;
-use ocelli::vit::Stage;
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::{Feature, Isa};
+use ocelli_tests::{Expected, cosine, isas, packed, relative};
 use ocelli_tools::Precision;
 
 /// A fixture and the other resolutions, (height, width), for which it has references.
@@ -59,7 +57,7 @@ fn every_stage_agrees_with_the_library() {
     let directory = tempfile::tempdir().unwrap();
     let mut failures = Vec::new();
     for (fixture, sizes) in FIXTURES {
-        for precision in common::PRECISIONS {
+        for precision in ocelli_tests::PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
                 let own = (Expected::of(fixture), None);
@@ -137,7 +135,7 @@ fn images_of_any_aspect_ratio_agree_with_the_library() {
         panic!("a shape of three")
     };
     let mut failures = Vec::new();
-    for precision in common::PRECISIONS {
+    for precision in ocelli_tests::PRECISIONS {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in isas() {
             let limits = limits(precision, isa);
@@ -167,7 +165,7 @@ fn images_of_any_aspect_ratio_agree_with_the_library() {
                     })
                     .unwrap();
             }
-            let cosine = common::worst_cosine(&embeddings, &expected.f32("image_embeds_raw"), dim);
+            let cosine = ocelli_tests::worst_cosine(&embeddings, &expected.f32("image_embeds_raw"), dim);
             if cosine.is_nan() || cosine < limits.cosine {
                 failures.push(format!("{precision:?} {isa}: cosine {cosine:.6}"));
             }
@@ -208,7 +206,7 @@ fn check_pairs(
 #[test]
 fn frames_are_those_of_the_library() {
     let directory = tempfile::tempdir().unwrap();
-    for fixture in common::PAIRS.into_iter().chain(["siglip2-naflex"]).chain(common::VISION) {
+    for fixture in ocelli_tests::PAIRS.into_iter().chain(["siglip2-naflex"]).chain(ocelli_tests::VISION) {
         let model = Model::open(packed(directory.path(), fixture, Precision::Fp32)).unwrap();
         let mut session = Session::new(&model, &Options { threads: 2, ..Options::default() }).unwrap();
         let config = model.file().config();
@@ -220,7 +218,7 @@ fn frames_are_those_of_the_library() {
         let count = expected.shape("pixel_values")[0];
         let (mut wrong, mut all) = (0, 0);
         for (i, name) in images.iter().take(count).enumerate() {
-            let image = decode_file(common::fixtures().join(format!("images/{name}.png"))).unwrap();
+            let image = decode_file(ocelli_tests::fixtures().join(format!("images/{name}.png"))).unwrap();
             session.preprocess(&[image.view()]).unwrap();
             let (frame, grid) = (session.frame(0).unwrap().to_vec(), session.grid().unwrap());
             let patch = config.vision.patch as usize;

@@ -1,11 +1,9 @@
 //! What calibration sees: the left operand of every GEMM of an f32 model, and no floats before int8 weights.
 
-mod common;
-
-use common::{Expected, packed};
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::{Rows, Weights};
+use ocelli_tests::{Expected, packed};
 use ocelli_tools::Precision;
 use std::cell::RefCell;
 

@@ -1,9 +1,5 @@
 //! Token ids of awkward strings against the library that wrote the fixtures, through a packed file.
 
-#![cfg(feature = "text")]
-
-mod common;
-
 use ocelli::Model;
 use ocelli::text::TextTokenizer;
 use ocelli_tools::families::Wishes;
@@ -12,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn cases(fixture: &str) -> Vec<Value> {
-    let cases = std::fs::read(common::fixtures().join(fixture).join("tokenizer_cases.json")).unwrap();
+    let cases = std::fs::read(ocelli_tests::fixtures().join(fixture).join("tokenizer_cases.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
     assert_eq!(cases.len(), 41);
     cases
@@ -56,7 +52,7 @@ fn check(
 fn clips_token_ids_are_those_of_transformers() {
     let directory = tempfile::tempdir().unwrap();
     for fixture in ["clip-hf", "clip-hf-gelu-p14"] {
-        let path = common::packed(directory.path(), fixture, Precision::Fp16);
+        let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
         check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), None, 1);
 
         // 75 words, the begin and the end fill the context; one more word does not fit.
@@ -76,7 +72,7 @@ fn open_clips_token_ids_are_its_own() {
     let own = |case: &Value| ids(case.get("open_clip_ids").unwrap_or(&case["ids"]));
     assert_eq!(cases.iter().filter(|case| case.get("open_clip_ids").is_some()).count(), 9);
     for tokenizer in ["clip-hf", "clip-hf-gelu-p14"] {
-        let path = common::packed_with(directory.path(), "clip-openclip", tokenizer, Precision::Fp16);
+        let path = ocelli_tests::packed_with(directory.path(), "clip-openclip", tokenizer, Precision::Fp16);
         check(&format!("clip-openclip with {tokenizer}"), &path, &cases, own, None, 1);
     }
 }
@@ -96,16 +92,16 @@ fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
             // What the rules leave of the last character is a space, which goes.
             cases.push(json!({"text": "\u{b2} \u{feff}", "ids": [3, 996, 1]}));
         }
-        let path = common::packed(directory.path(), fixture, Precision::Fp16);
+        let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
         check(fixture, &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
 
         for file in [pieces, "tokenizer.json"] {
             let alone = directory.path().join(format!("{fixture} {file}"));
             std::fs::create_dir(&alone).unwrap();
             for file in [file, "tokenizer_config.json"] {
-                std::fs::copy(common::fixtures().join(fixture).join(file), alone.join(file)).unwrap();
+                std::fs::copy(ocelli_tests::fixtures().join(fixture).join(file), alone.join(file)).unwrap();
             }
-            let path = common::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
+            let path = ocelli_tests::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
             check(&format!("{fixture}, {file}"), &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
         }
     }
@@ -115,7 +111,7 @@ fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
 #[test]
 fn multilingual_labels_become_the_ids_of_transformers() {
     let directory = tempfile::tempdir().unwrap();
-    let tokenizers = common::fixtures().join("multilingual");
+    let tokenizers = ocelli_tests::fixtures().join("multilingual");
     let cases: Vec<Value> =
         serde_json::from_slice(&std::fs::read(tokenizers.join("cases.json")).unwrap()).unwrap();
     assert_eq!(cases.len(), 44);
@@ -125,7 +121,8 @@ fn multilingual_labels_become_the_ids_of_transformers() {
         ("siglip2-fixres", "siglip2", 0, true, "siglip2_lower"),
     ] {
         let output = directory.path().join(ids_of);
-        let mut options = ConvertOptions::new(common::fixtures().join(fixture), &output, Precision::Fp16);
+        let mut options =
+            ConvertOptions::new(ocelli_tests::fixtures().join(fixture), &output, Precision::Fp16);
         options.wishes =
             Wishes { tokenizer: Some(tokenizers.join(tokenizer)), lowercase, ..Wishes::default() };
         convert(&options).unwrap();

@@ -2,15 +2,13 @@
 //!
 //! One test alone in its process, because it counts every allocation of the process.
 
-mod common;
-
-use common::{fixtures, packed};
 use ocelli::preprocess::decode::decode_file;
 use ocelli::preprocess::{Packed, PixelView, Tiles};
 use ocelli::score::Scored;
-use ocelli::vit::Layer;
+use ocelli::vision::Layer;
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::Isa;
+use ocelli_tests::{fixtures, packed};
 use ocelli_tools::Precision;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -71,7 +69,7 @@ fn embedding_allocates_nothing() {
     // precision: under an emulator the test's own process allocates after a minute, to say that it takes long.
     let precisions = [Precision::Int8, Precision::Fp16, Precision::Fp32];
     let whole = ["clip-hf", "siglip-hf"].into_iter().flat_map(|fixture| precisions.map(|p| (fixture, p)));
-    let parts = ["siglip2-naflex", "retinavit"].into_iter().chain(common::VISION);
+    let parts = ["siglip2-naflex", "retinavit"].into_iter().chain(ocelli_tests::VISION);
     for (fixture, precision) in whole.chain(parts.map(|fixture| (fixture, Precision::Int8))) {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in [Isa::SCALAR, Isa::detect()] {

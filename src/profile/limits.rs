@@ -1,7 +1,7 @@
 //! What this machine can do at best, measured: the bound that an operation's time is compared with.
 
 use super::Work;
-use crate::plan::Team;
+use crate::runtime::Team;
 use crate::session::Session;
 use core::hint::black_box;
 use std::time::{Duration, Instant};

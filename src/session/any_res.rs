@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::format::Bank;
 use crate::preprocess::{PixelView, TileBox, Tiles};
 use crate::score::{Scored, normalize, score, score_logits};
-use crate::vit::Layer;
+use crate::vision::Layer;
 
 impl Session<'_> {
     /// The grid of at most `most` tiles that fits `image` and what this session's model sees of each.

@@ -1,8 +1,8 @@
 //! The session's buffers, sized from the model's dimensions and carved from the arena.
 
-use crate::plan::{Carver, Plan};
+use crate::nn::{RowBuffer, Shape, ThreadScratch};
 use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables, Window};
-use crate::vit::{RowBuffer, Shape, ThreadScratch};
+use crate::runtime::{Carver, Plan};
 use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::layout::padded_k;
 use ocelli_kernels::{GemmScratch, RowFormat};

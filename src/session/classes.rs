@@ -4,9 +4,10 @@ use super::encode::{Source, encode_images};
 use super::image::no_vision;
 use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
+use crate::nn::Forward;
 use crate::preprocess::PixelView;
 use crate::score::{Scored, score_logits};
-use crate::vit::{Forward, Layer, project};
+use crate::vision::Layer;
 
 impl Session<'_> {
     /// Classes of the model's own classifier; 0 if it has none. [`File::labels`](crate::format::File::labels) names
@@ -78,6 +79,6 @@ pub(super) fn classify(parts: Parts<'_, '_>, embedding: &[f32], logits: &mut [f3
         return Err(no_classifier());
     }
     let mut forward = forward!(parts, None);
-    project(&mut forward, classifier, embedding, logits);
+    forward.project(classifier, embedding, logits);
     check_finite(logits)
 }

@@ -7,9 +7,9 @@ use crate::format::{
     Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
 };
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
+use crate::nn::{Shape, activation, rope};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
-use crate::vit::position::{pyramid, rope};
-use crate::vit::{Shape, activation};
+use crate::vision::position::pyramid;
 use ocelli_kernels::{Kernels, RowFormat};
 use std::vec::Vec;
 

@@ -5,9 +5,10 @@ use super::image::no_vision;
 use super::{Parts, Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::Pooling;
+use crate::nn::rope::Rotations;
+use crate::nn::{Forward, Observer, Shape, Stage, Tap};
 use crate::preprocess::Levels;
-use crate::vit::position::{self, rope::Rotations};
-use crate::vit::{EncoderBuffers, Forward, ImageInput, Layer, Observer, Shape, Stage, Tap, Task, encode};
+use crate::vision::{EncoderBuffers, ImageInput, Layer, Task, encode, position};
 
 /// What to encode.
 #[derive(Clone, Copy)]

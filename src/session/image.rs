@@ -5,10 +5,11 @@ use super::encode::{Source, encode_images};
 use super::{Parts, Session};
 use crate::error::{Error, Result};
 use crate::format::{Bank, VisionConfig, feature};
+use crate::nn::{Observer, Tap, rope};
 use crate::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, naflex};
 use crate::profile::{Op, Work};
 use crate::score::{Scored, normalize, score};
-use crate::vit::{Layer, Observer, Tap, position};
+use crate::vision::{Layer, position};
 
 impl Session<'_> {
     /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
@@ -279,7 +280,7 @@ impl Session<'_> {
         {
             position::fill(&config.vision, weights.position, vision.grid, buffers.positions);
             let (cos, sin) = buffers.rotary;
-            position::rope::fill(&config.vision, vision.grid, cos, sin);
+            rope::fill(&config.vision, vision.grid, cos, sin);
         }
     }
 }

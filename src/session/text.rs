@@ -3,9 +3,9 @@
 use super::{Session, check_finite, check_len, forward};
 use crate::error::{Error, Result};
 use crate::format::Pooling;
+use crate::nn::{Forward, Observer, Shape, Tap};
 use crate::score::normalize;
 use crate::text::{TextBuffers, encode, pooled_token};
-use crate::vit::{Forward, Observer, Shape, Tap};
 
 impl Session<'_> {
     /// Embeds the text with the token ids `ids` into `out`, normalised to length 1.

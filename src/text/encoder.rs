@@ -2,8 +2,8 @@
 
 use crate::format::{Pooling, TextConfig};
 use crate::model::TextWeights;
+use crate::nn::{Forward, Observer, Shape, Stage, block, show};
 use crate::profile::{Op, Work};
-use crate::vit::{Forward, Observer, Shape, Stage, block, project, show};
 
 /// The text tower's buffers: residual stream, working memory, pooled vector.
 pub(crate) struct TextBuffers<'a> {
@@ -63,7 +63,7 @@ pub(crate) fn encode(
     let norm = &weights.final_norm;
     forward.kernels.layer_norm(&x[pooled_at * width..][..width], norm.gamma, norm.beta, eps, pooled);
     show(&mut observer, Stage::Pooled, pooled);
-    project(forward, weights.project.as_ref(), pooled, out);
+    forward.project(weights.project.as_ref(), pooled, out);
     show(&mut observer, Stage::Projected, out);
 }
 

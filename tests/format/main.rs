@@ -17,7 +17,7 @@ const HEADER: usize = size_of::<Header>();
 
 fn packed(precision: Precision, vision_only: bool) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/clip-hf");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clip-hf");
     let mut options = ConvertOptions::new(fixture, folder.path().join("model.ocelli"), precision);
     options.wishes.vision_only = vision_only;
     convert(&options).unwrap();

@@ -1,7 +1,5 @@
 //! Preprocessing against what Pillow, torchvision and transformers make of the same pictures.
 
-#![cfg(feature = "decode")]
-
 mod decode;
 mod normalize;
 mod resize;
@@ -14,7 +12,7 @@ use ocelli::preprocess::decode::{DecodedImage, decode_bytes};
 use ocelli::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, Tables, Window};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 fn read(name: &str) -> Vec<u8> {

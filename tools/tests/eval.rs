@@ -125,7 +125,7 @@ fn losses_from_files_are_near_the_librarys() {
 
 #[test]
 fn a_comparison_and_its_page() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo.ocelli");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli");
     let folder = tempfile::tempdir().unwrap();
     for class in ["cat", "ship"] {
         fs::create_dir(folder.path().join(class)).unwrap();
@@ -150,7 +150,7 @@ fn a_comparison_and_its_page() {
 
 #[test]
 fn unusable_data_is_named() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo.ocelli");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli");
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("table.csv");
     let message = |images: &Path| evaluate(&options(&demo, images)).unwrap_err().to_string();
@@ -220,7 +220,7 @@ fn the_demo_model_in_auto_keeps_pytorchs_accuracy() {
 #[test]
 #[cfg_attr(not(target_arch = "x86_64"), ignore = "takes minutes under an emulator")]
 fn the_demo_models_int8_weights_in_fp32_are_as_accurate_as_in_pytorch() {
-    let demo = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo.ocelli")).unwrap();
+    let demo = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli")).unwrap();
     let (file, mut tensors) = (demo.file(), Vec::new());
     for_each_tensor(file.config(), &mut |demand: Demand| {
         let dtype = Dtype::F32;

@@ -1,27 +1,13 @@
 //! The image tower, top to bottom.
 
-use super::block::{Shape, block};
-use super::forward::Forward;
-use super::patch_embed::patch_embed;
-use super::pool::{pool, project};
-use super::position::rope::Rotations;
-use super::{Layer, Observer, Stage};
-use crate::format::{Pooling, VisionConfig};
+use super::layer::Layer;
+use super::patch_embed::{ImageInput, patch_embed};
+use super::pool::pool;
+use crate::format::Pooling;
 use crate::model::{Norm, VisionWeights};
-use crate::preprocess::Levels;
+use crate::nn::rope::Rotations;
+use crate::nn::{Forward, Observer, Shape, Stage, block, show};
 use crate::profile::Op;
-
-/// What the image tower starts from.
-pub(crate) enum ImageInput<'a> {
-    /// Preprocessed frames, [images, height, width, 3] bytes, normalised on the way through `levels`.
-    Frames { frames: &'a [u8], height: usize, width: usize, patch: usize, levels: &'a Levels },
-    /// Normalised pixels, [images, 3, height, width].
-    Planar { pixels: &'a [f32], height: usize, width: usize, patch: usize },
-    /// The levels of each image's pyramid, one after the other.
-    Pyramid { levels: &'a [f32], config: &'a VisionConfig },
-    /// Normalised patches of one image, [patches, patch² · 3].
-    Patches { patches: &'a [f32] },
-}
 
 /// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
 pub(crate) struct EncoderBuffers<'a> {
@@ -103,7 +89,7 @@ pub(crate) fn encode(
             pool(forward, weights, &shape, task.pooling, x, work, pooled);
             show(&mut observer, Stage::Pooled, pooled);
             let projection = weights.project.as_ref().filter(|_| task.layer == Layer::Projected);
-            project(forward, projection, pooled, out);
+            forward.project(projection, pooled, out);
             show(&mut observer, Stage::Projected, out);
         }
     }
@@ -117,11 +103,4 @@ fn norm_tokens(forward: &mut Forward<'_>, norm: &Norm<'_>, shape: &Shape, x: &mu
     forward.each_row(2 * size_of_val(x), Op::Norm, x, width, |i, row| {
         kernels.layer_norm(&before[i * width..][..width], norm.gamma, norm.beta, eps, row);
     });
-}
-
-/// Shows `values` to whoever watches.
-pub(crate) fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {
-    if let Some(observer) = observer {
-        observer(stage, values);
-    }
 }

@@ -1,11 +1,10 @@
 //! The `ocelli` command as a user meets it: exit codes (0 done, 1 failed, 2 wrong usage), results on stdout, everything
 //! else on stderr, and errors that name the file.
 
-#![cfg(all(feature = "cli", feature = "demo"))]
+#![cfg(feature = "demo")]
 
 mod classify;
-#[path = "../common/mod.rs"]
-mod common;
+
 mod images;
 mod labels;
 mod models;
@@ -24,7 +23,7 @@ use std::sync::LazyLock;
 const EXAMPLES: [&str; 5] = ["automobile", "cat", "frog", "horse", "ship"];
 
 fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).with_extension("jpg")
+    ocelli_tests::repository().join("examples").join(name).with_extension("jpg")
 }
 
 /// `clip-hf` with its text tower, in int8.
@@ -34,12 +33,13 @@ static FULL: LazyLock<PathBuf> = LazyLock::new(|| converted("full", Precision::I
 static VISION: LazyLock<PathBuf> = LazyLock::new(|| converted("vision", Precision::Fp32, true));
 
 /// `siglip-hf` with its text tower, in f32.
-static SIGLIP: LazyLock<PathBuf> =
-    LazyLock::new(|| common::packed(Path::new(env!("CARGO_TARGET_TMPDIR")), "siglip-hf", Precision::Fp32));
+static SIGLIP: LazyLock<PathBuf> = LazyLock::new(|| {
+    ocelli_tests::packed(Path::new(env!("CARGO_TARGET_TMPDIR")), "siglip-hf", Precision::Fp32)
+});
 
 fn converted(name: &str, precision: Precision, vision_only: bool) -> PathBuf {
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.ocelli"));
-    let mut options = ConvertOptions::new(common::fixtures().join("clip-hf"), &output, precision);
+    let mut options = ConvertOptions::new(ocelli_tests::fixtures().join("clip-hf"), &output, precision);
     options.wishes = Wishes { vision_only, ..Wishes::default() };
     convert(&options).unwrap();
     output

@@ -11,9 +11,9 @@
 //!
 //! A pair (a, b) becomes `(a·cos − b·sin, b·cos + a·sin)`.
 
+use super::{Forward, Shape};
 use crate::format::{Rope, VisionConfig};
 use crate::profile::Op;
-use crate::vit::{Forward, Shape};
 
 /// The rotations of every patch.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,8 @@
 
 mod classify;
 mod common;
+#[cfg(feature = "demo")]
+mod demo;
 mod embed;
 mod info;
 mod labels;

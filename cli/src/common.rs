@@ -62,7 +62,7 @@ pub(crate) struct ModelArgs {
     pub(crate) model: Option<PathBuf>,
     /// Threads [default: one for each CPU that this process may use; where some are big and some little cores, for
     /// each big one]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=ocelli::plan::MAX_THREADS as i64))]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=ocelli::runtime::MAX_THREADS as i64))]
     pub(crate) threads: Option<u16>,
 }
 
@@ -103,7 +103,7 @@ impl ModelArgs {
 
 #[cfg(feature = "demo")]
 fn demo() -> Result<Model> {
-    ocelli::demo::model()
+    crate::demo::model()
 }
 
 #[cfg(not(feature = "demo"))]

@@ -5,14 +5,13 @@
 //! | [`Position::Learned`] | a table; for another grid [resampled](learned) | arXiv 2010.11929 |
 //! | [`Position::SinCos`], [`Position::SinCosMae`] | [sines and cosines](sincos) of row and column | arXiv 2205.01580, 2111.06377 |
 //! | [`Position::ScaledAverage`] | [averages](pyramid) of a learned table, for an image pyramid | arXiv 2403.13677 |
-//! | [`Rope::Centred`](crate::format::Rope::Centred), [`Rope::Interleaved`](crate::format::Rope::Interleaved) | [rotations](rope) of queries and keys | DINOv3 (arXiv 2508.10104), EVA-02 (arXiv 2303.11331) |
+//! | [`Rope::Centred`](crate::format::Rope::Centred), [`Rope::Interleaved`](crate::format::Rope::Interleaved) | [rotations](crate::nn::rope) of queries and keys | DINOv3 (arXiv 2508.10104), EVA-02 (arXiv 2303.11331) |
 //!
 //! All of it is computed when a session is made (per image only where images have grids of their own), in f64, without
 //! allocating.
 
 pub mod learned;
 pub mod pyramid;
-pub mod rope;
 pub mod sincos;
 
 use crate::format::{Position, VisionConfig};

@@ -6,9 +6,8 @@
 //! pooled = y + fc2(act(fc1(head_norm y)))
 //! ```
 
-use super::block::Shape;
-use super::forward::Forward;
 use crate::model::AttentionHead;
+use crate::nn::{Forward, Shape};
 use crate::profile::Op;
 use ocelli_kernels::{Epilogue, Mat};
 

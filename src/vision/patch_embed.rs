@@ -1,14 +1,25 @@
 //! Patches to tokens: a linear layer over the pixels of each patch, class token and registers before them, and
 //! positions.
 
-use super::block::Shape;
-use super::encoder::ImageInput;
-use super::forward::Forward;
 use super::position::pyramid;
+use crate::format::VisionConfig;
 use crate::model::{Norm, VisionWeights};
-use crate::preprocess::{write_patch_row, write_patch_row_planar};
+use crate::nn::{Forward, Shape};
+use crate::preprocess::{Levels, write_patch_row, write_patch_row_planar};
 use crate::profile::Op;
 use ocelli_kernels::Epilogue;
+
+/// What the image tower starts from.
+pub(crate) enum ImageInput<'a> {
+    /// Preprocessed frames, [images, height, width, 3] bytes, normalised on the way through `levels`.
+    Frames { frames: &'a [u8], height: usize, width: usize, patch: usize, levels: &'a Levels },
+    /// Normalised pixels, [images, 3, height, width].
+    Planar { pixels: &'a [f32], height: usize, width: usize, patch: usize },
+    /// The levels of each image's pyramid, one after the other.
+    Pyramid { levels: &'a [f32], config: &'a VisionConfig },
+    /// Normalised patches of one image, [patches, patch² · 3].
+    Patches { patches: &'a [f32] },
+}
 
 /// Fills `x`, [images, tokens, width]: class token, registers, then patches, plus `positions`, [tokens, width]. `work`
 /// holds the patches on their way.

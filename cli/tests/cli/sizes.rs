@@ -6,7 +6,7 @@ fn fixture(name: &str) -> String {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-sizes");
     std::fs::create_dir_all(&directory).unwrap();
     // Tests run at once and conversions are atomic: each may write the same bytes.
-    common::packed(&directory, name, Precision::Fp32).display().to_string()
+    ocelli_tests::packed(&directory, name, Precision::Fp32).display().to_string()
 }
 
 /// A run with these arguments.
@@ -15,7 +15,7 @@ fn with<'a>(args: impl IntoIterator<Item = &'a str>) -> Run {
 }
 
 fn photo() -> String {
-    common::fixtures().join("images/landscape.png").display().to_string()
+    ocelli_tests::fixtures().join("images/landscape.png").display().to_string()
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_classifier_uses_its_own_classes() {
         let (model, photo) = (fixture(name), photo());
         let run = with(["classify", "--model", model.as_str(), "--json", "-k", "10", photo.as_str()]).ok();
         let labels = run.json()[0]["labels"].as_array().unwrap().clone();
-        let expected = common::Expected::of(name).f32("probs");
+        let expected = ocelli_tests::Expected::of(name).f32("probs");
         assert_eq!(labels.len(), 10);
         let names = ["tench", "goldfish", "great white shark", "tiger shark", "hammerhead shark"];
         let names = names.into_iter().chain(["electric ray", "stingray", "rooster", "hen", "ostrich"]);
@@ -86,7 +86,7 @@ fn every_layer_has_its_shape() {
 fn a_size_given_to_the_converter_or_to_the_session_is_the_same() {
     let (model, photo) = (fixture("vit-hf"), photo());
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-resized.ocelli");
-    let mut options = ConvertOptions::new(common::fixtures().join("vit-hf"), &output, Precision::Fp32);
+    let mut options = ConvertOptions::new(ocelli_tests::fixtures().join("vit-hf"), &output, Precision::Fp32);
     options.wishes.image_size = Some((48, 80));
     convert(&options).unwrap();
     let output = output.display().to_string();

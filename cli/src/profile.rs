@@ -3,7 +3,7 @@
 use crate::common::{self, Failure, ModelArgs};
 use crate::sensors;
 use ocelli::profile::{Limits, Op, OpTime};
-use ocelli::{Error, Model, Options, Result, Session, plan};
+use ocelli::{Error, Model, Options, Result, Session, runtime};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -182,7 +182,7 @@ fn report(args: &Args, model: &Model, session: &mut Session<'_>, ms: &[f64], loa
         "rss_mb": peak_rss_mb(),
         "threads": session.threads(),
         "batch": args.batch,
-        "cores": plan::describe(&plan::cpus()),
+        "cores": runtime::describe(&runtime::cpus()),
         "kernels": session.kernels().isa().to_string(),
         "p50_ms": percentile(&sorted, 50),
         "p95_ms": percentile(&sorted, 95),

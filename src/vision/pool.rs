@@ -1,12 +1,9 @@
-//! From the last block's tokens to one vector, and from that to the embedding.
+//! From the last block's tokens to one vector.
 
-use super::block::Shape;
-use super::forward::Forward;
 use super::pool_head::pool_by_attention;
 use crate::format::Pooling;
-use crate::model::{Linear, VisionWeights};
-use crate::profile::Op;
-use ocelli_kernels::Epilogue;
+use crate::model::VisionWeights;
+use crate::nn::{Forward, Shape};
 
 /// One vector per image, `pooled`: [images, width], from its normed tokens, `x`: [images, tokens, width].
 pub(crate) fn pool(
@@ -59,21 +56,5 @@ fn mean(shape: &Shape, first: usize, x: &[f32], pooled: &mut [f32]) {
                 .zip(sums)
                 .for_each(|(pooled, sum)| *pooled = (sum / (tokens - first) as f64) as f32);
         }
-    }
-}
-
-/// `out = pooled · Wᵀ + b`, or `pooled` itself where there is no projection.
-pub(crate) fn project(
-    forward: &mut Forward<'_>,
-    projection: Option<&Linear<'_>>,
-    pooled: &[f32],
-    out: &mut [f32],
-) {
-    match projection {
-        Some(linear) => {
-            forward.convert(Op::Project, linear, pooled);
-            forward.multiply(Op::Project, linear, Epilogue::Store, out);
-        }
-        None => out.copy_from_slice(pooled),
     }
 }

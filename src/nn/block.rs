@@ -2,7 +2,7 @@
 
 use super::forward::Forward;
 use super::gate::gate;
-use super::position::rope::Rotations;
+use super::rope::Rotations;
 use crate::format::Act;
 use crate::model::Block;
 use crate::profile::Op;

@@ -1,7 +1,7 @@
 //! `ocelli classify` and `ocelli embed` on good input.
 
 use super::{EXAMPLES, FULL, SIGLIP, VISION, example, ocelli, run};
-use crate::common::{Expected, cosine, fixtures};
+use ocelli_tests::{Expected, cosine, fixtures};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,14 +1,12 @@
 //! What the integration tests share: fixtures, conversion, comparison.
 
-#![allow(dead_code, reason = "each test file uses its part")]
-
 use ocelli_kernels::{Feature, Isa};
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
 
 /// The fixtures with an image and a text tower.
-pub(crate) const PAIRS: [&str; 7] = [
+pub const PAIRS: [&str; 7] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -19,28 +17,38 @@ pub(crate) const PAIRS: [&str; 7] = [
 ];
 
 /// The fixtures with an image tower alone.
-pub(crate) const VISION: [&str; 7] =
+pub const VISION: [&str; 7] =
     ["vit-hf", "mae-hf", "timm-vit", "simplevit", "dinov2-hf", "dinov3-hf", "timm-eva02"];
 
 /// The fixtures that have no tokenizer use that of `clip-hf`.
 const WITHOUT_TOKENIZER: [&str; 3] = ["clip-hf-outliers", "clip-openclip", "clip-openai"];
 
 /// All precisions.
-pub(crate) const PRECISIONS: [Precision; 4] =
-    [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
+pub const PRECISIONS: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
 
-pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The small checkpoints with reference outputs.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// The demo model, which is compiled into the `ocelli` program.
+pub fn demo() -> PathBuf {
+    repository().join("cli/demo.ocelli")
 }
 
 /// A fixture converted into `directory`.
-pub(crate) fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
+pub fn packed(directory: &Path, fixture: &str, precision: Precision) -> PathBuf {
     let tokenizer = if WITHOUT_TOKENIZER.contains(&fixture) { "clip-hf" } else { fixture };
     packed_with(directory, fixture, tokenizer, precision)
 }
 
 /// A fixture with the tokenizer of another folder, converted into `directory`.
-pub(crate) fn packed_with(
+pub fn packed_with(
     directory: &Path,
     fixture: &str,
     tokenizer: impl AsRef<Path>,
@@ -54,7 +62,7 @@ pub(crate) fn packed_with(
 }
 
 /// Scalar, each feature of this CPU with what it builds on, the default, and all together.
-pub(crate) fn isas() -> Vec<Isa> {
+pub fn isas() -> Vec<Isa> {
     let mut isas = vec![Isa::SCALAR];
     isas.extend(Feature::ALL.iter().filter_map(|feature| Isa::select(feature.name()).ok()));
     isas.extend([Isa::detect(), Isa::available()]);
@@ -63,19 +71,20 @@ pub(crate) fn isas() -> Vec<Isa> {
 }
 
 /// The tensors of `expected.safetensors`, or those of `expected_interp.safetensors` for one resolution.
-pub(crate) struct Expected {
+pub struct Expected {
     bytes: Vec<u8>,
     prefix: String,
 }
 
 impl Expected {
-    pub(crate) fn of(fixture: &str) -> Expected {
+    /// At the model's own resolution.
+    pub fn of(fixture: &str) -> Expected {
         let bytes = std::fs::read(fixtures().join(fixture).join("expected.safetensors")).unwrap();
         Expected { bytes, prefix: String::new() }
     }
 
     /// At another resolution.
-    pub(crate) fn at(fixture: &str, height: u32, width: u32) -> Expected {
+    pub fn at(fixture: &str, height: u32, width: u32) -> Expected {
         let bytes = std::fs::read(fixtures().join(fixture).join("expected_interp.safetensors")).unwrap();
         Expected { bytes, prefix: format!("{height}x{width}.") }
     }
@@ -84,24 +93,27 @@ impl Expected {
         format!("{}{name}", self.prefix)
     }
 
-    pub(crate) fn shape(&self, name: &str) -> Vec<usize> {
+    /// The tensor's shape.
+    pub fn shape(&self, name: &str) -> Vec<usize> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
         tensors.tensor(&self.name(name)).unwrap().shape().to_vec()
     }
 
     /// The tensor, if there is one.
-    pub(crate) fn find(&self, name: &str) -> Option<Vec<f32>> {
+    pub fn find(&self, name: &str) -> Option<Vec<f32>> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = tensors.tensor(&self.name(name)).ok()?;
         assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
         Some(tensor.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
     }
 
-    pub(crate) fn f32(&self, name: &str) -> Vec<f32> {
+    /// The tensor, which must be there.
+    pub fn f32(&self, name: &str) -> Vec<f32> {
         self.find(name).unwrap_or_else(|| panic!("no {name}"))
     }
 
-    pub(crate) fn i64(&self, name: &str) -> Vec<i64> {
+    /// The tensor of 64-bit integers, which must be there.
+    pub fn i64(&self, name: &str) -> Vec<i64> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
         let tensor = tensors.tensor(&self.name(name)).unwrap();
         assert_eq!(tensor.dtype(), Dtype::I64, "{name}");
@@ -109,7 +121,7 @@ impl Expected {
     }
 
     /// The token ids of every text as a model reads them: `padded` (SigLIP), or up to the end token.
-    pub(crate) fn texts(&self, padded: bool) -> Vec<Vec<u32>> {
+    pub fn texts(&self, padded: bool) -> Vec<Vec<u32>> {
         let length = self.shape("input_ids")[1];
         let ids: Vec<u32> = self.i64("input_ids").iter().map(|&id| id as u32).collect();
         let text = |ids: &[u32]| {
@@ -123,7 +135,7 @@ impl Expected {
 }
 
 /// `max|a − b| / max|b|`
-pub(crate) fn relative(a: &[f32], b: &[f32]) -> f32 {
+pub fn relative(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     let difference = a
         .iter()
@@ -132,13 +144,14 @@ pub(crate) fn relative(a: &[f32], b: &[f32]) -> f32 {
     difference / b.iter().fold(0f32, |max, b| max.max(b.abs()))
 }
 
-pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
+/// Of the angle between `a` and `b`, in f64.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 /// The smallest cosine between rows of `a` and `b`.
-pub(crate) fn worst_cosine(a: &[f32], b: &[f32], dim: usize) -> f64 {
+pub fn worst_cosine(a: &[f32], b: &[f32], dim: usize) -> f64 {
     assert_eq!(a.len(), b.len());
     a.chunks(dim).zip(b.chunks(dim)).map(|(a, b)| cosine(a, b)).fold(1.0, f64::min)
 }

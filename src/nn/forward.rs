@@ -1,10 +1,10 @@
 //! What every step of a forward pass is made of: *produce* rows for the next GEMM, *multiply* them by its weights,
 //! *attend*. Each divides its work among the team statically, so one thread and many give the same bits.
 
-use super::Tap;
+use super::stage::Tap;
 use crate::model::Linear;
-use crate::plan::Team;
 use crate::profile::{Op, Profile, Work};
+use crate::runtime::Team;
 use core::ops::Range;
 use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::layout::{K_ALIGN, padded_k};
@@ -282,6 +282,17 @@ impl Forward<'_> {
                 }
             });
         });
+    }
+
+    /// `out = pooled · Wᵀ + b`, or `pooled` itself where there is no projection.
+    pub(crate) fn project(&mut self, projection: Option<&Linear<'_>>, pooled: &[f32], out: &mut [f32]) {
+        match projection {
+            Some(linear) => {
+                self.convert(Op::Project, linear, pooled);
+                self.multiply(Op::Project, linear, Epilogue::Store, out);
+            }
+            None => out.copy_from_slice(pooled),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! `ocelli info`
 
 use crate::common::{self, Failure, ModelArgs};
+use ocelli::Isa;
 use ocelli::format::{
     Act, Canonical, Config, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring, Tensor,
     TowerConfig,
 };
-use ocelli::{Model, Result, Session, knobs, plan};
-use ocelli_kernels::Isa;
+use ocelli::{Model, Result, Session, knobs, runtime};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -68,7 +68,7 @@ fn report(args: &Args, model: &Model, session: &Session<'_>) -> Value {
             "buffers": buffers.buffers().iter().map(|b| (b.name.to_owned(), json!(b.bytes))).collect::<serde_json::Map<_, _>>(),
         },
         "cpu": {
-            "cores": plan::describe(&plan::cpus()),
+            "cores": runtime::describe(&runtime::cpus()),
             "features": Isa::available().to_string(),
             "used": session.kernels().isa().to_string(),
             "threads": session.threads(),

@@ -18,7 +18,7 @@ fn bad_photos_are_reported_and_the_others_classified() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let cat = fs::read(example("cat")).unwrap();
-    let png = fs::read(super::common::fixtures().join("images/gray.png")).unwrap();
+    let png = fs::read(super::ocelli_tests::fixtures().join("images/gray.png")).unwrap();
     fs::write(path("empty.jpg"), "").unwrap();
     let coffee = fs::read(example("coffee")).unwrap();
     fs::write(path("cut.jpg"), &coffee[..coffee.len() / 2]).unwrap();
@@ -98,7 +98,7 @@ fn names_with_spaces_and_other_scripts() {
     fs::create_dir(&inner).unwrap();
     let (photo, model) = (inner.join("кот 猫 🐱.jpg"), inner.join("un modèle.ocelli"));
     fs::copy(example("cat"), &photo).unwrap();
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo.ocelli"), &model).unwrap();
+    fs::copy(ocelli_tests::demo(), &model).unwrap();
     let result = run(&mut ocelli!["classify", photo, "--json", "-m", model]).ok();
     let object = &result.json()[0];
     assert_eq!(object["image"], photo.to_str().unwrap());

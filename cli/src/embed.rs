@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use ocelli::preprocess::{PixelView, Tiles};
 use ocelli::score::normalize;
 use ocelli::text::TextTokenizer;
-use ocelli::vit::Layer;
+use ocelli::vision::Layer;
 use ocelli::{Options, Result, Session};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

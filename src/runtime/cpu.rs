@@ -160,31 +160,31 @@ pub(super) mod tests {
     use tempfile::TempDir;
 
     /// The system of a machine: writes files under a folder.
-    pub(in crate::plan) struct Machine(TempDir);
+    pub(in crate::runtime) struct Machine(TempDir);
 
     impl Machine {
-        pub(in crate::plan) fn new() -> Machine {
+        pub(in crate::runtime) fn new() -> Machine {
             Machine(tempfile::tempdir().unwrap())
         }
 
-        pub(in crate::plan) fn file(&self, path: &str, text: &str) {
+        pub(in crate::runtime) fn file(&self, path: &str, text: &str) {
             let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
 
         /// A file of CPU `cpu`.
-        pub(in crate::plan) fn of_cpu(&self, cpu: usize, path: &str, text: &str) {
+        pub(in crate::runtime) fn of_cpu(&self, cpu: usize, path: &str, text: &str) {
             self.file(&std::format!("sys/devices/system/cpu/cpu{cpu}/{path}"), text);
         }
 
         /// The MIDR of `cpu`: revision 1 of variant 4 of a design.
-        pub(in crate::plan) fn midr(&self, cpu: usize, implementer: u32, part: u32) {
+        pub(in crate::runtime) fn midr(&self, cpu: usize, implementer: u32, part: u32) {
             let midr = implementer << 24 | 4 << 20 | 0xf << 16 | part << 4 | 1;
             self.of_cpu(cpu, "regs/identification/midr_el1", &std::format!("0x{midr:016x}\n"));
         }
 
-        pub(in crate::plan) fn read(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Cpu> {
+        pub(in crate::runtime) fn read(&self, numbers: impl IntoIterator<Item = usize>) -> Vec<Cpu> {
             read(self.0.path(), &numbers.into_iter().collect::<Vec<_>>())
         }
     }

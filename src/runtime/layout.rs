@@ -83,7 +83,7 @@ impl<'p, 'a> Carver<'p, 'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Arena;
+    use crate::runtime::Arena;
 
     #[test]
     fn buffers_are_aligned_and_apart() {

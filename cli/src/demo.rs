@@ -1,0 +1,12 @@
+//! The demo model inside the program: see `models/README.md` for what it knows and what it does not.
+
+use ocelli::Model;
+use ocelli::Result;
+use ocelli::format::Aligned;
+
+static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("../demo.ocelli"));
+
+/// The demo model.
+pub(crate) fn model() -> Result<Model> {
+    Model::from_static(&FILE.0)
+}

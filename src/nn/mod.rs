@@ -1,0 +1,12 @@
+//! What both towers are made of: linear layers, attention and the transformer block, on a team of threads.
+
+mod block;
+mod forward;
+mod gate;
+pub mod rope;
+mod stage;
+
+pub(crate) use block::{Shape, activation, block};
+pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
+pub(crate) use stage::show;
+pub use stage::{Observer, Stage, Tap};
