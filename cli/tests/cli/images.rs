@@ -18,7 +18,7 @@ fn bad_photos_are_reported_and_the_others_classified() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let cat = fs::read(example("cat")).unwrap();
-    let png = fs::read(super::ocelli_tests::fixtures().join("images/gray.png")).unwrap();
+    let png = fs::read(ocelli_tests::fixtures().join("images/gray.png")).unwrap();
     fs::write(path("empty.jpg"), "").unwrap();
     let coffee = fs::read(example("coffee")).unwrap();
     fs::write(path("cut.jpg"), &coffee[..coffee.len() / 2]).unwrap();
