@@ -2,7 +2,7 @@
 
 use super::bank::Bank;
 use super::config::Config;
-use super::header::{Header, SectionKind, wrong};
+use super::header::{ALIGN, Header, SectionKind, wrong};
 use super::schema::{Demand, for_each_tensor};
 use super::tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};
 use crate::{Error, Name, Result};
@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// A packed file in memory, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
-    bytes: &'a [u8],
+    metadata: &'a [u8],
     header: &'a Header,
     config: &'a Config,
     entries: &'a [TensorEntry],
@@ -32,12 +32,45 @@ impl<'a> File<'a> {
     /// # Errors
     /// What is wrong and where: see [`Error`].
     pub fn parse(bytes: &'a [u8]) -> Result<File<'a>> {
-        let header = Header::read(bytes)?;
-        let optional = |kind| header.section(bytes, kind);
+        let data = Header::data_range(bytes, bytes.len() as u64)?;
+        let (metadata, data) = bytes.split_at(data.start as usize);
+        File::parse_split(metadata, data)
+    }
+
+    /// As [`parse`](Self::parse), of a file in two pieces: all bytes before DATA, and DATA. Both must start at a
+    /// multiple of 64; [`Header::data_range`] says where the cut is.
+    ///
+    /// This is for files that others may change while they are open. An opener copies the metadata into memory of its
+    /// own and maps DATA: every length, offset, name and string then comes from the copy that was checked here. From
+    /// `data` come weights alone, as numbers for which every bit pattern is valid, and no index is ever computed from
+    /// one: if DATA changes, answers are wrong, and that is all.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_split(metadata: &'a [u8], data: &'a [u8]) -> Result<File<'a>> {
+        for piece in [metadata, data] {
+            let misaligned = piece.as_ptr().addr() % ALIGN;
+            if misaligned != 0 {
+                let problem = "the buffer does not start at a multiple of 64 bytes";
+                return Err(wrong(problem, 0, 0, misaligned as u64));
+            }
+        }
+        let range = Header::data_range(metadata, metadata.len() as u64 + data.len() as u64)?;
+        if range.start != metadata.len() as u64 {
+            return Err(wrong(
+                "DATA does not start where the metadata end",
+                0,
+                range.start,
+                metadata.len() as u64,
+            ));
+        }
+        let header: &Header = bytemuck::from_bytes(&metadata[..size_of::<Header>()]);
+        header.check_sections(metadata)?;
+        let optional = |kind| header.section(metadata, kind);
         let required = |kind: SectionKind| {
             optional(kind).ok_or(wrong("a section is missing", 0, kind as u64, header.sections.into()))
         };
-        let at = |part: &[u8]| (part.as_ptr().addr() - bytes.as_ptr().addr()) as u64;
+        let at = |part: &[u8]| (part.as_ptr().addr() - metadata.as_ptr().addr()) as u64;
         let text = |part: &'a [u8]| {
             core::str::from_utf8(part).map_err(|e| {
                 wrong("not UTF-8", at(part) + e.valid_up_to() as u64, 0, part[e.valid_up_to()].into())
@@ -55,7 +88,7 @@ impl<'a> File<'a> {
             wrong("no whole number of tensor entries", at(part), whole as u64, part.len() as u64)
         })?;
         let file = File {
-            bytes,
+            metadata,
             header,
             config,
             entries,
@@ -64,7 +97,7 @@ impl<'a> File<'a> {
             provenance: text(required(SectionKind::Provenance)?)?,
             bank: optional(SectionKind::Bank).map(Bank::parse).transpose()?,
             labels: optional(SectionKind::Labels).map(text).transpose()?,
-            data: required(SectionKind::Data)?,
+            data,
         };
         if let Some(bank) = &file.bank {
             bank.check_fits(config)?;
@@ -294,7 +327,7 @@ impl<'a> File<'a> {
 
     /// Length of the file in bytes.
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
+        self.metadata.len() + self.data.len()
     }
 
     /// The bytes of DATA: all weights.
@@ -304,6 +337,6 @@ impl<'a> File<'a> {
 
     /// Where DATA starts in the file.
     pub(super) fn data_offset(&self) -> usize {
-        self.data.as_ptr().addr() - self.bytes.as_ptr().addr()
+        self.metadata.len()
     }
 }

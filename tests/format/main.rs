@@ -1,6 +1,8 @@
 //! The packed file under attack: whatever happens to its bytes, the reader says what is wrong or is right.
 
 mod damage;
+#[cfg(unix)]
+mod split;
 mod structure;
 
 use ocelli::Error;
