@@ -3,7 +3,7 @@
 use super::bank::Bank;
 use super::config::Config;
 use super::header::{ALIGN, Header, SectionKind, wrong};
-use super::schema::{Demand, for_each_tensor};
+use super::schema::{TensorSpec, for_each_tensor};
 use super::tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};
 use crate::{Error, Name, Result};
 use ocelli_kernels::Weights;
@@ -123,8 +123,8 @@ impl<'a> File<'a> {
     /// The table must list what the configuration demands, in that order, and its payloads must tile DATA.
     fn check_tensors(&self) -> Result<()> {
         let (mut next, mut end) = (0, 0);
-        for_each_tensor(self.config, &mut |demand| {
-            end = self.check_tensor(next, &demand, end)?;
+        for_each_tensor(self.config, &mut |spec| {
+            end = self.check_tensor(next, &spec, end)?;
             next += 1;
             Ok(())
         })?;
@@ -149,8 +149,8 @@ impl<'a> File<'a> {
 
     /// Checks entry `index` against what is demanded there; its payload must follow byte `after` of DATA. Returns the
     /// payload's end.
-    fn check_tensor(&self, index: usize, demand: &Demand, after: u64) -> Result<u64> {
-        let name = demand.name;
+    fn check_tensor(&self, index: usize, spec: &TensorSpec, after: u64) -> Result<u64> {
+        let name = spec.name;
         let Some(entry) = self.entries.get(index) else { return Err(Error::TensorMissing { name }) };
         let found = self.name_of(entry)?;
         if found != name.as_str() {
@@ -168,15 +168,15 @@ impl<'a> File<'a> {
         let check = |problem, expected: u64, found: u64| {
             if expected == found { Ok(()) } else { Err(Error::Tensor { name, problem, expected, found }) }
         };
-        let layout = demand.kind.layout();
+        let layout = spec.kind.layout();
         check("wrong layout", layout as u64, entry.layout.into())?;
-        let dtype = Dtype::from_stored(entry.dtype).filter(|&dtype| demand.kind.allows(dtype));
+        let dtype = Dtype::from_stored(entry.dtype).filter(|&dtype| spec.kind.allows(dtype));
         let Some(dtype) = dtype else {
             let (problem, expected) = ("an element type that it may not have", Dtype::F32 as u64);
             return Err(Error::Tensor { name, problem, expected, found: entry.dtype.into() });
         };
-        check("wrong number of rows", demand.n as u64, entry.n.into())?;
-        check("wrong number of columns", demand.k as u64, entry.k.into())?;
+        check("wrong number of rows", spec.n as u64, entry.n.into())?;
+        check("wrong number of columns", spec.k as u64, entry.k.into())?;
         let (least, most) = if dtype == Dtype::I8 { (1, 127) } else { (0, 0) };
         check("wrong largest magnitude", entry.magnitude.clamp(least, most).into(), entry.magnitude.into())?;
         check("a reserved field is set", 0, u64::from(entry.reserved) | entry.reserved2)?;
@@ -211,9 +211,9 @@ impl<'a> File<'a> {
                     found: bad as u64,
                 });
             }
-            let bad = values[demand.n..].iter().position(|&value| value != 0.0);
+            let bad = values[spec.n..].iter().position(|&value| value != 0.0);
             if let Some(bad) = bad {
-                let found = (demand.n + bad) as u64;
+                let found = (spec.n + bad) as u64;
                 return Err(Error::Tensor { name, problem: "padding is not zero", expected: 0, found });
             }
         }
@@ -253,7 +253,13 @@ impl<'a> File<'a> {
         file.entries.iter().filter_map(move |entry| file.view(entry))
     }
 
-    /// The tensor with this canonical name.
+    /// Tensor number `index` in the order of the file.
+    #[cfg(feature = "std")]
+    pub(crate) fn tensor_at(&self, index: usize) -> Option<Tensor<'a>> {
+        self.entries.get(index).and_then(|entry| self.view(entry))
+    }
+
+    /// The tensor with this canonical name. Searches: whoever reads all of them walks [`tensors`](Self::tensors).
     ///
     /// # Errors
     /// [`Error::TensorMissing`]

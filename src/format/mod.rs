@@ -46,8 +46,10 @@
 mod aligned;
 pub mod bank;
 mod config;
+pub mod feature;
 mod file;
 mod header;
+pub mod parts;
 pub mod schema;
 mod tensor;
 mod validate;
@@ -62,5 +64,5 @@ pub use file::File;
 pub use header::{
     ALIGN, ENDIAN, Header, MAGIC, MAX_METADATA, MAX_SECTIONS, SIGNED, SectionEntry, SectionKind, VERSION,
 };
-pub use schema::{Demand, Kind, for_each_tensor};
+pub use schema::{Kind, TensorSpec, for_each_tensor};
 pub use tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};

@@ -1,6 +1,7 @@
 //! The packed file under attack: whatever happens to its bytes, the reader says what is wrong or is right.
 
 mod damage;
+mod parts;
 #[cfg(unix)]
 mod split;
 mod structure;

@@ -6,7 +6,7 @@ use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use ocelli::format::{Demand, for_each_tensor};
+use ocelli::format::{TensorSpec, for_each_tensor};
 use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, templates};
 use ocelli::{Model, Options, Session};
@@ -172,7 +172,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
 pub(crate) struct Opened {
     tensors: Tensors,
     recognised: Recognised,
-    demands: Vec<Demand>,
+    demands: Vec<TensorSpec>,
     origins: Vec<Origin>,
     ignored: Vec<Ignored>,
     files: Vec<SourceFile>,
@@ -303,9 +303,9 @@ fn calibration_style() -> ProgressStyle {
 }
 
 /// What the configuration demands, and where it comes from; shapes and types are checked.
-fn demands(recognised: &Recognised, tensors: &Tensors) -> Result<(Vec<Demand>, Vec<Origin>)> {
+fn demands(recognised: &Recognised, tensors: &Tensors) -> Result<(Vec<TensorSpec>, Vec<Origin>)> {
     let (mut demands, mut origins) = (Vec::new(), Vec::new());
-    for_each_tensor(&recognised.config, &mut |demand: Demand| {
+    for_each_tensor(&recognised.config, &mut |demand: TensorSpec| {
         let origin = (recognised.origin)(&demand);
         check(tensors, &demand, &origin)?;
         demands.push(demand);
