@@ -46,6 +46,7 @@
 mod aligned;
 pub mod bank;
 mod config;
+mod cost;
 pub mod feature;
 mod file;
 mod header;
@@ -60,6 +61,7 @@ pub use aligned::Aligned;
 pub use aligned::AlignedBytes;
 pub use bank::Bank;
 pub use config::*;
+pub use cost::{Cost, Limits};
 pub use file::File;
 pub use header::{
     ALIGN, ENDIAN, Header, MAGIC, MAX_METADATA, MAX_SECTIONS, SIGNED, SectionEntry, SectionKind, VERSION,

@@ -6,7 +6,7 @@ use ocelli::format::parts::{Form, Part, Size, TEXT, TowerParts, VISION, When};
 use ocelli::model::{TextWeights, VisionWeights};
 
 /// A model of two small towers that have every part there is.
-fn everything() -> Config {
+pub(crate) fn everything() -> Config {
     let mut config = Config::zeroed();
     let tower = TowerConfig {
         width: 8,

@@ -44,20 +44,20 @@ pub fn fill(config: &VisionConfig, table: &[f32], out: &mut [f32]) {
         let (n, field) = (patches(config, side), f64::from(config.pyramid_sides()[0]) / f64::from(side));
         let (level, others) = rest.split_at_mut(n * n * width);
         rest = others;
-        // Overlap of patch i's receptive field with a cell, along one axis, in cells.
-        let overlap = |i: usize, cell: usize| {
-            let start = (i as u32 * config.pyramid_stride) as f64 * field / patch;
-            (start + field).min(cell as f64 + 1.0) - start.max(cell as f64)
-        };
+        // Along one axis, in cells: where patch i's receptive field starts, the cells that it covers, and by how much.
+        let start = |i: usize| (i as u32 * config.pyramid_stride) as f64 * field / patch;
+        let covers = |i: usize| start(i) as usize..((start(i) + field).ceil() as usize).min(cells);
+        let overlap =
+            |i: usize, cell: usize| (start(i) + field).min(cell as f64 + 1.0) - start(i).max(cell as f64);
         for (index, out) in level.chunks_exact_mut(width).enumerate() {
             for (chunk, out) in out.chunks_mut(CHUNK).enumerate() {
                 let (mut sums, mut area) = ([0.0f64; CHUNK], 0.0);
-                for cell in 0..cells * cells {
-                    let high = overlap(index / n, cell / cells).max(0.0);
-                    let covered = high * overlap(index % n, cell % cells).max(0.0);
-                    if covered > 0.0 {
+                for row in covers(index / n) {
+                    let high = overlap(index / n, row).max(0.0);
+                    for column in covers(index % n) {
+                        let covered = high * overlap(index % n, column).max(0.0);
                         area += covered;
-                        let values = &table[cell * width + chunk * CHUNK..][..out.len()];
+                        let values = &table[(row * cells + column) * width + chunk * CHUNK..][..out.len()];
                         sums.iter_mut()
                             .zip(values)
                             .for_each(|(sum, &value)| *sum += covered * f64::from(value));
