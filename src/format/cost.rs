@@ -1,14 +1,16 @@
 //! What a model costs to run, known before anything is allocated or computed. A file may be valid, small and hostile: a
 //! few KB can ask for days of arithmetic. So encoders hold a model's [`Cost`] against [`Limits`] first.
 
-use super::config::{Config, Position, ResizeMode, TowerConfig};
+use super::config::{Config, Filter, Position, ResizeMode, TowerConfig};
 use super::parts::{HEAD_KV, HEAD_QUERY, PATCH_EMBED, TEXT, TowerParts, VISION};
 use super::schema::Kind;
 use crate::{Error, Result};
 use ocelli_kernels::layout::{padded_k, padded_n};
 
 /// Longest side of a picture before it is resized, in pixels.
-const SOURCE_SIDE: u64 = 8192;
+const SOURCE_SIDE: u64 = 65_535;
+/// Working memory of a GEMM on each thread, in bytes, rounded up.
+const GEMM_SCRATCH: u64 = 128 << 10;
 /// Bytes of an f32.
 const F32: u64 = 4;
 
@@ -99,20 +101,25 @@ impl Cost {
             sum(pyramid.iter().map(|&side| pyramid_row(config, side).pow(2)))
         };
         let tokens = patches.saturating_add(vision.prefix_tokens.into());
-        // The longest frame of so many patches is one row of them.
-        let (height, width) = if naflex { (patch, product(&[patch, patches])) } else { (height, width) };
         let pyramid_values = sum(pyramid.iter().map(|&side| product(&[side.into(), side.into(), 3])));
+        let patch_values = vision.patch_values() as u64;
+        let pixels = if naflex { product(&[patches, patch_values]) } else { product(&[height, width, 3]) };
         let frames = sum([
-            product(&[images, height, width, 3]),
+            product(&[images, pixels]),
             product(&[images, pyramid_values, F32]),
-            if naflex { product(&[images, patches, vision.patch_values() as u64]) } else { 0 },
-            resize_bytes(height, width, threads as u64),
+            if naflex {
+                naflex_resize_bytes(config, product(&[patches, patch]), threads as u64)
+            } else {
+                resize_bytes(config, (height, width), threads as u64)
+            },
         ]);
         let tables = sum([
             product(&[tokens, tower.width.into(), F32]),
             if vision.rope != 0 { product(&[patches, tower.head_dim.into(), F32]) } else { 0 },
         ]);
-        let operand = product(&[images, patches, vision.patch_values() as u64 + 16, F32]);
+        // The patches' values, and a tile of them on each thread.
+        let rows = product(&[images, patches]).saturating_add(product(&[16, threads as u64]));
+        let operand = product(&[rows, patch_values + 16, F32]);
         // The finest level is read four times for each of the others.
         let levels = product(&[4, pyramid.first().map_or(0, |&side| u64::from(side).pow(2)), 3]);
         let levels = levels.saturating_mul(pyramid.len().saturating_sub(1) as u64);
@@ -219,14 +226,31 @@ fn tower_bytes(config: &Config, tower: &TowerConfig, rows: u64, tokens: u64, thr
     sum([
         product(&[rows, width + work + operand + 1, F32]),
         product(&[threads, scratch.saturating_add(16 * operand), F32]),
+        product(&[threads, GEMM_SCRATCH]),
     ])
 }
 
-/// Coefficients of a resize from the largest source, and rows on their way on each thread.
-fn resize_bytes(height: u64, width: u64, threads: u64) -> u64 {
-    let taps = |side: u64| 4 * SOURCE_SIDE.div_ceil(side.max(1)) + 4;
-    let coefficients = product(&[height, taps(height)]).saturating_add(product(&[width, taps(width)]));
-    product(&[coefficients, 8]).saturating_add(product(&[threads, taps(height), width, 3]))
+/// Coefficients of a resize from the largest source to a frame, and rows on their way on each thread.
+fn resize_bytes(config: &Config, (height, width): (u64, u64), threads: u64) -> u64 {
+    let crops = config.preprocess.mode == ResizeMode::ShortestCrop as u32;
+    let shortest = config.shortest(height as u32, width as u32).into();
+    let reach = reach(config);
+    let taps = |side: u64| reach * SOURCE_SIDE.div_ceil(if crops { shortest } else { side }.max(1)) + 3;
+    let axis = |side: u64| product(&[side, taps(side) + 2, F32]);
+    let rows = SOURCE_SIDE.saturating_add(product(&[width, taps(height)]));
+    sum([axis(height), axis(width), product(&[threads, rows, 3])])
+}
+
+/// The same to whatever grid of patches; `side` is that of all patches in one row.
+fn naflex_resize_bytes(config: &Config, side: u64, threads: u64) -> u64 {
+    let reach = reach(config) * SOURCE_SIDE;
+    let axes = product(&[2, reach + 6 * side, F32]);
+    axes.saturating_add(product(&[threads, SOURCE_SIDE + 2 * reach + 8 * side, 3]))
+}
+
+/// Source pixels that a resized one reads along an axis, for each source pixel that it stands for.
+fn reach(config: &Config) -> u64 {
+    if config.preprocess.filter == Filter::Bilinear as u32 { 2 } else { 4 }
 }
 
 /// Resampling the stored positions to the image's grid.

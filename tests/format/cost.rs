@@ -87,6 +87,10 @@ fn small_files_that_ask_for_days_are_refused() {
     let tokens = Cost::of_images(&pyramid, None, 1, 1).unwrap();
     assert_eq!(tokens.tokens, 1 + 177 * 177 + 127 * 127);
     refused(tokens, "tokens");
+    // A resize to a side of one pixel before a crop of 8,192: coefficients for every source pixel, each time.
+    let mut crop = image_model([64, 1, 4, 64, 128, 8192]);
+    (crop.preprocess.mode, crop.preprocess.shortest) = (ResizeMode::ShortestCrop as u32, 1);
+    refused(Cost::of_images(&crop, None, 1, 1).unwrap(), "bytes of working memory");
     // More threads and images than any machine holds.
     let many = Cost::of_images(&image_model([768, 12, 12, 3072, 16, 224]), None, usize::MAX >> 1, usize::MAX)
         .unwrap();
@@ -98,4 +102,24 @@ fn errors_have_a_source() {
     let missing = ocelli::Model::open("no/such/file.ocelli").unwrap_err();
     let inside = missing.source().expect("what is wrong in the file");
     assert!(inside.source().is_some_and(|io| io.is::<std::io::Error>()), "{inside}");
+}
+
+/// The estimate is at least what an encoder takes, and not far from it.
+#[test]
+fn the_memory_of_the_fixtures_is_as_estimated() {
+    for fixture in ["clip-hf", "siglip-hf", "siglip2-naflex", "dinov3-hf", "retinavit", "timm-eva02"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        let mut options = ConvertOptions::new(path, folder.path().join("model.ocelli"), Precision::Fp32);
+        options.wishes.vision_only = true;
+        convert(&options).unwrap();
+        let model = ocelli::Model::open(&options.output).unwrap();
+        for (batch, threads) in [(1, 1), (16, 3)] {
+            let asked = ocelli::Options { batch, threads, text: false, ..Default::default() };
+            let taken = ocelli::Session::new(&model, &asked).unwrap().plan().bytes() as f64;
+            let estimated = Cost::of_images(model.file().config(), None, batch, threads).unwrap().arena_bytes;
+            let ratio = estimated as f64 / taken;
+            assert!((1.0..1.5).contains(&ratio), "{fixture}, {batch} images: {estimated} of {taken} bytes");
+        }
+    }
 }
