@@ -45,6 +45,7 @@
 
 mod aligned;
 pub mod bank;
+#[macro_use]
 mod config;
 mod cost;
 pub mod feature;
@@ -60,6 +61,8 @@ pub use aligned::Aligned;
 #[cfg(feature = "std")]
 pub use aligned::AlignedBytes;
 pub use bank::Bank;
+#[cfg(feature = "std")]
+pub use bank::LabelBank;
 pub use config::*;
 pub use cost::{Cost, Limits};
 pub use file::File;
