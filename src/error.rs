@@ -134,6 +134,15 @@ pub enum Error {
         /// The bank's.
         found: u64,
     },
+    /// A model that costs more than the [limits](crate::format::Limits) allow.
+    TooCostly {
+        /// Of what it needs too much.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What it needs.
+        found: u64,
+    },
     /// An error inside a named file.
     #[cfg(feature = "std")]
     InFile {
@@ -191,6 +200,12 @@ impl fmt::Display for Error {
                 "the label bank was made with another model: expected checkpoint {expected:016x}, found \
                  {found:016x}; make it again with this one"
             ),
+            Error::TooCostly { what, limit, found } => write!(
+                f,
+                "the model needs {found} {what}, and the limit is {limit}; if you trust it, OCELLI_MAX_COST={} raises \
+                 all limits by that factor",
+                found.div_ceil((*limit).max(1))
+            ),
             #[cfg(feature = "std")]
             Error::InFile { path, source } => write!(f, "{}: {source}", path.display()),
             #[cfg(feature = "std")]
@@ -201,4 +216,14 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            #[cfg(feature = "std")]
+            Error::InFile { source, .. } => Some(source),
+            #[cfg(feature = "std")]
+            Error::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Every environment variable that ocelli reads, in one place.
 
 use crate::error::{Error, Result};
+use crate::format::Limits;
 use crate::runtime::{MAX_THREADS, default_threads};
 use ocelli_kernels::Isa;
 use std::string::String;
@@ -36,8 +37,15 @@ pub const VERIFY: Knob = Knob {
               (default: 1)",
 };
 
+/// How much a model may cost.
+pub const MAX_COST: Knob = Knob {
+    name: "OCELLI_MAX_COST",
+    meaning: "a whole number by which all limits on what a model may cost (tokens, blocks, heads, arithmetic, memory) are \
+              multiplied (default: 1)",
+};
+
 /// All of them.
-pub const ALL: [Knob; 3] = [ISA, THREADS, VERIFY];
+pub const ALL: [Knob; 4] = [ISA, THREADS, VERIFY, MAX_COST];
 
 impl Knob {
     /// The variable's value, if it is set and not empty.
@@ -75,6 +83,22 @@ pub fn threads() -> Result<usize> {
             Error::Message(std::format!("{}={value}: expected 1 to {MAX_THREADS} threads", THREADS.name))
         }),
         None => Ok(default_threads().min(MAX_THREADS)),
+    }
+}
+
+/// The [`Limits`], multiplied by what [`MAX_COST`] says.
+///
+/// # Errors
+/// Not a whole number from 1.
+pub fn limits() -> Result<Limits> {
+    match MAX_COST.get()? {
+        Some(value) => match value.parse() {
+            Ok(factor) if factor > 0 => Ok(Limits::default().times(factor)),
+            _ => {
+                Err(Error::Message(std::format!("{}={value}: expected a whole number from 1", MAX_COST.name)))
+            }
+        },
+        None => Ok(Limits::default()),
     }
 }
 

@@ -195,11 +195,11 @@ fn check_scores(
     let count = texts.len() / dim;
     let labels: Vec<String> = (0..count).map(|i| format!("text {i}")).collect();
     let bytes = ocelli::format::bank::write(&labels, &["{}"], dim, texts, config.checkpoint_id).unwrap();
-    let bank = ocelli::score::OwnedBank::new(&bytes).unwrap();
+    let bank = ocelli::format::LabelBank::new(&bytes).unwrap();
     let (logits, probabilities) = (expected.f32("logits_per_image"), expected.f32("probs"));
     let mut scored = vec![Default::default(); count];
     for (image, embedding) in embeddings.chunks(dim).enumerate() {
-        ocelli::score::score(&config.score, embedding, &bank.bank(), &mut scored);
+        ocelli::score::score(&config.score, embedding, &bank.as_bank(), &mut scored);
         let (logits, probabilities) =
             (&logits[image * count..][..count], &probabilities[image * count..][..count]);
         let mut order: Vec<usize> = (0..count).collect();

@@ -53,7 +53,7 @@ impl<'m> Target<'m> {
     fn find(args: &Args, model: &'m Model) -> Result<Target<'m>> {
         if let Some(path) = &args.bank {
             let bank = common::open_bank(path)?;
-            bank.bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
+            bank.as_bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
             return Ok(Target::Labels(Labels::Owned(bank)));
         }
         let classes: Vec<&str> = model.file().labels().collect();

@@ -2,9 +2,9 @@
 
 use clap::ValueEnum;
 use ocelli::atomic::write_atomically;
+use ocelli::format::LabelBank;
 use ocelli::format::{Bank, Scoring};
 use ocelli::preprocess::{PixelView, TileBox, Tiles, decode, fast};
-use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, read_labels, templates};
 use ocelli::{Error, Model, Options, Result, Session, knobs};
 use std::collections::HashSet;
@@ -196,7 +196,7 @@ impl LabelArgs {
     }
 
     /// Embeds the labels that were asked for, if any were.
-    fn embed(&self, args: &ModelArgs, model: &Model) -> Result<Option<OwnedBank>> {
+    fn embed(&self, args: &ModelArgs, model: &Model) -> Result<Option<LabelBank>> {
         let scoring = Scoring::from_stored(model.file().config().score.kind);
         let Some(labels) = self.labels(scoring)? else { return Ok(None) };
         let templates = templates(&self.template)?;
@@ -216,22 +216,22 @@ impl LabelArgs {
 
 /// The labels to score against: those asked for, a bank's, or the model's own.
 pub(crate) enum Labels<'m> {
-    Owned(OwnedBank),
+    Owned(LabelBank),
     Model(Bank<'m>),
 }
 
 impl Labels<'_> {
     pub(crate) fn bank(&self) -> Bank<'_> {
         match self {
-            Labels::Owned(bank) => bank.bank(),
+            Labels::Owned(bank) => bank.as_bank(),
             Labels::Model(bank) => *bank,
         }
     }
 }
 
 /// Opens the label bank in `path`.
-pub(crate) fn open_bank(path: &Path) -> Result<OwnedBank> {
-    OwnedBank::open(path).map_err(|error| match &error {
+pub(crate) fn open_bank(path: &Path) -> Result<LabelBank> {
+    LabelBank::open(path).map_err(|error| match &error {
         Error::InFile { source, .. } if matches!(**source, Error::Format { .. }) => {
             Error::Message(format!("{error}; copy it again, or make it again with ocelli labels"))
         }

@@ -31,29 +31,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.bank {
-        show(&common::open_bank(path)?.bank(), args.json)?;
+        show(&common::open_bank(path)?.as_bank(), args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let model = args.model.open()?;
     let labels = common::find_labels(&args.labels, &args.model, &model)?;
-    match (&args.output, &labels) {
-        (None, _) => show(&labels.bank(), args.json)?,
-        (Some(path), common::Labels::Owned(bank)) => {
-            write(path, bank.bytes(), &bank.bank())?;
-        }
-        (Some(path), common::Labels::Model(bank)) => {
-            // The model's own labels as a file of their own.
-            let labels: Vec<&str> = bank.labels().collect();
-            let templates: Vec<&str> = bank.templates().collect();
-            let bytes = ocelli::format::bank::write(
-                &labels,
-                &templates,
-                bank.dim(),
-                bank.embeddings(),
-                bank.checkpoint_id(),
-            )?;
-            write(path, &bytes, bank)?;
-        }
+    let bank = labels.bank();
+    match &args.output {
+        None => show(&bank, args.json)?,
+        Some(path) => write(path, &bank.to_bytes(), &bank)?,
     }
     Ok(ExitCode::SUCCESS)
 }

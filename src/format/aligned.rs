@@ -45,9 +45,23 @@ impl AlignedBytes {
             return Err(crate::Error::Message("not a regular file".into()).in_file(path));
         }
         let len = usize::try_from(metadata.len()).map_err(|e| fail(std::io::Error::other(e)))?;
-        let mut bytes = AlignedBytes { blocks: std::vec![Block([0; ALIGN]); len.div_ceil(ALIGN)], len };
+        let mut bytes = AlignedBytes::zeroed(len).map_err(|error| error.in_file(path))?;
         file.read_exact(&mut bytes).map_err(fail)?;
         Ok(bytes)
+    }
+
+    /// `len` zeros.
+    ///
+    /// # Errors
+    /// If there is not so much memory.
+    pub fn zeroed(len: usize) -> crate::Result<AlignedBytes> {
+        let (mut blocks, count) = (std::vec::Vec::new(), len.div_ceil(ALIGN));
+        blocks.try_reserve_exact(count).map_err(|_| crate::Error::Io {
+            action: "allocate memory for a whole file",
+            source: std::io::ErrorKind::OutOfMemory.into(),
+        })?;
+        blocks.resize(count, Block([0; ALIGN]));
+        Ok(AlignedBytes { blocks, len })
     }
 
     /// A copy of `bytes`.

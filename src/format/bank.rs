@@ -13,12 +13,18 @@
 //!
 //! The checksum is xxh3-64 of everything after the header, seeded with the xxh3-64 of the header up to the checksum.
 
+#[cfg(feature = "std")]
+mod owned;
+
 use super::config::Config;
 use super::header::{ENDIAN, wrong};
 use crate::{Error, Result};
 use bytemuck::{Pod, Zeroable};
 use core::mem::offset_of;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+#[cfg(feature = "std")]
+pub use owned::LabelBank;
 
 /// First bytes of a bank.
 pub const MAGIC: [u8; 8] = *b"\x8AOCBANK\n";
@@ -259,6 +265,32 @@ impl<'a> Bank<'a> {
         self.embeddings
     }
 
+    /// The bytes from which this bank was read.
+    #[cfg(feature = "std")]
+    pub fn to_bytes(&self) -> std::vec::Vec<u8> {
+        let mut header = BankHeader {
+            magic: MAGIC,
+            version: VERSION,
+            endian: ENDIAN,
+            header_len: size_of::<BankHeader>() as u32,
+            count: self.len() as u32,
+            dim: self.dim as u32,
+            labels_len: self.labels.len() as u32,
+            templates_len: self.templates.len() as u32,
+            reserved: [0; 9],
+            checkpoint_id: self.checkpoint_id,
+            checksum: 0,
+        };
+        let mut bytes = std::vec::Vec::from(bytemuck::bytes_of(&header));
+        bytes.extend_from_slice(bytemuck::cast_slice(self.embeddings));
+        bytes.extend_from_slice(bytemuck::cast_slice(self.index));
+        bytes.extend_from_slice(self.labels.as_bytes());
+        bytes.extend_from_slice(self.templates.as_bytes());
+        header.checksum = header.computed_checksum(&bytes[size_of::<BankHeader>()..]);
+        bytes[..size_of::<BankHeader>()].copy_from_slice(bytemuck::bytes_of(&header));
+        bytes
+    }
+
     /// The prompts that the embeddings average over.
     pub fn templates(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.templates.lines()
@@ -308,102 +340,14 @@ pub fn write<L: AsRef<str>, T: AsRef<str>>(
         index.push(small(text.len())?);
     }
     let templates = templates.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("\n");
-    let mut header = BankHeader {
-        magic: MAGIC,
-        version: VERSION,
-        endian: ENDIAN,
-        header_len: size_of::<BankHeader>() as u32,
-        count: small(labels.len())?,
-        dim: small(dim)?,
-        labels_len: small(text.len())?,
-        templates_len: small(templates.len())?,
-        reserved: [0; 9],
-        checkpoint_id,
-        checksum: 0,
-    };
-    let mut bytes = Vec::from(bytemuck::bytes_of(&header));
-    for part in [
-        bytemuck::cast_slice(embeddings),
-        bytemuck::cast_slice(&index),
-        text.as_bytes(),
-        templates.as_bytes(),
-    ] {
-        bytes.extend_from_slice(part);
+    for len in [labels.len(), dim, templates.len()] {
+        small(len)?;
     }
-    header.checksum = header.computed_checksum(&bytes[size_of::<BankHeader>()..]);
-    bytes[..size_of::<BankHeader>()].copy_from_slice(bytemuck::bytes_of(&header));
+    let bank = Bank { embeddings, index: &index, labels: &text, templates: &templates, dim, checkpoint_id };
+    let bytes = bank.to_bytes();
     Bank::parse(&super::AlignedBytes::new(&bytes))?;
     Ok(bytes)
 }
 
 #[cfg(all(test, feature = "std"))]
-mod tests {
-    use super::*;
-    use crate::format::AlignedBytes;
-    use std::vec::Vec;
-
-    const ID: [u8; 16] = *b"a checkpoint's i";
-
-    fn sample() -> Vec<u8> {
-        let embeddings = [0.6, 0.8, 1.0, 0.0, 0.0, -1.0];
-        write(&["a cat", "naïve café", "🐱"], &["a photo of {}.", "{}"], 2, &embeddings, ID).unwrap()
-    }
-
-    #[test]
-    fn a_bank_comes_back_as_it_was_written() {
-        let bytes = AlignedBytes::new(&sample());
-        let bank = Bank::parse(&bytes).unwrap();
-        assert_eq!((bank.len(), bank.dim(), bank.checkpoint_id()), (3, 2, ID));
-        assert_eq!(bank.labels().collect::<Vec<_>>(), ["a cat", "naïve café", "🐱"]);
-        assert_eq!(bank.templates().collect::<Vec<_>>(), ["a photo of {}.", "{}"]);
-        assert_eq!((bank.label(2), bank.embedding(2)), ("🐱", &[0.0, -1.0][..]));
-        let mut config = Config::zeroed();
-        (config.checkpoint_id, config.score.embed_dim) = (ID, 2);
-        bank.check_fits(&config).unwrap();
-        config.score.embed_dim = 3;
-        assert!(matches!(bank.check_fits(&config), Err(Error::Format { expected: 3, found: 2, .. })));
-        config.checkpoint_id[0] ^= 1;
-        assert!(matches!(bank.check_fits(&config), Err(Error::BankOfAnotherModel { .. })));
-    }
-
-    #[test]
-    fn every_cut_and_every_flipped_bit_is_noticed() {
-        let good = sample();
-        for len in 0..good.len() {
-            assert!(Bank::parse(&AlignedBytes::new(&good[..len])).is_err(), "cut to {len}");
-        }
-        for at in 0..good.len() * 8 {
-            let mut bytes = AlignedBytes::new(&good);
-            bytes[at / 8] ^= 1 << (at % 8);
-            assert!(Bank::parse(&bytes).is_err(), "bit {at}");
-        }
-    }
-
-    #[test]
-    fn damage_with_a_right_checksum_never_panics_and_lies_are_refused() {
-        let good = sample();
-        let (mut refused, size) = (0, size_of::<BankHeader>());
-        for at in 0..size {
-            for value in [0, 1, 0x7f, 0x80, 0xff] {
-                let mut bytes = AlignedBytes::new(&good);
-                bytes[at] = value;
-                let mut header: BankHeader = bytemuck::pod_read_unaligned(&bytes[..size]);
-                header.checksum = header.computed_checksum(&bytes[size..]);
-                bytes[..size].copy_from_slice(bytemuck::bytes_of(&header));
-                refused += usize::from(Bank::parse(&bytes).is_err());
-            }
-        }
-        assert!(refused > 200, "only {refused} of {} changes were refused", size * 5);
-    }
-
-    #[test]
-    fn what_a_reader_would_refuse_is_not_written() {
-        let none: [&str; 0] = [];
-        assert!(write(&none, &none, 2, &[], ID).is_err());
-        assert!(write(&["", "b"], &none, 1, &[1.0, 1.0], ID).is_err());
-        assert!(write(&["a"], &none, 1, &[1.01], ID).is_err());
-        assert!(write(&["a"], &none, 1, &[f32::NAN], ID).is_err());
-        assert!(write(&["a"], &["{}\n{}"], 1, &[1.0], ID).is_err());
-        assert!(write(&["a"], &none, 2, &[1.0], ID).is_err());
-    }
-}
+mod tests;

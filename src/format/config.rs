@@ -4,6 +4,7 @@
 //! Nothing here has a default that the runtime would guess: the converter writes every field from the checkpoint, and
 //! [`validate`](super::File::parse) refuses values that it does not know.
 
+use super::feature;
 use bytemuck::{Pod, Zeroable};
 
 /// Declares an enum that is stored as a `u32`, with its names for people.
@@ -185,42 +186,6 @@ stored_enum! {
     }
 }
 
-/// Optional parts of a tower, one bit each in [`TowerConfig::features`]. A set bit demands the tensors that the
-/// [schema](super::schema) names for it, a clear one forbids them, and a bit that a reader does not know is an error:
-/// so a later family takes a new bit and, for its numbers, reserved words, and needs no new version of the format.
-pub mod feature {
-    /// `qkv.bias`
-    pub const QKV_BIAS: u32 = 1 << 0;
-    /// `out.bias`
-    pub const OUT_BIAS: u32 = 1 << 1;
-    /// `fc1.bias` and `fc2.bias`
-    pub const MLP_BIAS: u32 = 1 << 2;
-    /// `final_norm.*`
-    pub const FINAL_NORM: u32 = 1 << 3;
-    /// `project.weight`
-    pub const PROJECT: u32 = 1 << 4;
-    /// `project.bias`
-    pub const PROJECT_BIAS: u32 = 1 << 5;
-    /// `patch_embed.bias` (image tower)
-    pub const PATCH_BIAS: u32 = 1 << 6;
-    /// `pre_norm.*` (image tower)
-    pub const PRE_NORM: u32 = 1 << 7;
-    /// `class_token` (image tower)
-    pub const CLASS_TOKEN: u32 = 1 << 8;
-    /// `pool_norm.*`: a norm of the pooled vector (EVA's `fc_norm`; image tower)
-    pub const POOL_NORM: u32 = 1 << 9;
-    /// `fc1` is twice as tall, gate rows, then value rows: `fc2(act(gate) · value)` (SwiGLU)
-    pub const GATED_MLP: u32 = 1 << 10;
-    /// `mlp_norm.*`: a norm of what `fc2` reads (EVA-02 base and large)
-    pub const MLP_NORM: u32 = 1 << 11;
-    /// `patch_norm.*`: a norm of each patch's pixels before the patch embedding (SimpleViT; image tower)
-    pub const PATCH_NORM: u32 = 1 << 12;
-    /// `embed_norm.*`: a norm of each patch's embedding, before positions are added (SimpleViT; image tower)
-    pub const EMBED_NORM: u32 = 1 << 13;
-    /// `classifier.*`: the pooled vector to class logits (image tower)
-    pub const CLASSIFIER: u32 = 1 << 14;
-}
-
 /// What a transformer tower has in common, image or text.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -389,7 +354,7 @@ impl VisionConfig {
     }
 
     /// Sides of the pyramid's levels in pixels, finest first; none without a pyramid.
-    pub fn levels(&self) -> &[u32] {
+    pub fn pyramid_sides(&self) -> &[u32] {
         let count = self.pyramid.iter().position(|&side| side == 0).unwrap_or(MAX_LEVELS);
         &self.pyramid[..count]
     }

@@ -2,8 +2,8 @@
 
 use super::bank::Bank;
 use super::config::Config;
-use super::header::{Header, SectionKind, wrong};
-use super::schema::{Demand, for_each_tensor};
+use super::header::{ALIGN, Header, SectionKind, wrong};
+use super::schema::{TensorSpec, for_each_tensor};
 use super::tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};
 use crate::{Error, Name, Result};
 use ocelli_kernels::Weights;
@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// A packed file in memory, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
-    bytes: &'a [u8],
+    metadata: &'a [u8],
     header: &'a Header,
     config: &'a Config,
     entries: &'a [TensorEntry],
@@ -32,12 +32,45 @@ impl<'a> File<'a> {
     /// # Errors
     /// What is wrong and where: see [`Error`].
     pub fn parse(bytes: &'a [u8]) -> Result<File<'a>> {
-        let header = Header::read(bytes)?;
-        let optional = |kind| header.section(bytes, kind);
+        let data = Header::data_range(bytes, bytes.len() as u64)?;
+        let (metadata, data) = bytes.split_at(data.start as usize);
+        File::parse_split(metadata, data)
+    }
+
+    /// As [`parse`](Self::parse), of a file in two pieces: all bytes before DATA, and DATA. Both must start at a
+    /// multiple of 64; [`Header::data_range`] says where the cut is.
+    ///
+    /// This is for files that others may change while they are open. An opener copies the metadata into memory of its
+    /// own and maps DATA: every length, offset, name and string then comes from the copy that was checked here. From
+    /// `data` come weights alone, as numbers for which every bit pattern is valid, and no index is ever computed from
+    /// one: if DATA changes, answers are wrong, and that is all.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_split(metadata: &'a [u8], data: &'a [u8]) -> Result<File<'a>> {
+        for piece in [metadata, data] {
+            let misaligned = piece.as_ptr().addr() % ALIGN;
+            if misaligned != 0 {
+                let problem = "the buffer does not start at a multiple of 64 bytes";
+                return Err(wrong(problem, 0, 0, misaligned as u64));
+            }
+        }
+        let range = Header::data_range(metadata, metadata.len() as u64 + data.len() as u64)?;
+        if range.start != metadata.len() as u64 {
+            return Err(wrong(
+                "DATA does not start where the metadata end",
+                0,
+                range.start,
+                metadata.len() as u64,
+            ));
+        }
+        let header: &Header = bytemuck::from_bytes(&metadata[..size_of::<Header>()]);
+        header.check_sections(metadata)?;
+        let optional = |kind| header.section(metadata, kind);
         let required = |kind: SectionKind| {
             optional(kind).ok_or(wrong("a section is missing", 0, kind as u64, header.sections.into()))
         };
-        let at = |part: &[u8]| (part.as_ptr().addr() - bytes.as_ptr().addr()) as u64;
+        let at = |part: &[u8]| (part.as_ptr().addr() - metadata.as_ptr().addr()) as u64;
         let text = |part: &'a [u8]| {
             core::str::from_utf8(part).map_err(|e| {
                 wrong("not UTF-8", at(part) + e.valid_up_to() as u64, 0, part[e.valid_up_to()].into())
@@ -55,7 +88,7 @@ impl<'a> File<'a> {
             wrong("no whole number of tensor entries", at(part), whole as u64, part.len() as u64)
         })?;
         let file = File {
-            bytes,
+            metadata,
             header,
             config,
             entries,
@@ -64,7 +97,7 @@ impl<'a> File<'a> {
             provenance: text(required(SectionKind::Provenance)?)?,
             bank: optional(SectionKind::Bank).map(Bank::parse).transpose()?,
             labels: optional(SectionKind::Labels).map(text).transpose()?,
-            data: required(SectionKind::Data)?,
+            data,
         };
         if let Some(bank) = &file.bank {
             bank.check_fits(config)?;
@@ -90,8 +123,8 @@ impl<'a> File<'a> {
     /// The table must list what the configuration demands, in that order, and its payloads must tile DATA.
     fn check_tensors(&self) -> Result<()> {
         let (mut next, mut end) = (0, 0);
-        for_each_tensor(self.config, &mut |demand| {
-            end = self.check_tensor(next, &demand, end)?;
+        for_each_tensor(self.config, &mut |spec| {
+            end = self.check_tensor(next, &spec, end)?;
             next += 1;
             Ok(())
         })?;
@@ -116,8 +149,8 @@ impl<'a> File<'a> {
 
     /// Checks entry `index` against what is demanded there; its payload must follow byte `after` of DATA. Returns the
     /// payload's end.
-    fn check_tensor(&self, index: usize, demand: &Demand, after: u64) -> Result<u64> {
-        let name = demand.name;
+    fn check_tensor(&self, index: usize, spec: &TensorSpec, after: u64) -> Result<u64> {
+        let name = spec.name;
         let Some(entry) = self.entries.get(index) else { return Err(Error::TensorMissing { name }) };
         let found = self.name_of(entry)?;
         if found != name.as_str() {
@@ -135,15 +168,15 @@ impl<'a> File<'a> {
         let check = |problem, expected: u64, found: u64| {
             if expected == found { Ok(()) } else { Err(Error::Tensor { name, problem, expected, found }) }
         };
-        let layout = demand.kind.layout();
+        let layout = spec.kind.layout();
         check("wrong layout", layout as u64, entry.layout.into())?;
-        let dtype = Dtype::from_stored(entry.dtype).filter(|&dtype| demand.kind.allows(dtype));
+        let dtype = Dtype::from_stored(entry.dtype).filter(|&dtype| spec.kind.allows(dtype));
         let Some(dtype) = dtype else {
             let (problem, expected) = ("an element type that it may not have", Dtype::F32 as u64);
             return Err(Error::Tensor { name, problem, expected, found: entry.dtype.into() });
         };
-        check("wrong number of rows", demand.n as u64, entry.n.into())?;
-        check("wrong number of columns", demand.k as u64, entry.k.into())?;
+        check("wrong number of rows", spec.n as u64, entry.n.into())?;
+        check("wrong number of columns", spec.k as u64, entry.k.into())?;
         let (least, most) = if dtype == Dtype::I8 { (1, 127) } else { (0, 0) };
         check("wrong largest magnitude", entry.magnitude.clamp(least, most).into(), entry.magnitude.into())?;
         check("a reserved field is set", 0, u64::from(entry.reserved) | entry.reserved2)?;
@@ -178,9 +211,9 @@ impl<'a> File<'a> {
                     found: bad as u64,
                 });
             }
-            let bad = values[demand.n..].iter().position(|&value| value != 0.0);
+            let bad = values[spec.n..].iter().position(|&value| value != 0.0);
             if let Some(bad) = bad {
-                let found = (demand.n + bad) as u64;
+                let found = (spec.n + bad) as u64;
                 return Err(Error::Tensor { name, problem: "padding is not zero", expected: 0, found });
             }
         }
@@ -220,7 +253,13 @@ impl<'a> File<'a> {
         file.entries.iter().filter_map(move |entry| file.view(entry))
     }
 
-    /// The tensor with this canonical name.
+    /// Tensor number `index` in the order of the file.
+    #[cfg(feature = "std")]
+    pub(crate) fn tensor_at(&self, index: usize) -> Option<Tensor<'a>> {
+        self.entries.get(index).and_then(|entry| self.view(entry))
+    }
+
+    /// The tensor with this canonical name. Searches: whoever reads all of them walks [`tensors`](Self::tensors).
     ///
     /// # Errors
     /// [`Error::TensorMissing`]
@@ -294,7 +333,7 @@ impl<'a> File<'a> {
 
     /// Length of the file in bytes.
     pub fn bytes_len(&self) -> usize {
-        self.bytes.len()
+        self.metadata.len() + self.data.len()
     }
 
     /// The bytes of DATA: all weights.
@@ -304,6 +343,6 @@ impl<'a> File<'a> {
 
     /// Where DATA starts in the file.
     pub(super) fn data_offset(&self) -> usize {
-        self.data.as_ptr().addr() - self.bytes.as_ptr().addr()
+        self.metadata.len()
     }
 }

@@ -3,11 +3,12 @@
 use crate::{Error, Name, Result};
 use bytemuck::{Pod, Zeroable};
 use core::mem::{offset_of, size_of};
+use core::ops::Range;
 use ocelli_kernels::layout::{K_ALIGN, K_GROUP, NR};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// First bytes of every packed file: not ASCII, so that no text is taken for one, and with both kinds of line end, so
-/// that a transfer in text mode is noticed.
+/// First bytes of every packed file: not ASCII, so that no text is taken for one, and with a line end, so that a
+/// transfer in text mode, which rewrites line ends, is noticed.
 pub const MAGIC: [u8; 8] = *b"\x8AOCELLI\n";
 /// The version that this reader reads.
 pub const VERSION: u32 = 1;
@@ -17,6 +18,8 @@ pub const ENDIAN: u32 = 0x0102_0304;
 pub const ALIGN: usize = 64;
 /// Entries in the section table.
 pub const MAX_SECTIONS: usize = 8;
+/// Most bytes before DATA: what an opener copies into memory.
+pub const MAX_METADATA: u64 = 1 << 30;
 /// [`Header::signedness`]: int8 codes are signed.
 pub const SIGNED: u32 = 1;
 
@@ -158,34 +161,49 @@ impl Header {
         xxh3_64(&bytemuck::bytes_of(self)[..offset_of!(Header, checksum)])
     }
 
-    /// The header of `bytes`, with every field and the section table checked.
-    pub(super) fn read(bytes: &[u8]) -> Result<&Header> {
-        let misaligned = bytes.as_ptr().addr() % ALIGN;
-        if misaligned != 0 {
-            return Err(wrong(
-                "the buffer does not start at a multiple of 64 bytes",
-                0,
-                0,
-                misaligned as u64,
-            ));
-        }
-        let magic = bytes.first_chunk::<8>();
+    /// Where DATA lies in a file of `file_len` bytes that begins with `start`: at least the header's 320 bytes, or all
+    /// bytes of a shorter file. Checks every field of the header and its section table, and reads nothing else.
+    ///
+    /// All bytes before DATA are metadata: an opener reads so many into memory of its own and leaves DATA where it is,
+    /// see [`File::parse_split`](super::File::parse_split).
+    ///
+    /// # Errors
+    /// Not a packed file, of another version, cut off, or with a table that does not fit the file.
+    pub fn data_range(start: &[u8], file_len: u64) -> Result<Range<u64>> {
+        let magic = start.first_chunk::<8>();
         if magic.is_some_and(|magic| *magic != MAGIC) {
             let (expected, found) = (u64::from_be_bytes(MAGIC), magic.map_or(0, |m| u64::from_be_bytes(*m)));
             return Err(wrong("not a packed model: wrong first eight bytes", 0, expected, found));
         }
-        let start = bytes.get(..size_of::<Header>());
-        let Some(header) = start.and_then(|start| bytemuck::try_from_bytes::<Header>(start).ok()) else {
+        let Some(start) = start.get(..size_of::<Header>()) else {
             return Err(wrong(
                 "cut off inside the header",
                 0,
                 size_of::<Header>() as u64,
-                bytes.len() as u64,
+                start.len() as u64,
             ));
         };
-        header.check(bytes.len() as u64)?;
-        header.check_table(bytes)?;
-        Ok(header)
+        let header: Header = bytemuck::pod_read_unaligned(start);
+        header.check(file_len)?;
+        header.check_table()?;
+        header.data()
+    }
+
+    /// DATA must be there, and last: then everything else lies before it.
+    fn data(&self) -> Result<Range<u64>> {
+        let kind = SectionKind::Data as u32;
+        let Some(i) = self.sections().iter().position(|entry| entry.kind == kind) else {
+            return Err(wrong("a section is missing", 0, kind.into(), self.sections.into()));
+        };
+        if i + 1 != self.sections().len() {
+            let last = (self.sections().len() - 1) as u64;
+            return Err(wrong("DATA is not the last section", table_place(i), last, i as u64));
+        }
+        let SectionEntry { offset, len, .. } = self.table[i];
+        if offset > MAX_METADATA {
+            return Err(wrong("too many bytes before DATA", table_place(i), MAX_METADATA, offset));
+        }
+        Ok(offset..offset + len)
     }
 
     fn check(&self, len: u64) -> Result<()> {
@@ -242,60 +260,65 @@ impl Header {
         Ok(())
     }
 
-    /// Sections must tile the file: each starts at the next multiple of 64 after the one before, with zeros between.
-    fn check_table(&self, bytes: &[u8]) -> Result<()> {
+    /// Sections must tile the file: each starts at the next multiple of 64 after the one before.
+    fn check_table(&self) -> Result<()> {
         let used = self.sections as usize;
-        let place = |i: usize| (offset_of!(Header, table) + i * size_of::<SectionEntry>()) as u64;
         if used > MAX_SECTIONS {
             let at = offset_of!(Header, sections) as u64;
             return Err(wrong("too many sections", at, MAX_SECTIONS as u64, used as u64));
         }
         let mut end = size_of::<Header>() as u64;
         for (i, entry) in self.table.iter().enumerate() {
+            let place = table_place(i);
             if i >= used {
                 if *entry != SectionEntry::zeroed() {
-                    return Err(wrong("an unused section entry is not zero", place(i), 0, entry.kind.into()));
+                    return Err(wrong("an unused section entry is not zero", place, 0, entry.kind.into()));
                 }
                 continue;
             }
-            let Some(kind) = SectionKind::from_stored(entry.kind) else {
-                return Err(wrong("unknown section", place(i), SectionKind::Data as u64, entry.kind.into()));
-            };
+            if SectionKind::from_stored(entry.kind).is_none() {
+                return Err(wrong("unknown section", place, SectionKind::Data as u64, entry.kind.into()));
+            }
             if self.table[..i].iter().any(|other| other.kind == entry.kind) {
-                return Err(wrong("a section occurs twice", place(i), 0, entry.kind.into()));
+                return Err(wrong("a section occurs twice", place, 0, entry.kind.into()));
             }
             if entry.reserved != 0 {
-                return Err(wrong("a reserved field is set", place(i), 0, entry.reserved.into()));
+                return Err(wrong("a reserved field is set", place, 0, entry.reserved.into()));
             }
-            // `end` never exceeds the file's length, so rounding it up cannot overflow.
-            let start = end.next_multiple_of(ALIGN as u64);
+            // `end` never exceeds the file's length, and no file comes near 2^64 bytes.
+            let start = end.checked_next_multiple_of(ALIGN as u64).unwrap_or(u64::MAX);
             if entry.offset != start {
-                return Err(wrong(
-                    "a section is not where the one before ends",
-                    place(i),
-                    start,
-                    entry.offset,
-                ));
+                return Err(wrong("a section is not where the one before ends", place, start, entry.offset));
             }
             let stop = start.checked_add(entry.len).filter(|&stop| entry.len > 0 && stop <= self.file_len);
             let Some(stop) = stop else {
                 let room = self.file_len.saturating_sub(start);
-                return Err(wrong("a section is empty or does not fit the file", place(i), room, entry.len));
+                return Err(wrong("a section is empty or does not fit the file", place, room, entry.len));
             };
-            let (padding, section) =
-                (&bytes[end as usize..start as usize], &bytes[start as usize..stop as usize]);
-            if let Some(bad) = padding.iter().position(|&byte| byte != 0) {
-                return Err(wrong("padding is not zero", end + bad as u64, 0, padding[bad].into()));
-            }
-            let found = if kind == SectionKind::Data { 0 } else { xxh3_64(section) };
-            if found != entry.checksum {
-                let part = Name::new(kind.name());
-                return Err(Error::Checksum { part, offset: start, expected: entry.checksum, found });
-            }
             end = stop;
         }
         if end != self.file_len {
             return Err(wrong("bytes after the last section", end, end, self.file_len));
+        }
+        Ok(())
+    }
+
+    /// Checks the zeros between the sections of `metadata`, the bytes before DATA of the file whose checked header this
+    /// is, and the sections' checksums. DATA has none of its own: its entry must hold 0.
+    pub(super) fn check_sections(&self, metadata: &[u8]) -> Result<()> {
+        let mut end = size_of::<Header>();
+        for entry in self.sections() {
+            let padding = &metadata[end..entry.offset as usize];
+            if let Some(bad) = padding.iter().position(|&byte| byte != 0) {
+                return Err(wrong("padding is not zero", (end + bad) as u64, 0, padding[bad].into()));
+            }
+            let section = metadata.get(entry.offset as usize..(entry.offset + entry.len) as usize);
+            let found = section.map_or(0, xxh3_64);
+            if found != entry.checksum {
+                let part = Name::new(SectionKind::from_stored(entry.kind).map_or("?", SectionKind::name));
+                return Err(Error::Checksum { part, offset: entry.offset, expected: entry.checksum, found });
+            }
+            end += padding.len() + section.map_or(0, <[u8]>::len);
         }
         Ok(())
     }
@@ -305,12 +328,17 @@ impl Header {
         &self.table[..(self.sections as usize).min(MAX_SECTIONS)]
     }
 
-    /// The bytes of a section in `bytes`, whose header this is.
-    pub(super) fn section<'a>(&self, bytes: &'a [u8], kind: SectionKind) -> Option<&'a [u8]> {
+    /// The bytes of a section in `metadata`, the bytes before DATA of the file whose header this is.
+    pub(super) fn section<'a>(&self, metadata: &'a [u8], kind: SectionKind) -> Option<&'a [u8]> {
         let entry = self.sections().iter().find(|entry| entry.kind == kind as u32)?;
         let start = usize::try_from(entry.offset).ok()?;
-        bytes.get(start..start.checked_add(usize::try_from(entry.len).ok()?)?)
+        metadata.get(start..start.checked_add(usize::try_from(entry.len).ok()?)?)
     }
+}
+
+/// Where entry `i` of the section table lies.
+const fn table_place(i: usize) -> u64 {
+    (offset_of!(Header, table) + i * size_of::<SectionEntry>()) as u64
 }
 
 /// An [`Error::Format`].

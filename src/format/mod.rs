@@ -3,8 +3,9 @@
 //!
 //! Everything is little-endian. The file starts with a [`Header`] of 320 bytes and continues with sections. Sections
 //! start at multiples of 64 bytes and tile the file: each starts at the first such place after the one before (the
-//! first at 320), only zeros lie between, and the file ends with its last section. Each kind occurs at most once, in
-//! any order; CONFIG, TENSORS, STRINGS, PROVENANCE and DATA must be there; none is empty.
+//! first at 320), only zeros lie between, and the file ends with its last section, which is DATA: all bytes before it
+//! are metadata. Each kind occurs at most once, the others in any order; CONFIG, TENSORS, STRINGS, PROVENANCE and DATA
+//! must be there; none is empty.
 //!
 //! | kind | section | contents |
 //! |---|---|---|
@@ -35,6 +36,7 @@
 //!
 //! **Reading.** [`File::parse`] checks everything but the payloads of matrices and tables and is the only door from
 //! bytes to typed views; it needs neither `std` nor an allocator, only that the bytes start at a multiple of 64.
+//! [`File::parse_split`] takes metadata and DATA apart, so that an opener can copy the one and map the other.
 //! [`File::verify`] checks the payloads too.
 //!
 //! **Growth.** Reserved fields are zero, and a reader refuses a file with one set, an unknown section, an unknown
@@ -43,9 +45,13 @@
 
 mod aligned;
 pub mod bank;
+#[macro_use]
 mod config;
+mod cost;
+pub mod feature;
 mod file;
 mod header;
+pub mod parts;
 pub mod schema;
 mod tensor;
 mod validate;
@@ -55,8 +61,13 @@ pub use aligned::Aligned;
 #[cfg(feature = "std")]
 pub use aligned::AlignedBytes;
 pub use bank::Bank;
+#[cfg(feature = "std")]
+pub use bank::LabelBank;
 pub use config::*;
+pub use cost::{Cost, Limits};
 pub use file::File;
-pub use header::{ALIGN, ENDIAN, Header, MAGIC, MAX_SECTIONS, SIGNED, SectionEntry, SectionKind, VERSION};
-pub use schema::{Demand, Kind, for_each_tensor};
+pub use header::{
+    ALIGN, ENDIAN, Header, MAGIC, MAX_METADATA, MAX_SECTIONS, SIGNED, SectionEntry, SectionKind, VERSION,
+};
+pub use schema::{Kind, TensorSpec, for_each_tensor};
 pub use tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};

@@ -8,29 +8,19 @@ use half::slice::HalfFloatSliceExt;
 use ocelli_kernels::layout::{NR, padded_k, padded_n};
 use ocelli_kernels::{Weights, WeightsFloat, WeightsI8};
 
-/// Element type of a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Dtype {
-    /// int8 codes with an f32 scale per output channel (or row).
-    I8 = 1,
-    /// IEEE half precision.
-    F16 = 2,
-    /// Single precision.
-    F32 = 3,
+stored_enum! {
+    /// Element type of a tensor.
+    Dtype {
+        /// int8 codes with an f32 scale per output channel (or row).
+        I8 = 1 "i8",
+        /// IEEE half precision.
+        F16 = 2 "f16",
+        /// Single precision.
+        F32 = 3 "f32",
+    }
 }
 
 impl Dtype {
-    /// The type stored as `value`.
-    pub const fn from_stored(value: u32) -> Option<Dtype> {
-        match value {
-            1 => Some(Dtype::I8),
-            2 => Some(Dtype::F16),
-            3 => Some(Dtype::F32),
-            _ => None,
-        }
-    }
-
     /// Bytes of an element.
     pub const fn size(self) -> usize {
         match self {
@@ -39,47 +29,17 @@ impl Dtype {
             Dtype::F32 => 4,
         }
     }
-
-    /// Its name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Dtype::I8 => "i8",
-            Dtype::F16 => "f16",
-            Dtype::F32 => "f32",
-        }
-    }
 }
 
-/// How a tensor's elements lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Layout {
-    /// `n` f32, padded with zeros to a multiple of 16.
-    Vector = 1,
-    /// `n` rows of `k` elements, one after the other, without padding.
-    Table = 2,
-    /// The panels of [`ocelli_kernels::layout`], `packed_len(n, k)` elements.
-    Panels = 3,
-}
-
-impl Layout {
-    /// The layout stored as `value`.
-    pub const fn from_stored(value: u32) -> Option<Layout> {
-        match value {
-            1 => Some(Layout::Vector),
-            2 => Some(Layout::Table),
-            3 => Some(Layout::Panels),
-            _ => None,
-        }
-    }
-
-    /// Its name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Layout::Vector => "vector",
-            Layout::Table => "table",
-            Layout::Panels => "panels",
-        }
+stored_enum! {
+    /// How a tensor's elements lie.
+    Layout {
+        /// `n` f32, padded with zeros to a multiple of 16.
+        Vector = 1 "vector",
+        /// `n` rows of `k` elements, one after the other, without padding.
+        Table = 2 "table",
+        /// The panels of [`ocelli_kernels::layout`], `packed_len(n, k)` elements.
+        Panels = 3 "panels",
     }
 }
 

@@ -2,6 +2,8 @@
 //! the field: nothing is guessed, and whatever passes cannot overflow the arithmetic of shapes.
 
 use super::config::*;
+use super::feature;
+use super::parts::{self, TowerParts};
 use crate::{Error, Result};
 use core::ops::RangeInclusive;
 
@@ -13,23 +15,6 @@ const MAX_TOKENS: u32 = 65536;
 /// Most tokens between class token and patches.
 const MAX_REGISTERS: u32 = 64;
 
-const VISION_FEATURES: u32 = TEXT_FEATURES
-    | feature::PATCH_BIAS
-    | feature::PRE_NORM
-    | feature::CLASS_TOKEN
-    | feature::POOL_NORM
-    | feature::GATED_MLP
-    | feature::MLP_NORM
-    | feature::PATCH_NORM
-    | feature::EMBED_NORM
-    | feature::CLASSIFIER;
-const TEXT_FEATURES: u32 = feature::QKV_BIAS
-    | feature::OUT_BIAS
-    | feature::MLP_BIAS
-    | feature::FINAL_NORM
-    | feature::PROJECT
-    | feature::PROJECT_BIAS;
-
 /// Names the fields of one struct: `fields!(tower, "vision.tower.", width)`.
 macro_rules! named {
     ($prefix:literal, $owner:expr, $field:ident) => {
@@ -39,8 +24,8 @@ macro_rules! named {
 
 /// Checks a tower; the prefix must be a literal, so that errors can name fields without allocating.
 macro_rules! check_tower {
-    ($prefix:literal, $tower:expr, $features:expr) => {{
-        let tower: &TowerConfig = $tower;
+    ($prefix:literal, $config:expr, $tower:expr, $parts:expr) => {{
+        let (tower, parts): (&TowerConfig, &TowerParts) = ($tower, $parts);
         named!($prefix, tower, width).within(1..=16384, "1..=16384")?;
         named!($prefix, tower, depth).within(1..=256, "1..=256")?;
         named!($prefix, tower, heads).within(1..=16384, "1..=16384")?;
@@ -52,10 +37,13 @@ macro_rules! check_tower {
         if tower.has(feature::GATED_MLP) {
             named!($prefix, tower, mlp_width).within(1..=32768, "1..=32768 if it is gated")?;
         }
-        let known = tower.features & !$features == 0;
+        let known = tower.features & !parts.features() == 0;
         named!($prefix, tower, features).known(known, "only bits that this version knows")?;
-        let paired = tower.has(feature::PROJECT) || !tower.has(feature::PROJECT_BIAS);
-        named!($prefix, tower, features).known(paired, "no projection bias without a projection")?;
+        let complete = tower.has(parts.required());
+        named!($prefix, tower, features)
+            .known(complete, "the bits of all parts that every such tower has")?;
+        let used = parts.idle($config, tower) == 0;
+        named!($prefix, tower, features).known(used, "no bias without its layer")?;
         zero(concat!($prefix, "reserved"), &tower.reserved)
     }};
 }
@@ -110,7 +98,7 @@ impl Config {
         self.score.validate()?;
         let embed_dim = self.score.embed_dim;
         if self.has_vision() {
-            self.vision.validate()?;
+            self.vision.validate(self)?;
             self.preprocess.validate(&self.vision)?;
             let fits = self.vision.tower.has(feature::PROJECT) || self.vision.tower.width == embed_dim;
             named!("score.", self.score, embed_dim).known(fits, "vision.tower.width, as nothing projects")?;
@@ -124,7 +112,7 @@ impl Config {
             absent("preprocess", preprocess)?;
         }
         if self.has_text() {
-            self.text.validate()?;
+            self.text.validate(self)?;
             let fits = self.text.tower.has(feature::PROJECT) || self.text.tower.width == embed_dim;
             named!("score.", self.score, embed_dim).known(fits, "text.tower.width, as nothing projects")?;
         } else {
@@ -152,8 +140,8 @@ fn absent(field: &'static str, bytes: &[u8]) -> Result<()> {
 }
 
 impl VisionConfig {
-    fn validate(&self) -> Result<()> {
-        check_tower!("vision.tower.", &self.tower, VISION_FEATURES)?;
+    fn validate(&self, config: &Config) -> Result<()> {
+        check_tower!("vision.tower.", config, &self.tower, &parts::VISION)?;
         let class = u32::from(self.tower.has(feature::CLASS_TOKEN));
         let pooling = match Pooling::from_stored(self.tower.pooling) {
             Some(Pooling::Class) => class == 1,
@@ -227,7 +215,7 @@ impl VisionConfig {
     }
 
     fn validate_pyramid(&self, wanted: bool) -> Result<()> {
-        let levels = self.levels();
+        let levels = self.pyramid_sides();
         if !wanted {
             named!("vision.", self, pyramid_stride).within(0..=0, "0 without a pyramid")?;
             return zero("vision.pyramid", &self.pyramid);
@@ -276,8 +264,8 @@ impl VisionConfig {
 }
 
 impl TextConfig {
-    fn validate(&self) -> Result<()> {
-        check_tower!("text.tower.", &self.tower, TEXT_FEATURES)?;
+    fn validate(&self, config: &Config) -> Result<()> {
+        check_tower!("text.tower.", config, &self.tower, &parts::TEXT)?;
         let pooling = matches!(
             Pooling::from_stored(self.tower.pooling),
             Some(Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)
@@ -309,11 +297,9 @@ impl PreprocessConfig {
         let known = Alpha::from_stored(self.alpha).is_some();
         named!("preprocess.", self, alpha).known(known, "a known treatment of transparency")?;
         match mode {
-            // The crop must lie inside the resized image, whose shortest side this is.
+            // A crop that is larger than the resized image is padded.
             Some(ResizeMode::ShortestCrop) => {
-                let least = vision.height.max(vision.width);
-                named!("preprocess.", self, shortest)
-                    .within(least..=MAX_SIDE, "at least the sides of the crop, at most 8192")?;
+                named!("preprocess.", self, shortest).within(1..=MAX_SIDE, "1..=8192 with a crop")?;
             }
             _ => named!("preprocess.", self, shortest).within(0..=0, "0 without a crop")?,
         }

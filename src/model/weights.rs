@@ -1,8 +1,8 @@
-//! The weights as borrowed views, one struct per block. Building them looks every tensor up once.
+//! The weights as borrowed views, one struct per block, read along the [part table](parts).
 
 use crate::error::{Error, Name, Result};
-use crate::format::{File, Pooling, Table, TowerConfig, feature};
-use core::fmt::Write;
+use crate::format::parts::{self, Form, Part, TowerParts};
+use crate::format::{File, Table, Tensor, TowerConfig};
 use half::f16;
 use ocelli_kernels::Weights;
 use ocelli_kernels::layout::{packed_len, padded_n};
@@ -118,92 +118,128 @@ pub struct TextWeights<'a> {
     pub project: Option<Linear<'a>>,
 }
 
-/// Looks tensors up under a common prefix.
-struct Tensors<'a> {
+/// Takes the tensors of a tower one by one, in the order of the file, each as the part that it belongs to. Whoever takes
+/// them in another order than that of the [part table](parts), or leaves one out, gets an error that names the tensor.
+struct Reader<'a> {
     file: File<'a>,
-    tower: &'static str,
+    parts: &'static TowerParts,
+    tower: &'a TowerConfig,
+    block: Option<u32>,
+    /// The next tensor's number in the file.
+    next: usize,
 }
 
-impl<'a> Tensors<'a> {
-    fn name(&self, part: &str, leaf: &str) -> Name {
-        let mut name = Name::default();
-        // Canonical names are short; one that did not fit would be reported as missing.
-        let _ = write!(name, "{}.{part}{leaf}", self.tower);
-        name
+impl<'a> Reader<'a> {
+    fn new(file: File<'a>, parts: &'static TowerParts, tower: &'a TowerConfig) -> Reader<'a> {
+        // The towers' tensors follow each other.
+        let next = file.tensors().take_while(|tensor| !belongs(tensor, parts)).count();
+        Reader { file, parts, tower, block: None, next }
     }
 
-    fn vector(&self, part: &str, leaf: &str, len: usize) -> Result<&'a [f32]> {
-        Ok(&self.file.vector(self.name(part, leaf).as_str())?[..len])
+    fn has(&self, part: &Part) -> bool {
+        part.when.holds(self.file.config(), self.tower)
     }
 
-    fn norm(&self, part: &str, width: usize) -> Result<Norm<'a>> {
-        Ok(Norm { gamma: self.vector(part, ".weight", width)?, beta: self.vector(part, ".bias", width)? })
-    }
-
-    /// A norm that only some towers have.
-    fn maybe_norm(&self, part: &str, width: usize) -> Result<Option<Norm<'a>>> {
-        if self.has(part, ".weight") { self.norm(part, width).map(Some) } else { Ok(None) }
-    }
-
-    /// A linear layer that only some towers have.
-    fn maybe_linear(&self, part: &str) -> Result<Option<Linear<'a>>> {
-        if self.has(part, ".weight") { self.linear(part).map(Some) } else { Ok(None) }
-    }
-
-    /// The rows of an f32 table that only some towers have.
-    fn rows(&self, part: &str) -> Result<Option<&'a [f32]>> {
-        let name = self.name(part, "");
-        if !self.has(part, "") {
-            return Ok(None);
-        }
-        match self.file.table(name.as_str())? {
-            Table::F32 { values, .. } => Ok(Some(values)),
-            // The schema allows no other type.
+    fn tensor(&mut self, part: &Part, end: &str) -> Result<Tensor<'a>> {
+        let name = self.parts.tensor_name(self.block, part, end);
+        match self.file.tensor_at(self.next) {
+            Some(tensor) if tensor.name() == name.as_str() => {
+                self.next += 1;
+                Ok(tensor)
+            }
+            Some(tensor) if belongs(&tensor, self.parts) => Err(unread(&tensor)),
             _ => Err(Error::TensorMissing { name }),
         }
     }
 
-    fn linear(&self, part: &str) -> Result<Linear<'a>> {
-        let bias = self.name(part, ".bias");
-        let bias = if self.has(part, ".bias") { self.file.vector(bias.as_str())? } else { &[] };
-        Ok(Linear { weights: self.file.weights(self.name(part, ".weight").as_str())?, bias })
+    /// A vector without its padding.
+    fn vector(&mut self, part: &Part, end: &str) -> Result<&'a [f32]> {
+        let tensor = self.tensor(part, end)?;
+        Ok(&tensor.vector()?[..tensor.n()])
     }
 
-    fn has(&self, part: &str, leaf: &str) -> bool {
-        self.file.tensor(self.name(part, leaf).as_str()).is_ok()
+    fn norm(&mut self, part: &Part) -> Result<Norm<'a>> {
+        Ok(Norm { gamma: self.vector(part, ".weight")?, beta: self.vector(part, ".bias")? })
     }
 
-    fn head(&self, config: &TowerConfig) -> Result<Option<AttentionHead<'a>>> {
-        if config.pooling != Pooling::AttentionHead as u32 {
-            return Ok(None);
+    fn linear(&mut self, part: &Part) -> Result<Linear<'a>> {
+        let weights = self.tensor(part, ".weight")?.weights()?;
+        let has_bias =
+            matches!(part.form, Form::Linear(_, _, bias) if bias.holds(self.file.config(), self.tower));
+        let bias = if has_bias { self.tensor(part, ".bias")?.vector()? } else { &[] };
+        Ok(Linear { weights, bias })
+    }
+
+    fn table(&mut self, part: &Part) -> Result<Table<'a>> {
+        self.tensor(part, "")?.table()
+    }
+
+    /// The rows of an f32 table.
+    fn rows(&mut self, part: &Part) -> Result<&'a [f32]> {
+        let tensor = self.tensor(part, "")?;
+        match tensor.table()? {
+            Table::F32 { values, .. } => Ok(values),
+            // The schema allows no other type.
+            _ => Err(unread(&tensor)),
         }
-        Ok(Some(AttentionHead {
-            query: self.vector("head.query", "", config.attention_width())?,
-            kv: self.linear("head.kv")?,
-            out: self.linear("head.out")?,
-            norm: self.norm("head.norm", config.width as usize)?,
-            fc1: self.linear("head.fc1")?,
-            fc2: self.linear("head.fc2")?,
-        }))
     }
 
-    fn blocks(&self, config: &TowerConfig) -> Result<Vec<Block<'a>>> {
-        let width = config.width as usize;
-        (0..config.depth)
-            .map(|i| {
-                let part = |leaf| std::format!("block.{i}.{leaf}");
-                Ok(Block {
-                    norm1: self.norm(&part("norm1"), width)?,
-                    qkv: self.linear(&part("qkv"))?,
-                    out: self.linear(&part("out"))?,
-                    norm2: self.norm(&part("norm2"), width)?,
-                    fc1: self.linear(&part("fc1"))?,
-                    mlp_norm: self.maybe_norm(&part("mlp_norm"), config.mlp_width as usize)?,
-                    fc2: self.linear(&part("fc2"))?,
-                })
-            })
-            .collect()
+    /// What `take` makes of a part that only some towers have.
+    fn if_any<T>(
+        &mut self,
+        part: &Part,
+        take: impl FnOnce(&mut Reader<'a>, &Part) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.has(part) { take(self, part).map(Some) } else { Ok(None) }
     }
+
+    fn blocks(&mut self) -> Result<Vec<Block<'a>>> {
+        let depth = self.tower.depth;
+        let block = |i| {
+            self.block = Some(i);
+            Ok(Block {
+                norm1: self.norm(&parts::NORM1)?,
+                qkv: self.linear(&parts::QKV)?,
+                out: self.linear(&parts::OUT)?,
+                norm2: self.norm(&parts::NORM2)?,
+                fc1: self.linear(&parts::FC1)?,
+                mlp_norm: self.if_any(&parts::MLP_NORM, Reader::norm)?,
+                fc2: self.linear(&parts::FC2)?,
+            })
+        };
+        let blocks = (0..depth).map(block).collect();
+        self.block = None;
+        blocks
+    }
+
+    fn head(&mut self) -> Result<AttentionHead<'a>> {
+        Ok(AttentionHead {
+            query: self.vector(&parts::HEAD_QUERY, "")?,
+            kv: self.linear(&parts::HEAD_KV)?,
+            out: self.linear(&parts::HEAD_OUT)?,
+            norm: self.norm(&parts::HEAD_NORM)?,
+            fc1: self.linear(&parts::HEAD_FC1)?,
+            fc2: self.linear(&parts::HEAD_FC2)?,
+        })
+    }
+
+    /// Every tensor of the tower must have been taken.
+    fn finish<T>(self, weights: T) -> Result<T> {
+        match self.file.tensor_at(self.next) {
+            Some(tensor) if belongs(&tensor, self.parts) => Err(unread(&tensor)),
+            _ => Ok(weights),
+        }
+    }
+}
+
+/// Whether `tensor` is one of this tower's.
+fn belongs(tensor: &Tensor<'_>, parts: &TowerParts) -> bool {
+    tensor.name().strip_prefix(parts.name).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn unread(tensor: &Tensor<'_>) -> Error {
+    let problem = "the runtime does not read it where the part table lists it";
+    Error::Tensor { name: Name::new(tensor.name()), problem, expected: 0, found: 0 }
 }
 
 impl<'a> VisionWeights<'a> {
@@ -217,26 +253,23 @@ impl<'a> VisionWeights<'a> {
     /// # Errors
     /// A tensor is missing (a parsed file has them all).
     pub fn new(file: File<'a>) -> Result<VisionWeights<'a>> {
-        let tensors = Tensors { file, tower: "vision" };
-        let vision = &file.config().vision;
-        let tower = &vision.tower;
-        let width = tower.width as usize;
-        let class = tower.has(feature::CLASS_TOKEN);
-        Ok(VisionWeights {
-            patch_norm: tensors.maybe_norm("patch_norm", vision.patch_values())?,
-            patch_embed: tensors.linear("patch_embed")?,
-            embed_norm: tensors.maybe_norm("embed_norm", width)?,
-            class_token: class.then(|| tensors.vector("class_token", "", width)).transpose()?,
-            registers: tensors.rows("registers")?,
-            position: tensors.rows("position")?,
-            pre_norm: tensors.maybe_norm("pre_norm", width)?,
-            blocks: tensors.blocks(tower)?,
-            final_norm: tensors.maybe_norm("final_norm", width)?,
-            head: tensors.head(tower)?,
-            pool_norm: tensors.maybe_norm("pool_norm", width)?,
-            project: tensors.maybe_linear("project")?,
-            classifier: tensors.maybe_linear("classifier")?,
-        })
+        let mut reader = Reader::new(file, &parts::VISION, &file.config().vision.tower);
+        let weights = VisionWeights {
+            patch_norm: reader.if_any(&parts::PATCH_NORM, Reader::norm)?,
+            patch_embed: reader.linear(&parts::PATCH_EMBED)?,
+            embed_norm: reader.if_any(&parts::EMBED_NORM, Reader::norm)?,
+            class_token: reader.if_any(&parts::CLASS_TOKEN, |reader, part| reader.vector(part, ""))?,
+            registers: reader.if_any(&parts::REGISTERS, Reader::rows)?,
+            position: reader.if_any(&parts::POSITION, Reader::rows)?,
+            pre_norm: reader.if_any(&parts::PRE_NORM, Reader::norm)?,
+            blocks: reader.blocks()?,
+            final_norm: reader.if_any(&parts::FINAL_NORM, Reader::norm)?,
+            head: reader.if_any(&parts::HEAD_QUERY, |reader, _| reader.head())?,
+            pool_norm: reader.if_any(&parts::POOL_NORM, Reader::norm)?,
+            project: reader.if_any(&parts::PROJECT, Reader::linear)?,
+            classifier: reader.if_any(&parts::CLASSIFIER, Reader::linear)?,
+        };
+        reader.finish(weights)
     }
 }
 
@@ -246,14 +279,14 @@ impl<'a> TextWeights<'a> {
     /// # Errors
     /// A tensor is missing (a parsed file has them all).
     pub fn new(file: File<'a>) -> Result<TextWeights<'a>> {
-        let tensors = Tensors { file, tower: "text" };
-        let tower = &file.config().text.tower;
-        Ok(TextWeights {
-            token_embed: file.table("text.token_embed")?,
-            position: file.table("text.position")?,
-            blocks: tensors.blocks(tower)?,
-            final_norm: tensors.norm("final_norm", tower.width as usize)?,
-            project: tensors.maybe_linear("project")?,
-        })
+        let mut reader = Reader::new(file, &parts::TEXT, &file.config().text.tower);
+        let weights = TextWeights {
+            token_embed: reader.table(&parts::TOKEN_EMBED)?,
+            position: reader.table(&parts::TEXT_POSITION)?,
+            blocks: reader.blocks()?,
+            final_norm: reader.norm(&parts::TEXT_FINAL_NORM)?,
+            project: reader.if_any(&parts::PROJECT, Reader::linear)?,
+        };
+        reader.finish(weights)
     }
 }

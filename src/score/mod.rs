@@ -1,9 +1,5 @@
 //! From an embedding and a label bank to labels with scores.
 
-mod bank;
-
-pub use bank::OwnedBank;
-
 use crate::format::{Bank, ScoreConfig, Scoring};
 
 /// One label's result.
@@ -86,7 +82,7 @@ fn sort(out: &mut [Scored]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::bank;
+    use crate::format::{LabelBank, bank};
     use bytemuck::Zeroable;
     use std::vec::Vec;
 
@@ -96,11 +92,11 @@ mod tests {
 
     fn scored(embedding: [f32; 2], kind: Scoring, logit_scale: f32, logit_bias: f32) -> Vec<Scored> {
         let bytes = bank::write(&["a", "b", "c", "d"], &["{}"], 2, &LABELS, [7; 16]).unwrap();
-        let bank = OwnedBank::new(&bytes).unwrap();
+        let bank = LabelBank::new(&bytes).unwrap();
         let config =
             ScoreConfig { kind: kind as u32, embed_dim: 2, logit_scale, logit_bias, ..ScoreConfig::zeroed() };
         let mut out = std::vec![Scored::default(); 4];
-        score(&config, &embedding, &bank.bank(), &mut out);
+        score(&config, &embedding, &bank.as_bank(), &mut out);
         out
     }
 

@@ -2,8 +2,9 @@
 
 use super::{TextTokenizer, fill};
 use crate::error::{Error, Result};
+use crate::format::LabelBank;
 use crate::format::{Config, bank};
-use crate::score::{OwnedBank, normalize};
+use crate::score::normalize;
 use crate::session::Session;
 use std::string::String;
 use std::vec::Vec;
@@ -22,7 +23,7 @@ pub fn embed_labels<L: AsRef<str>>(
     labels: &[L],
     templates: &[&str],
     warn: &mut dyn FnMut(String),
-) -> Result<OwnedBank> {
+) -> Result<LabelBank> {
     if labels.is_empty() {
         return Err(Error::Message("no labels given".into()));
     }
@@ -50,5 +51,5 @@ pub fn embed_labels<L: AsRef<str>>(
         normalize(mean);
     }
     let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
-    OwnedBank::new(&bank::write(&labels, templates, dim, &embeddings, config.checkpoint_id)?)
+    LabelBank::new(&bank::write(&labels, templates, dim, &embeddings, config.checkpoint_id)?)
 }

@@ -1,6 +1,10 @@
 //! The packed file under attack: whatever happens to its bytes, the reader says what is wrong or is right.
 
+mod cost;
 mod damage;
+mod parts;
+#[cfg(unix)]
+mod split;
 mod structure;
 
 use ocelli::Error;

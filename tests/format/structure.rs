@@ -113,7 +113,7 @@ fn tensors_must_be_what_the_configuration_demands() {
 
 #[test]
 fn the_configuration_must_make_sense() {
-    let cases: [Case<Config>; 39] = [
+    let cases: [Case<Config>; 41] = [
         (|c| c.text.vocab = 4_000_000_000, "text.vocab"),
         (|c| c.text.context = u32::MAX, "text.context"),
         (|c| c.text.eos = c.text.vocab, "text.eos"),
@@ -132,7 +132,9 @@ fn the_configuration_must_make_sense() {
         (|c| (c.vision.grid_rows, c.vision.grid_cols) = (65536, 65536), "vision.grid_cols"),
         (|c| c.preprocess.std[1] = 0.0, "preprocess.std"),
         (|c| c.preprocess.mean[2] = f32::INFINITY, "preprocess.mean"),
-        (|c| c.preprocess.shortest = 63, "preprocess.shortest"),
+        (|c| c.preprocess.shortest = 0, "preprocess.shortest"),
+        (|c| c.preprocess.shortest = 8193, "preprocess.shortest"),
+        (|c| c.text.tower.features &= !feature::FINAL_NORM, "text.tower.features"),
         (|c| c.vision.reserved[1] = 1, "vision.reserved"),
         (|c| c.vision.prefix_tokens = 0, "vision.prefix_tokens"),
         (|c| c.vision.prefix_tokens = 70, "vision.prefix_tokens"),

@@ -6,8 +6,8 @@ use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use ocelli::format::{Demand, for_each_tensor};
-use ocelli::score::OwnedBank;
+use ocelli::format::LabelBank;
+use ocelli::format::{TensorSpec, for_each_tensor};
 use ocelli::text::{TextTokenizer, embed_labels, templates};
 use ocelli::{Model, Options, Session};
 use serde::Serialize;
@@ -145,8 +145,9 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
     progress.reset();
     progress.set_length(demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
     progress.set_style(style());
-    let bank = bank.as_ref().map(OwnedBank::bytes);
-    let bytes = canonical.write(&recipe, &provenance, bank, &mut |weights| progress.inc(weights as u64))?;
+    let bank = bank.as_ref().map(|bank| bank.as_bank().to_bytes());
+    let bytes = canonical
+        .write(&recipe, &provenance, bank.as_deref(), &mut |weights| progress.inc(weights as u64))?;
     progress.finish_and_clear();
 
     let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
@@ -172,7 +173,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
 pub(crate) struct Opened {
     tensors: Tensors,
     recognised: Recognised,
-    demands: Vec<Demand>,
+    demands: Vec<TensorSpec>,
     origins: Vec<Origin>,
     ignored: Vec<Ignored>,
     files: Vec<SourceFile>,
@@ -227,7 +228,7 @@ impl Opened {
 fn recipe(
     canonical: &Canonical<'_>,
     options: &ConvertOptions,
-    bank: Option<&OwnedBank>,
+    bank: Option<&LabelBank>,
 ) -> Result<(Recipe, Option<Promise>)> {
     let Some(wish) = &options.wish else {
         return Ok((Recipe::plain(&canonical.demands, options.precision), None));
@@ -259,7 +260,7 @@ fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
 /// text tower: through a packed file that lives only meanwhile, beside the output.
-fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<OwnedBank> {
+fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<LabelBank> {
     let templates = templates(&set.templates)?;
     let beside = options.output.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))
@@ -303,9 +304,9 @@ fn calibration_style() -> ProgressStyle {
 }
 
 /// What the configuration demands, and where it comes from; shapes and types are checked.
-fn demands(recognised: &Recognised, tensors: &Tensors) -> Result<(Vec<Demand>, Vec<Origin>)> {
+fn demands(recognised: &Recognised, tensors: &Tensors) -> Result<(Vec<TensorSpec>, Vec<Origin>)> {
     let (mut demands, mut origins) = (Vec::new(), Vec::new());
-    for_each_tensor(&recognised.config, &mut |demand: Demand| {
+    for_each_tensor(&recognised.config, &mut |demand: TensorSpec| {
         let origin = (recognised.origin)(&demand);
         check(tensors, &demand, &origin)?;
         demands.push(demand);

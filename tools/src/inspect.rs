@@ -137,7 +137,7 @@ fn config_json(config: &Config) -> Value {
             part.insert("max_patches".into(), vision.max_patches.into());
         }
         if vision.pyramid_stride > 0 {
-            let pyramid = json!({"sides": vision.levels(), "stride": vision.pyramid_stride});
+            let pyramid = json!({"sides": vision.pyramid_sides(), "stride": vision.pyramid_stride});
             part.insert("pyramid".into(), pyramid);
         }
         parts.insert("vision".into(), part.into());
@@ -183,25 +183,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn tower(tower: &TowerConfig) -> Map<String, Value> {
-    let names = [
-        ("qkv bias", feature::QKV_BIAS),
-        ("out bias", feature::OUT_BIAS),
-        ("mlp bias", feature::MLP_BIAS),
-        ("final norm", feature::FINAL_NORM),
-        ("project", feature::PROJECT),
-        ("project bias", feature::PROJECT_BIAS),
-        ("patch bias", feature::PATCH_BIAS),
-        ("pre norm", feature::PRE_NORM),
-        ("class token", feature::CLASS_TOKEN),
-        ("pool norm", feature::POOL_NORM),
-        ("gated mlp", feature::GATED_MLP),
-        ("mlp norm", feature::MLP_NORM),
-        ("patch norm", feature::PATCH_NORM),
-        ("embed norm", feature::EMBED_NORM),
-        ("classifier", feature::CLASSIFIER),
-    ];
-    let features: Vec<&str> =
-        names.iter().filter(|(_, bit)| tower.has(*bit)).map(|(name, _)| *name).collect();
+    let features: Vec<&str> = feature::names(tower.features).collect();
     object(json!({
         "tower_width": tower.width, "depth": tower.depth, "heads": tower.heads, "head_dim": tower.head_dim,
         "mlp_width": tower.mlp_width, "act": name_of!(Act, tower.act), "norm_eps": short(tower.norm_eps),

@@ -3,14 +3,14 @@
 use crate::families::{Origin, Part, Transform};
 use crate::source::{SourceType, Tensors};
 use crate::{Error, Result};
-use ocelli::format::{Demand, Kind};
+use ocelli::format::{Kind, TensorSpec};
 use std::ops::Range;
 
 /// Checks that every tensor of `origin` is there, with the shape that `demand` needs and a type that can be read.
 ///
 /// # Errors
 /// The first that is not, by name.
-pub(crate) fn check(tensors: &Tensors, demand: &Demand, origin: &Origin) -> Result<()> {
+pub(crate) fn check(tensors: &Tensors, demand: &TensorSpec, origin: &Origin) -> Result<()> {
     let (rows, k) = (demand.n / origin.parts.len(), demand.k);
     // First, since the other shapes follow from the input's.
     if let Transform::Applied { input, bias } = &origin.transform {
@@ -71,7 +71,7 @@ fn squeezed(shape: &[usize]) -> &[usize] {
     &shape[ones.min(shape.len().saturating_sub(1))..]
 }
 
-fn check_shape(tensors: &Tensors, demand: &Demand, name: &str, expected: &[usize]) -> Result<()> {
+fn check_shape(tensors: &Tensors, demand: &TensorSpec, name: &str, expected: &[usize]) -> Result<()> {
     let info = tensors
         .get(name)
         .ok_or_else(|| Error::tensor(name, format!("is missing (it becomes {})", demand.name)))?;
@@ -95,7 +95,7 @@ fn check_shape(tensors: &Tensors, demand: &Demand, name: &str, expected: &[usize
 /// A file cannot be read, or a value is not finite.
 pub(crate) fn read_rows(
     tensors: &Tensors,
-    demand: &Demand,
+    demand: &TensorSpec,
     origin: &Origin,
     rows: Range<usize>,
     out: &mut [f32],
@@ -122,7 +122,7 @@ pub(crate) fn read_rows(
 /// Reads rows of one part.
 fn read_part(
     tensors: &Tensors,
-    demand: &Demand,
+    demand: &TensorSpec,
     origin: &Origin,
     part: &Part,
     rows: Range<usize>,

@@ -6,7 +6,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ocelli::atomic::write_atomically;
 use ocelli::format::{
-    ALIGN, Config, Demand, Dtype, Header, Layout, Placement, SectionEntry, SectionKind, TensorEntry,
+    ALIGN, Config, Dtype, Header, Layout, Placement, SectionEntry, SectionKind, TensorEntry, TensorSpec,
 };
 use ocelli::{Model, Name};
 use ocelli_kernels::layout::{NR, pack_float, pack_i8, padded_k};
@@ -22,7 +22,7 @@ const TABLE_ROWS: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub struct Planned<'a> {
     /// What the configuration demands.
-    pub demand: Demand,
+    pub demand: TensorSpec,
     /// Element type.
     pub dtype: Dtype,
     /// Largest int8 code.
@@ -223,7 +223,7 @@ impl<W: Write + Seek> Payload<'_, '_, W> {
 
     /// Reads tensor `i`, quantizes it as planned, and puts what comes out.
     fn encode(&mut self, i: usize, planned: &Planned<'_>, read: &mut ReadRows<'_>) -> Result<()> {
-        let Demand { name, n, k, .. } = planned.demand;
+        let TensorSpec { name, n, k, .. } = planned.demand;
         let layout = planned.demand.kind.layout();
         let step = if layout == Layout::Panels { NR } else { TABLE_ROWS };
         let (mut values, mut encoder) = (Vec::new(), Encoder::new(planned));

@@ -1,7 +1,7 @@
 //! `ocelli-pack eval`: the fixtures' losses, and the demo model's accuracy as PyTorch has it, in fp32.
 
 use half::f16;
-use ocelli::format::{Demand, Dtype, Layout, for_each_tensor};
+use ocelli::format::{Dtype, Layout, TensorSpec, for_each_tensor};
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::layout::{index_float, index_i8};
 use ocelli_tools::eval::{EvalOptions, evaluate, html, retrieval};
@@ -222,7 +222,7 @@ fn the_demo_model_in_auto_keeps_pytorchs_accuracy() {
 fn the_demo_models_int8_weights_in_fp32_are_as_accurate_as_in_pytorch() {
     let demo = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli")).unwrap();
     let (file, mut tensors) = (demo.file(), Vec::new());
-    for_each_tensor(file.config(), &mut |demand: Demand| {
+    for_each_tensor(file.config(), &mut |demand: TensorSpec| {
         let dtype = Dtype::F32;
         tensors.push(Planned { demand, dtype, magnitude: 127, codes: None, payload: None });
         Ok::<(), ()>(())

@@ -27,7 +27,7 @@ pub const fn patches(config: &VisionConfig, side: u32) -> usize {
 
 /// Patches of all levels.
 pub fn count(config: &VisionConfig) -> usize {
-    config.levels().iter().map(|&side| patches(config, side).pow(2)).sum()
+    config.pyramid_sides().iter().map(|&side| patches(config, side).pow(2)).sum()
 }
 
 /// Writes the positions of the patches of all levels, [patches, width], from the finest level's `table`, [grid_rows ·
@@ -40,24 +40,24 @@ pub fn fill(config: &VisionConfig, table: &[f32], out: &mut [f32]) {
     assert_eq!(out.len(), count(config) * width, "positions of a pyramid");
     let (cells, patch) = (config.grid_rows as usize, f64::from(config.patch));
     let mut rest = out;
-    for &side in config.levels() {
-        let (n, field) = (patches(config, side), f64::from(config.levels()[0]) / f64::from(side));
+    for &side in config.pyramid_sides() {
+        let (n, field) = (patches(config, side), f64::from(config.pyramid_sides()[0]) / f64::from(side));
         let (level, others) = rest.split_at_mut(n * n * width);
         rest = others;
-        // Overlap of patch i's receptive field with a cell, along one axis, in cells.
-        let overlap = |i: usize, cell: usize| {
-            let start = (i as u32 * config.pyramid_stride) as f64 * field / patch;
-            (start + field).min(cell as f64 + 1.0) - start.max(cell as f64)
-        };
+        // Along one axis, in cells: where patch i's receptive field starts, the cells that it covers, and by how much.
+        let start = |i: usize| (i as u32 * config.pyramid_stride) as f64 * field / patch;
+        let covers = |i: usize| start(i) as usize..((start(i) + field).ceil() as usize).min(cells);
+        let overlap =
+            |i: usize, cell: usize| (start(i) + field).min(cell as f64 + 1.0) - start(i).max(cell as f64);
         for (index, out) in level.chunks_exact_mut(width).enumerate() {
             for (chunk, out) in out.chunks_mut(CHUNK).enumerate() {
                 let (mut sums, mut area) = ([0.0f64; CHUNK], 0.0);
-                for cell in 0..cells * cells {
-                    let high = overlap(index / n, cell / cells).max(0.0);
-                    let covered = high * overlap(index % n, cell % cells).max(0.0);
-                    if covered > 0.0 {
+                for row in covers(index / n) {
+                    let high = overlap(index / n, row).max(0.0);
+                    for column in covers(index % n) {
+                        let covered = high * overlap(index % n, column).max(0.0);
                         area += covered;
-                        let values = &table[cell * width + chunk * CHUNK..][..out.len()];
+                        let values = &table[(row * cells + column) * width + chunk * CHUNK..][..out.len()];
                         sums.iter_mut()
                             .zip(values)
                             .for_each(|(sum, &value)| *sum += covered * f64::from(value));
@@ -71,15 +71,15 @@ pub fn fill(config: &VisionConfig, table: &[f32], out: &mut [f32]) {
 
 /// Elements of the levels of one image, [side, side, 3] each.
 pub fn levels_len(config: &VisionConfig) -> usize {
-    config.levels().iter().map(|&side| 3 * (side as usize).pow(2)).sum()
+    config.pyramid_sides().iter().map(|&side| 3 * (side as usize).pow(2)).sum()
 }
 
 /// Makes the coarser levels of an image in `levels`, [`levels_len`] values whose first are the finest level, [side, side,
 /// 3]: triangle filter with antialias.
 pub(crate) fn resize_levels(config: &VisionConfig, levels: &mut [f32]) {
-    let finest = config.levels()[0] as usize;
+    let finest = config.pyramid_sides()[0] as usize;
     let (image, mut rest) = levels.split_at_mut(3 * finest * finest);
-    for &side in &config.levels()[1..] {
+    for &side in &config.pyramid_sides()[1..] {
         let side = side as usize;
         let (level, others) = rest.split_at_mut(3 * side * side);
         rest = others;
@@ -92,7 +92,7 @@ pub(crate) fn resize_levels(config: &VisionConfig, levels: &mut [f32]) {
 pub(crate) fn write_patch_row(config: &VisionConfig, levels: &[f32], mut index: usize, out: &mut [f32]) {
     let (patch, stride) = (config.patch as usize, config.pyramid_stride as usize);
     let mut rest = levels;
-    for &side in config.levels() {
+    for &side in config.pyramid_sides() {
         let (n, side) = (patches(config, side), side as usize);
         if index < n * n {
             let (top, left) = (index / n * stride, index % n * stride);

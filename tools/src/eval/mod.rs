@@ -176,7 +176,7 @@ fn zero_shot(
     let config = model.file().config();
     let mut cut = |message: String| options.progress.suspend(|| eprintln!("ocelli-pack: warning: {message}"));
     let bank = embed_labels(&mut session, config, &tokenizer, labels, &templates, &mut cut)?;
-    let bank = bank.bank();
+    let bank = bank.as_bank();
     let mut scored = vec![Scored::default(); labels.len()];
     let mut result = ZeroShot {
         labels: labels.to_vec(),

@@ -15,7 +15,7 @@ pub mod tokenizer;
 
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, read_json};
 use crate::{Error, Result};
-use ocelli::format::{Config, Demand};
+use ocelli::format::{Config, TensorSpec};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -118,7 +118,7 @@ pub struct Recognised {
     /// Other configuration files that were read.
     pub files: Vec<PathBuf>,
     /// Where a demanded tensor comes from.
-    pub origin: Box<dyn Fn(&Demand) -> Origin>,
+    pub origin: Box<dyn Fn(&TensorSpec) -> Origin>,
     /// Why a tensor that nothing demands may be ignored; `None` if it must not be there.
     pub ignore: Box<Excuse>,
 }

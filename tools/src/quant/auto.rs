@@ -11,7 +11,7 @@ use super::{Canonical, Precision, Recipe};
 use crate::Result;
 use indicatif::ProgressBar;
 use ocelli::format::Dtype;
-use ocelli::score::OwnedBank;
+use ocelli::format::LabelBank;
 use ocelli::{Model, knobs};
 use ocelli_kernels::Kernels;
 use rayon::prelude::*;
@@ -55,7 +55,7 @@ pub struct Labels<'l> {
     /// Prompt templates.
     pub templates: &'l [&'l str],
     /// Their embeddings, as the packed file will hold them.
-    pub bank: Option<&'l OwnedBank>,
+    pub bank: Option<&'l LabelBank>,
 }
 
 /// Everything that measuring needs.

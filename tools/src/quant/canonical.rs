@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::write::{Contents, Planned, ReadRows, draft, write};
 use ocelli::Model;
-use ocelli::format::{Config, Demand, Kind};
+use ocelli::format::{Config, Kind, TensorSpec};
 use std::ops::Range;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub struct Canonical<'s> {
     /// Its configuration.
     pub config: &'s Config,
     /// Every tensor, in the order of the packed file.
-    pub demands: Vec<Demand>,
+    pub demands: Vec<TensorSpec>,
     /// Where their values come from.
     pub source: &'s Source<'s>,
     /// Text of the tokenizer, if there is a text tower.
@@ -52,7 +52,7 @@ impl Canonical<'_> {
     /// # Errors
     /// What reading the checkpoint gives.
     pub fn values(&self, i: usize, recipe: &Recipe) -> Result<Vec<f32>> {
-        let Demand { n, k, .. } = self.demands[i];
+        let TensorSpec { n, k, .. } = self.demands[i];
         let mut values = vec![0.0; n * k];
         self.rows(i, recipe, 0..n, &mut values)?;
         Ok(values)
@@ -105,7 +105,7 @@ impl Canonical<'_> {
     }
 
     fn plan<'r>(&self, recipe: &'r Recipe) -> Vec<Planned<'r>> {
-        let planned = |(demand, treatment): (&Demand, &'r super::recipe::Treatment)| Planned {
+        let planned = |(demand, treatment): (&TensorSpec, &'r super::recipe::Treatment)| Planned {
             demand: *demand,
             dtype: treatment.dtype,
             magnitude: treatment.magnitude,

@@ -3,7 +3,8 @@
 use super::Calibration;
 use super::calibration::{NOUNS, split};
 use crate::Result;
-use ocelli::score::{OwnedBank, Scored, normalize, score};
+use ocelli::format::LabelBank;
+use ocelli::score::{Scored, normalize, score};
 use ocelli::text::{TextTokenizer, embed_labels};
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::Isa;
@@ -207,7 +208,7 @@ impl Answers {
     ///
     /// # Errors
     /// What the runtime refuses.
-    pub(super) fn of(model: &Model, images: &[f32], bank: Option<&OwnedBank>) -> Result<Option<Answers>> {
+    pub(super) fn of(model: &Model, images: &[f32], bank: Option<&LabelBank>) -> Result<Option<Answers>> {
         let config = model.file().config();
         let rows = images.chunks_exact(config.score.embed_dim as usize);
         if config.score.classes > 0 && config.has_vision() {
@@ -226,10 +227,10 @@ impl Answers {
         }
         let everyday;
         let bank = match bank {
-            Some(bank) => bank.bank(),
+            Some(bank) => bank.as_bank(),
             None => {
                 everyday = everyday_bank(model)?;
-                everyday.bank()
+                everyday.as_bank()
             }
         };
         let mut scored = vec![Scored::default(); bank.len()];
@@ -250,7 +251,7 @@ impl Answers {
 }
 
 /// A bank of everyday labels by the model's text tower.
-fn everyday_bank(model: &Model) -> Result<OwnedBank> {
+fn everyday_bank(model: &Model) -> Result<LabelBank> {
     let options = Options { vision: false, ..Options::from_environment()? };
     let mut session = Session::new(model, &options)?;
     let tokenizer = TextTokenizer::new(model.file())?;

@@ -1,7 +1,7 @@
 //! What is done to every tensor between the checkpoint and the packed file.
 
 use super::{Codes, Precision};
-use ocelli::format::{Demand, Dtype, Kind};
+use ocelli::format::{Dtype, Kind, TensorSpec};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub struct Recipe {
 
 impl Recipe {
     /// Every tensor in the type that `precision` gives it, and otherwise as it is.
-    pub fn plain(demands: &[Demand], precision: Precision) -> Recipe {
+    pub fn plain(demands: &[TensorSpec], precision: Precision) -> Recipe {
         let weights = |part: &str| -> usize {
             let of_part = demands.iter().filter(|demand| demand.kind == Kind::Matrix);
             of_part
@@ -60,7 +60,7 @@ impl Recipe {
         };
         // In half precision it then costs 2 % of the image tower's time at most.
         let dear_patches = 100 * weights("patch_embed.") > weights("vision.");
-        let treatment = |demand: &Demand| Treatment {
+        let treatment = |demand: &TensorSpec| Treatment {
             dtype: precision.dtype(demand.name.as_str(), demand.kind, dear_patches),
             magnitude: precision.magnitude(demand.kind),
             rows: None,
