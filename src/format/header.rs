@@ -170,6 +170,11 @@ impl Header {
             ));
         }
         let magic = bytes.first_chunk::<8>();
+        if magic.is_none_or(|magic| *magic != MAGIC)
+            && let Some(kind) = super::sniff(bytes)
+        {
+            return Err(Error::NotAModel { kind });
+        }
         if magic.is_some_and(|magic| *magic != MAGIC) {
             let (expected, found) = (u64::from_be_bytes(MAGIC), magic.map_or(0, |m| u64::from_be_bytes(*m)));
             return Err(wrong("not a packed model: wrong first eight bytes", 0, expected, found));
