@@ -309,11 +309,9 @@ impl PreprocessConfig {
         let known = Alpha::from_stored(self.alpha).is_some();
         named!("preprocess.", self, alpha).known(known, "a known treatment of transparency")?;
         match mode {
-            // The crop must lie inside the resized image, whose shortest side this is.
+            // A crop that is larger than the resized image is padded.
             Some(ResizeMode::ShortestCrop) => {
-                let least = vision.height.max(vision.width);
-                named!("preprocess.", self, shortest)
-                    .within(least..=MAX_SIDE, "at least the sides of the crop, at most 8192")?;
+                named!("preprocess.", self, shortest).within(1..=MAX_SIDE, "1..=8192")?;
             }
             _ => named!("preprocess.", self, shortest).within(0..=0, "0 without a crop")?,
         }

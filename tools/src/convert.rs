@@ -1,6 +1,6 @@
 //! From a checkpoint to a packed file.
 
-use crate::families::{Origin, Recognised, Wishes, identify, recognise};
+use crate::families::{OTHER_TOWER, Origin, Recognised, Wishes, identify, recognise};
 use crate::quant::{self, Canonical, Labels, Precision, Promise, Recipe, Source, Wish};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
@@ -103,6 +103,8 @@ pub struct Report {
     pub ignored: Vec<Ignored>,
     /// The files that were read.
     pub files: Vec<SourceFile>,
+    /// What was done that may not have been meant.
+    pub warnings: Vec<String>,
 }
 
 /// The text of the PROVENANCE section.
@@ -151,7 +153,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
 
     let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
         name: demand.name.as_str().into(),
-        from: origin.names().map(String::from).collect(),
+        from: origin.names().map(|name| format!("{}{name}", opened.tensors.prefix())).collect(),
         dtype: treatment.dtype.name(),
         n: demand.n,
         k: demand.k,
@@ -165,6 +167,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         tensors: used.collect(),
         ignored: ignored.clone(),
         files: files.clone(),
+        warnings: opened.warnings(),
     })
 }
 
@@ -199,6 +202,23 @@ impl Opened {
             files.push(hash(path)?.0);
         }
         Ok(Opened { tensors, recognised, demands, origins, ignored, files, id, reading: Mutex::new(()) })
+    }
+
+    /// What the user may not have meant.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let others = self.ignored.iter().filter(|ignored| ignored.reason == OTHER_TOWER).count();
+        if others > 0 {
+            let path = self.recognised.path.display();
+            warnings.push(format!(
+                "{others} tensors are {OTHER_TOWER}: ignored, since {path} describes one tower alone"
+            ));
+        }
+        if !self.tensors.prefix().is_empty() {
+            let prefix = self.tensors.prefix();
+            warnings.push(format!("the name of every tensor starts with {prefix:?}: left out"));
+        }
+        warnings
     }
 
     /// Reads rows of a demanded tensor.
@@ -325,7 +345,7 @@ fn leftovers(recognised: &Recognised, tensors: &Tensors, origins: &[Origin]) -> 
         }
         let reason = (recognised.ignore)(name)
             .ok_or_else(|| Error::tensor(name, "is unknown: the configuration has no use for it"))?;
-        ignored.push(Ignored { name: name.into(), reason: reason.into() });
+        ignored.push(Ignored { name: format!("{}{name}", tensors.prefix()), reason: reason.into() });
     }
     Ok(ignored)
 }

@@ -1,6 +1,6 @@
 //! What the checkpoints of transformers have in common: keys of a configuration, names of a layer's tensors.
 
-use super::{Origin, Transform, Wishes};
+use super::{OTHER_TOWER, Origin, Transform, Wishes, key_names};
 use crate::source::Tensors;
 use crate::{Error, Result};
 use ocelli::format::{Act, Pooling, TowerConfig, feature};
@@ -33,6 +33,33 @@ impl Saved {
     /// The section of the configuration that describes a tower: the whole of it, where the tower was saved alone.
     pub(super) fn section(self, name: &'static str) -> Option<&'static str> {
         (self == Saved::Both).then_some(name)
+    }
+
+    /// Whether the tower ends in the projection `weight`: its class says so, or else that it is there.
+    pub(super) fn projects(self, json: &Value, tensors: &Tensors, weight: &str) -> bool {
+        let class = json["architectures"][0].as_str();
+        let plain = matches!(class, Some("CLIPVisionModel" | "CLIPTextModel"));
+        self == Saved::Both || (tensors.get(weight).is_some() && !plain)
+    }
+
+    /// From packed fields to this configuration's keys.
+    pub(super) fn keys(self) -> Box<key_names::KeyOf> {
+        let both = self == Saved::Both;
+        key_names::transformers(
+            if both { "vision_config." } else { "" },
+            if both { "text_config." } else { "" },
+        )
+    }
+
+    /// Why a tensor may be there that belongs to the other tower, or to both together.
+    pub(super) fn ignore(self, name: &str) -> Option<&'static str> {
+        let other = match self {
+            Saved::Both => return None,
+            Saved::Vision => ["text_model.", "text_projection."],
+            Saved::Text => ["vision_model.", "visual_projection."],
+        };
+        let both = name == "logit_scale" || name == "logit_bias";
+        (both || other.iter().any(|start| name.starts_with(start))).then_some(OTHER_TOWER)
     }
 
     /// A text tower alone, of which only the image tower is wanted.

@@ -33,18 +33,18 @@ pub(super) fn recognise(
     }
     if saved != Saved::Text {
         let keys = Keys::new(json, saved.section("vision_config"), vision_defaults(), path)?;
-        let projects = saved == Saved::Both || tensors.get("visual_projection.weight").is_some();
-        let (preprocess, size, file) = super::hf_preprocess::load(&checkpoint.directory, true)?;
-        config.preprocess = preprocess;
-        config.vision = vision(&keys, projects, size)?;
+        let projects = saved.projects(json, tensors, "visual_projection.weight");
+        let preprocess = super::hf_preprocess::load(&checkpoint.directory, "clip")?;
+        config.preprocess = preprocess.config;
+        config.vision = vision(&keys, projects, preprocess.size)?;
         if !projects {
             config.score.embed_dim = config.vision.tower.width;
         }
-        files.push(file);
+        files.push(preprocess.path);
     }
     if saved != Saved::Vision && !wishes.vision_only {
         let keys = Keys::new(json, saved.section("text_config"), text_defaults(), path)?;
-        let projects = saved == Saved::Both || tensors.get("text_projection.weight").is_some();
+        let projects = saved.projects(json, tensors, "text_projection.weight");
         let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
         let loaded = tokenizer::load_clip(directory, keys.required("vocab_size")?)?;
         config.text = self::text(&keys, projects, &loaded)?;
@@ -54,7 +54,6 @@ pub(super) fn recognise(
         files.extend(loaded.files);
         text = Some(loaded.text);
     }
-    config.validate()?;
 
     let prefixes = hf::tower_prefixes(tensors);
     let (patch, vision_only) = (config.vision.patch as usize, wishes.vision_only);
@@ -66,12 +65,16 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), prefixes, patch)),
+        key_of: saved.keys(),
         ignore: Box::new(move |name| {
             let text = name.starts_with("text_model.") || name == "text_projection.weight";
             match name {
                 _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
                 _ if text && vision_only && saved == Saved::Both => Some("text tower (--vision-only)"),
-                _ => None,
+                "visual_projection.weight" | "text_projection.weight" if saved != Saved::Both => {
+                    Some("a projection that the configuration's class does not have")
+                }
+                _ => saved.ignore(name),
             }
         }),
     })

@@ -34,15 +34,15 @@ pub(super) fn recognise(
         let keys = Keys::new(json, saved.section("vision_config"), vision_defaults(), path)?;
         let file = if naflex {
             let patch = keys.required("patch_size")?;
-            let (preprocess, most, file) = hf_preprocess::load_naflex(&checkpoint.directory, patch)?;
-            config.preprocess = preprocess;
-            config.vision = naflex_vision(&keys, most)?;
-            file
+            let preprocess = hf_preprocess::load_naflex(&checkpoint.directory, kind, patch)?;
+            config.preprocess = preprocess.config;
+            config.vision = naflex_vision(&keys, preprocess.max_patches)?;
+            preprocess.path
         } else {
-            let (preprocess, size, file) = hf_preprocess::load(&checkpoint.directory, false)?;
-            config.preprocess = preprocess;
-            config.vision = vision(&keys, size)?;
-            file
+            let preprocess = hf_preprocess::load(&checkpoint.directory, kind)?;
+            config.preprocess = preprocess.config;
+            config.vision = vision(&keys, preprocess.size)?;
+            preprocess.path
         };
         config.score.embed_dim = config.vision.tower.width;
         files.push(file);
@@ -60,7 +60,6 @@ pub(super) fn recognise(
         files.extend(loaded.files);
         text = Some(loaded.text);
     }
-    config.validate()?;
 
     let prefixes = hf::tower_prefixes(tensors);
     let (patch, width) = (config.vision.patch as usize, config.vision.tower.width as usize);
@@ -77,10 +76,11 @@ pub(super) fn recognise(
             // NaFlex stores a linear layer over (row, column, channel), as it is wanted here.
             if naflex { Origin { transform: linear(origin.transform), ..origin } } else { origin }
         }),
+        key_of: saved.keys(),
         ignore: Box::new(move |name| match name {
             _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
             _ if name.starts_with("text_model.") && vision_only => Some("text tower (--vision-only)"),
-            _ => None,
+            _ => saved.ignore(name),
         }),
     })
 }

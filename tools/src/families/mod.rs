@@ -5,8 +5,10 @@ mod hf;
 mod hf_clip;
 mod hf_dino;
 mod hf_preprocess;
+mod hf_processor;
 mod hf_siglip;
 mod hf_vit;
+pub(crate) mod key_names;
 mod open_clip;
 mod simple_vit;
 mod timm;
@@ -101,7 +103,11 @@ impl Origin {
 }
 
 /// Why a tensor of this name may be ignored.
-pub type Excuse = dyn Fn(&str) -> Option<&'static str>;
+pub type IgnoreReason = dyn Fn(&str) -> Option<&'static str>;
+
+/// The reason for what belongs to a tower that the configuration leaves out: one tower's configuration beside the weights
+/// of the whole model.
+pub const OTHER_TOWER: &str = "of a tower that the configuration does not have";
 
 /// A checkpoint that was understood.
 pub struct Recognised {
@@ -120,7 +126,9 @@ pub struct Recognised {
     /// Where a demanded tensor comes from.
     pub origin: Box<dyn Fn(&Demand) -> Origin>,
     /// Why a tensor that nothing demands may be ignored; `None` if it must not be there.
-    pub ignore: Box<Excuse>,
+    pub ignore: Box<IgnoreReason>,
+    /// The key that a field of `config` comes from.
+    pub key_of: Box<key_names::KeyOf>,
 }
 
 /// What the user wants of a checkpoint.
@@ -140,6 +148,7 @@ pub struct Wishes {
 /// tensors' names.
 pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) -> Result<Recognised> {
     let mut recognised = recognise_family(checkpoint, tensors, wishes)?;
+    recognised.config.validate().map_err(|error| key_names::explain(error, &recognised))?;
     if let Some(size) = wishes.image_size {
         resize(&mut recognised.config, size)?;
     }
@@ -152,6 +161,11 @@ fn recognise_family(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes)
         return open_clip::recognise(checkpoint, &path, &read_json(&path)?, tensors, wishes);
     }
     let path = checkpoint.directory.join("config.json");
+    if !path.exists() {
+        let problem = "has no config.json (of open_clip: open_clip_config.json) beside the weights, which says what \
+                       they are: download it too";
+        return Err(Error::file(&checkpoint.directory, problem));
+    }
     let json = read_json(&path)?;
     let recognise = match json.get("model_type").and_then(Value::as_str) {
         Some("clip" | "clip_vision_model" | "clip_text_model") => hf_clip::recognise,

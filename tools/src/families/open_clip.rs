@@ -1,7 +1,7 @@
 //! CLIP as open_clip saves it: `open_clip_config.json` beside `open_clip_model.safetensors`, under the names that
 //! OpenAI's own checkpoints have.
 
-use super::{Origin, Recognised, Transform, Wishes, hf, tokenizer};
+use super::{Origin, Recognised, Transform, Wishes, hf, key_names, tokenizer};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -167,7 +167,6 @@ pub(super) fn recognise(
         files.extend(loaded.files);
         tokenizer = Some(loaded.text);
     }
-    config.validate()?;
 
     // A text tower of its own class (`custom_text`) has its tensors under `text.`.
     let custom = tensors.names().any(|name| name.starts_with("text."));
@@ -183,6 +182,7 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), text_prefix, patch, scaled)),
+        key_of: Box::new(key_names::open_clip),
         ignore: Box::new(move |name| match name {
             "input_resolution" | "context_length" | "vocab_size" => Some("a setting, not a weight"),
             _ if name.ends_with("attn_mask") => Some("a mask, not a weight"),

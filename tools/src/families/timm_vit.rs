@@ -4,7 +4,7 @@
 
 use super::classes::{classify, embedding_only};
 use super::timm::{Timm, depth, dimension, present};
-use super::{Origin, Part, Recognised, Transform, Wishes};
+use super::{Origin, Part, Recognised, Transform, Wishes, key_names};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -47,7 +47,6 @@ pub(super) fn recognise(
         let names = timm.label_names()?;
         labels = classify(&mut config, tensors, "head.weight", names, (path, "label_names"))?;
     }
-    config.validate()?;
     let names = Names::new(tensors, &config);
     Ok(Recognised {
         config,
@@ -57,6 +56,7 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files: Vec::new(),
         origin: Box::new(move |demand| names.origin(demand.name.as_str())),
+        key_of: Box::new(key_names::timm),
         ignore: Box::new(|name| match name {
             "mask_token" => Some("stands for hidden patches in training"),
             _ if name.starts_with("rope.") => Some("rotary frequencies, which are computed"),
