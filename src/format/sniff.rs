@@ -10,7 +10,10 @@ const STARTS: [(&[u8], &str); 14] = [
     (b"version https://git-lfs.github.com", "a Git LFS pointer instead of the file itself: run git lfs pull"),
     (&MAGIC, "a packed .ocelli model"),
     (&super::bank::MAGIC, "a label bank of ocelli"),
-    (b"GGUF", "a GGUF model: convert the safetensors checkpoint that it was made from with ocelli-pack convert"),
+    (
+        b"GGUF",
+        "a GGUF model: convert the safetensors checkpoint that it was made from with ocelli-pack convert",
+    ),
     (b"PK\x03\x04", "a ZIP archive, as PyTorch's .bin and .pt are: save the checkpoint as safetensors first"),
     (b"\x80\x02", "a pickled PyTorch checkpoint: save it as safetensors first"),
     (b"\x80\x04", "a pickled PyTorch checkpoint: save it as safetensors first"),
@@ -47,7 +50,9 @@ pub fn sniff(bytes: &[u8]) -> Option<&'static str> {
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     let tag = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
     if [b"<!doctype".as_slice(), b"<html", b"<head", b"<?xml"].into_iter().any(tag) {
-        return Some("a web page instead of the file itself: download it again, with a login if it needs one");
+        return Some(
+            "a web page instead of the file itself: download it again, with a login if it needs one",
+        );
     }
     if bytes.iter().take(SNIFFED).all(|&byte| byte == 0) {
         return Some("a file of zeros: copy or download it again");
@@ -92,7 +97,9 @@ mod tests {
             let found = sniff(bytes).unwrap_or("nothing");
             assert!(found.contains(expected), "{expected}: {found}");
         }
-        for bytes in [b"{\"model_type\": \"clip\"}".as_slice(), b"#version: 0.2\ni n\n", b"\x0a\x0e\x0a\x05<pad>"] {
+        for bytes in
+            [b"{\"model_type\": \"clip\"}".as_slice(), b"#version: 0.2\ni n\n", b"\x0a\x0e\x0a\x05<pad>"]
+        {
             assert_eq!(sniff(bytes), None);
         }
     }

@@ -5,7 +5,8 @@ use crate::format::File;
 use std::path::Path;
 use std::vec::Vec;
 
-const FOLDER: &str = "a folder, but a model is one .ocelli file: make it of a checkpoint's folder with ocelli-pack convert";
+const FOLDER: &str =
+    "a folder, but a model is one .ocelli file: make it of a checkpoint's folder with ocelli-pack convert";
 
 /// What keeps a model's bytes in place.
 enum Storage {
@@ -52,7 +53,10 @@ impl Model {
         let io = |action| move |source| Error::Io { action, source };
         let metadata = file.metadata().map_err(io("read the model's size"))?;
         if !metadata.is_file() {
-            return Err(Error::Message(if metadata.is_dir() { FOLDER } else { "not a regular file; a model is one .ocelli file" }.into()));
+            return Err(Error::Message(
+                if metadata.is_dir() { FOLDER } else { "not a regular file; a model is one .ocelli file" }
+                    .into(),
+            ));
         }
         if metadata.len() == 0 {
             return Err(Error::NotAModel { kind: "an empty file: copy or download it again" });

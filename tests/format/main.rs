@@ -19,7 +19,7 @@ fn packed(precision: Precision, vision_only: bool) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/clip-hf");
     let mut options = ConvertOptions::new(fixture, folder.path().join("model.ocelli"), precision);
-    options.wishes.vision_only = vision_only;
+    options.model.vision_only = vision_only;
     convert(&options).unwrap();
     std::fs::read(&options.output).unwrap()
 }

@@ -1,11 +1,11 @@
 //! From a checkpoint to a packed file.
 
-use crate::families::{OTHER_TOWER, Origin, Recognised, Wishes, identify, recognise};
-use crate::quant::{self, Canonical, Labels, Precision, Promise, Recipe, Source, Wish};
+use crate::error::{Error, Result};
+use crate::families::{ModelOptions, OTHER_TOWER, Origin, Recognised, identify, recognise};
+use crate::progress::{Progress, Silent};
+use crate::quant::{self, AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Source};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
-use crate::{Error, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::format::{Demand, for_each_tensor};
 use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, templates};
@@ -26,26 +26,23 @@ pub struct ConvertOptions {
     /// How weights are stored.
     pub precision: Precision,
     /// What to leave out, and where the tokenizer is.
-    pub wishes: Wishes,
+    pub model: ModelOptions,
     /// Labels that the packed file carries, ready to score against.
     pub labels: Option<LabelSet>,
     /// What the packed model must keep of the f32 one; `None` to measure nothing. `auto` needs it.
-    pub wish: Option<Wish>,
-    /// Shows progress; `ProgressBar::hidden()` for none.
-    pub progress: ProgressBar,
+    pub quantize: Option<QuantizeOptions>,
 }
 
 impl ConvertOptions {
-    /// Everything in the checkpoint, in `precision`, without a progress bar.
+    /// Everything in the checkpoint, in `precision`.
     pub fn new(checkpoint: impl Into<PathBuf>, output: impl Into<PathBuf>, precision: Precision) -> Self {
         ConvertOptions {
             checkpoint: checkpoint.into(),
             output: output.into(),
             precision,
-            wishes: Wishes::default(),
+            model: ModelOptions::default(),
             labels: None,
-            wish: (precision == Precision::Auto).then(Wish::default),
-            progress: ProgressBar::hidden(),
+            quantize: (precision == Precision::Auto).then(QuantizeOptions::default),
         }
     }
 }
@@ -95,8 +92,8 @@ pub struct Report {
     /// First 16 bytes of the SHA-256 over the checkpoint's files, in hexadecimal.
     pub checkpoint_id: String,
     /// What was measured, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub promise: Option<Promise>,
+    #[serde(rename = "promise", skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<AccuracyReport>,
     /// Every tensor of the packed file.
     pub tensors: Vec<Used>,
     /// Every tensor of the checkpoint that was left out.
@@ -114,8 +111,8 @@ struct Provenance<'a> {
     precision: Precision,
     files: &'a [SourceFile],
     ignored: &'a [Ignored],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    promise: Option<&'a Promise>,
+    #[serde(rename = "promise", skip_serializing_if = "Option::is_none")]
+    accuracy: Option<&'a AccuracyReport>,
 }
 
 /// Converts a checkpoint. Whatever stands at the output is replaced only when the new file is complete.
@@ -123,33 +120,39 @@ struct Provenance<'a> {
 /// # Errors
 /// What in the checkpoint is missing, unknown, mis-shaped or not supported, by name; or what the system says.
 pub fn convert(options: &ConvertOptions) -> Result<Report> {
+    convert_with(options, &Silent)
+}
+
+/// As [`convert`], and tells `progress` of it.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_with(options: &ConvertOptions, progress: &dyn Progress) -> Result<Report> {
     let mut opened = Opened::new(options)?;
     let bank = match &options.labels {
         Some(set) if opened.recognised.config.score.classes > 0 => {
             name_classes(&mut opened.recognised, set)?;
             None
         }
-        labels => labels.as_ref().map(|labels| embed(options, labels)).transpose()?,
+        labels => labels.as_ref().map(|labels| embed(options, labels, progress)).transpose()?,
     };
     let Opened { demands, origins, ignored, files, id, .. } = &opened;
     let source = opened.source();
     let canonical = opened.canonical(&source, &options.output);
-    let progress = &options.progress;
-    let (recipe, promise) = recipe(&canonical, options, bank.as_ref())?;
+    let (recipe, accuracy) = recipe(&canonical, options, bank.as_ref(), progress)?;
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
         files,
         ignored,
-        promise: promise.as_ref(),
+        accuracy: accuracy.as_ref(),
     };
     let provenance = serde_json::to_string(&provenance).map_err(Error::json(&options.output))?;
-    progress.reset();
-    progress.set_length(demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
-    progress.set_style(style());
+    progress.begin("weights", demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
     let bank = bank.as_ref().map(OwnedBank::bytes);
-    let bytes = canonical.write(&recipe, &provenance, bank, &mut |weights| progress.inc(weights as u64))?;
-    progress.finish_and_clear();
+    let bytes =
+        canonical.write(&recipe, &provenance, bank, &mut |weights| progress.advance(weights as u64))?;
+    progress.end();
 
     let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
         name: demand.name.as_str().into(),
@@ -163,7 +166,7 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         bytes,
         precision: options.precision,
         checkpoint_id: hex(id),
-        promise,
+        accuracy,
         tensors: used.collect(),
         ignored: ignored.clone(),
         files: files.clone(),
@@ -189,7 +192,7 @@ impl Opened {
     pub(crate) fn new(options: &ConvertOptions) -> Result<Opened> {
         let checkpoint = Checkpoint::locate(&options.checkpoint)?;
         let tensors = Tensors::open(&checkpoint.weights)?;
-        let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
+        let mut recognised = recognise(&checkpoint, &tensors, &options.model)?;
         let (demands, origins) = demands(&recognised, &tensors)?;
         let ignored = leftovers(&recognised, &tensors, &origins)?;
         refuse_to_overwrite(
@@ -248,16 +251,16 @@ fn recipe(
     canonical: &Canonical<'_>,
     options: &ConvertOptions,
     bank: Option<&OwnedBank>,
-) -> Result<(Recipe, Option<Promise>)> {
-    let Some(wish) = &options.wish else {
+    progress: &dyn Progress,
+) -> Result<(Recipe, Option<AccuracyReport>)> {
+    let Some(quantize) = &options.quantize else {
         return Ok((Recipe::plain(&canonical.demands, options.precision), None));
     };
     let set = options.labels.clone().unwrap_or_default();
     let templates = templates(&set.templates)?;
     let labels = Labels { labels: &set.labels, templates: &templates, bank };
-    options.progress.set_style(calibration_style());
-    let (recipe, promise) = quant::plan(canonical, options.precision, wish, labels, &options.progress)?;
-    Ok((recipe, Some(promise)))
+    let (recipe, accuracy) = quant::plan(canonical, options.precision, quantize, labels, progress)?;
+    Ok((recipe, Some(accuracy)))
 }
 
 /// Gives the classes of a supervised classifier the names that were asked for.
@@ -279,7 +282,7 @@ fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
 /// text tower: through a packed file that lives only meanwhile, beside the output.
-fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<OwnedBank> {
+fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> Result<OwnedBank> {
     let templates = templates(&set.templates)?;
     let beside = options.output.parent().filter(|path| !path.as_os_str().is_empty());
     let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))
@@ -287,10 +290,9 @@ fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<OwnedBank> {
     let full = ConvertOptions {
         output: directory.path().join("labels.ocelli"),
         precision: Precision::Fp16,
-        wishes: Wishes { vision_only: false, ..options.wishes.clone() },
+        model: ModelOptions { vision_only: false, ..options.model.clone() },
         labels: None,
-        wish: None,
-        progress: ProgressBar::hidden(),
+        quantize: None,
         checkpoint: options.checkpoint.clone(),
     };
     convert(&full)?;
@@ -298,7 +300,7 @@ fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<OwnedBank> {
     let session = Options { vision: false, ..Options::from_environment()? };
     let mut session = Session::new(&model, &session)?;
     let tokenizer = TextTokenizer::new(model.file())?;
-    let mut cut = |message| eprintln!("ocelli-pack: warning: {message}");
+    let mut cut = |message: String| progress.warn(&message);
     let config = model.file().config();
     Ok(embed_labels(&mut session, config, &tokenizer, &set.labels, &templates, &mut cut)?)
 }
@@ -310,16 +312,6 @@ fn refuse_to_overwrite<'p>(output: &Path, mut inputs: impl Iterator<Item = &'p P
         None => Ok(()),
         Some(_) => Err(Error::file(&output, "is part of the checkpoint: choose another output")),
     }
-}
-
-fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} weights, {eta} left");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn calibration_style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {elapsed}: {msg}");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// What the configuration demands, and where it comes from; shapes and types are checked.

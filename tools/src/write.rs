@@ -1,6 +1,6 @@
 //! The packed-file writer: streams tensor by tensor, so that memory stays small whatever the model's size.
 
-use crate::quant::{Codes, quantize_row};
+use crate::codes::{Codes, quantize_row};
 use crate::{Error, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;

@@ -21,7 +21,6 @@ fn options(model: &Path, images: &Path) -> EvalOptions {
         images: images.into(),
         templates: Vec::new(),
         against: None,
-        progress: indicatif::ProgressBar::hidden(),
     }
 }
 
@@ -43,7 +42,7 @@ fn pairs(folder: &Path, name: &str) -> PathBuf {
 fn converted(folder: &Path, name: &str, tokenizer: &str) -> PathBuf {
     let model = folder.join("model.ocelli");
     let mut conversion = ConvertOptions::new(fixture(name), &model, Precision::Fp32);
-    conversion.wishes.tokenizer = Some(fixture(tokenizer));
+    conversion.model.tokenizer = Some(fixture(tokenizer));
     convert(&conversion).unwrap();
     model
 }
@@ -190,8 +189,8 @@ fn assert_answers_are_pytorchs(model: &Path, table: &str, right: usize) {
 fn demo_checkpoint(folder: &Path, precision: Precision) -> PathBuf {
     let checkpoint = std::env::var_os("OCELLI_DEMO_CHECKPOINT").expect("OCELLI_DEMO_CHECKPOINT is not set");
     let mut conversion = ConvertOptions::new(checkpoint, folder.join("model.ocelli"), precision);
-    if let Some(wish) = &mut conversion.wish {
-        wish.pictures = Some(fixture("cifar10"));
+    if let Some(quantize) = &mut conversion.quantize {
+        quantize.pictures = Some(fixture("cifar10"));
     }
     convert(&conversion).unwrap().output
 }

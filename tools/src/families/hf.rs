@@ -1,6 +1,8 @@
 //! What the checkpoints of transformers have in common: keys of a configuration, names of a layer's tensors.
 
-use super::{OTHER_TOWER, Origin, Transform, Wishes, key_names};
+use super::key_names;
+use super::origin::{Origin, Transform};
+use super::recognised::{KeyOf, ModelOptions, OTHER_TOWER};
 use crate::source::Tensors;
 use crate::{Error, Result};
 use ocelli::format::{Act, Pooling, TowerConfig, feature};
@@ -43,7 +45,7 @@ impl Saved {
     }
 
     /// From packed fields to this configuration's keys.
-    pub(super) fn keys(self) -> Box<key_names::KeyOf> {
+    pub(super) fn keys(self) -> Box<KeyOf> {
         let both = self == Saved::Both;
         key_names::transformers(
             if both { "vision_config." } else { "" },
@@ -63,8 +65,8 @@ impl Saved {
     }
 
     /// A text tower alone, of which only the image tower is wanted.
-    pub(super) fn refuse_without_vision(self, wishes: &Wishes, path: &Path) -> Result<()> {
-        if self == Saved::Text && wishes.vision_only {
+    pub(super) fn refuse_without_vision(self, model_options: &ModelOptions, path: &Path) -> Result<()> {
+        if self == Saved::Text && model_options.vision_only {
             let problem = "is that of a text tower, which --vision-only leaves out";
             return Err(Error::field(path, "model_type", problem));
         }

@@ -2,7 +2,9 @@
 //! projection.
 
 use super::hf::{self, FEATURES, Keys, Saved};
-use super::{Origin, Recognised, Wishes, tokenizer};
+use super::origin::Origin;
+use super::recognised::{ModelOptions, Recognised};
+use super::tokenizer;
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -15,10 +17,10 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    wishes: &Wishes,
+    model_options: &ModelOptions,
 ) -> Result<Recognised> {
     let saved = Saved::of(json["model_type"].as_str().unwrap_or_default());
-    saved.refuse_without_vision(wishes, path)?;
+    saved.refuse_without_vision(model_options, path)?;
     let mut config = Config::zeroed();
     // Of a whole CLIP the top-level value counts: those in the towers may be stale.
     let embed_dim: u32 =
@@ -42,10 +44,10 @@ pub(super) fn recognise(
         }
         files.push(preprocess.path);
     }
-    if saved != Saved::Vision && !wishes.vision_only {
+    if saved != Saved::Vision && !model_options.vision_only {
         let keys = Keys::new(json, saved.section("text_config"), text_defaults(), path)?;
         let projects = saved.projects(json, tensors, "text_projection.weight");
-        let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
+        let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
         let loaded = tokenizer::load_clip(directory, keys.required("vocab_size")?)?;
         config.text = self::text(&keys, projects, &loaded)?;
         if !projects {
@@ -56,7 +58,7 @@ pub(super) fn recognise(
     }
 
     let prefixes = hf::tower_prefixes(tensors);
-    let (patch, vision_only) = (config.vision.patch as usize, wishes.vision_only);
+    let (patch, vision_only) = (config.vision.patch as usize, model_options.vision_only);
     Ok(Recognised {
         config,
         tokenizer: text,
@@ -71,10 +73,8 @@ pub(super) fn recognise(
             match name {
                 _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
                 _ if text && vision_only && saved == Saved::Both => Some("text tower (--vision-only)"),
-                "visual_projection.weight" | "text_projection.weight" if saved != Saved::Both => {
-                    Some("a projection that the configuration's class does not have")
-                }
-                _ => saved.ignore(name),
+                _ => saved.ignore(name).or((name.ends_with("_projection.weight") && saved != Saved::Both)
+                    .then_some("a projection that the configuration's class does not have")),
             }
         }),
     })

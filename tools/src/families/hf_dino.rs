@@ -3,7 +3,9 @@
 
 use super::classes::embedding_only;
 use super::hf::{FEATURES, Keys, prefix_of};
-use super::{Origin, Part, Recognised, Transform, Wishes, hf_preprocess, key_names};
+use super::origin::{Origin, Part, Transform};
+use super::recognised::{ModelOptions, Recognised};
+use super::{hf_preprocess, key_names};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -16,7 +18,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let model_type = json["model_type"].as_str().unwrap_or_default();
     let hf_preprocess::Loaded { config: preprocess, size, path: file, .. } =

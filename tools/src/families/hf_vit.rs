@@ -3,7 +3,9 @@
 
 use super::classes::{classify, embedding_only, id2label};
 use super::hf::{FEATURES, Keys, prefix_of};
-use super::{Origin, Recognised, Transform, Wishes, hf_preprocess, key_names};
+use super::origin::{Origin, Transform};
+use super::recognised::{ModelOptions, Recognised};
+use super::{hf_preprocess, key_names};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -16,7 +18,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let keys = Keys::new(json, None, defaults(), path)?;
     let model_type = json["model_type"].as_str().unwrap_or_default();

@@ -1,10 +1,7 @@
 //! From fields of a packed configuration to the keys of the file that they came from, for messages.
 
-use super::Recognised;
+use super::recognised::{KeyOf, Recognised};
 use crate::Error;
-
-/// The key in a checkpoint's configuration that a packed field such as `vision.tower.width` comes from.
-pub(crate) type KeyOf = dyn Fn(&str) -> Option<String>;
 
 /// What `error` means for a checkpoint: which file and key to look at.
 pub(super) fn explain(error: ocelli::Error, recognised: &Recognised) -> Error {

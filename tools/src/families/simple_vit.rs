@@ -3,7 +3,9 @@
 
 use super::classes::{classify, embedding_only, name_list};
 use super::hf::Keys;
-use super::{Origin, Recognised, Wishes, key_names};
+use super::key_names;
+use super::origin::Origin;
+use super::recognised::{ModelOptions, Recognised};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -19,7 +21,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let keys = Keys::new(json, None, json!({"channels": 3, "dim_head": 64}), path)?;
     let architecture: String = keys.required("architecture")?;

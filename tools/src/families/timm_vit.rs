@@ -3,8 +3,10 @@
 //! norms, registers and layer scales there are.
 
 use super::classes::{classify, embedding_only};
+use super::key_names;
+use super::origin::{Origin, Part, Transform};
+use super::recognised::{ModelOptions, Recognised};
 use super::timm::{Timm, depth, dimension, present};
-use super::{Origin, Part, Recognised, Transform, Wishes, key_names};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -21,7 +23,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let timm = Timm::new(json, path)?;
     let name = timm.architecture;

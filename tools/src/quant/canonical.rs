@@ -1,13 +1,12 @@
 //! A model under its canonical names, before it is packed: what quantization works on, whatever family it came from.
 
-use crate::Result;
+use super::recipe::{Recipe, Treatment};
+use crate::error::Result;
 use crate::write::{Contents, Planned, ReadRows, draft, write};
 use ocelli::Model;
 use ocelli::format::{Config, Demand, Kind};
 use std::ops::Range;
 use std::path::Path;
-
-use super::recipe::Recipe;
 
 /// Reads rows of the demanded tensor number `.0` into `.2`, as [`ReadRows`] does, from any thread.
 pub type Source<'s> = dyn Fn(usize, Range<usize>, &mut [f32]) -> Result<()> + Sync + 's;
@@ -105,7 +104,7 @@ impl Canonical<'_> {
     }
 
     fn plan<'r>(&self, recipe: &'r Recipe) -> Vec<Planned<'r>> {
-        let planned = |(demand, treatment): (&Demand, &'r super::recipe::Treatment)| Planned {
+        let planned = |(demand, treatment): (&Demand, &'r Treatment)| Planned {
             demand: *demand,
             dtype: treatment.dtype,
             magnitude: treatment.magnitude,

@@ -200,7 +200,7 @@ fn identities_tell_checkpoints_and_weights_apart() {
         .map(|(name, precision, vision_only)| {
             let path = folder.path().join("model.ocelli");
             let mut options = options(name, &path, precision);
-            options.wishes.vision_only = vision_only;
+            options.model.vision_only = vision_only;
             convert(&options).unwrap();
             let bytes = open(&path);
             let file = File::parse(&bytes).unwrap();

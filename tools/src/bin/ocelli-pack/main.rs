@@ -3,8 +3,10 @@
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli_tools::eval::{self, EvalOptions, evaluate};
-use ocelli_tools::families::Wishes;
-use ocelli_tools::quant::{DEFAULT_IMAGES, DEFAULT_TARGET, Promise, Repair, Wish, parse_repairs};
+use ocelli_tools::families::ModelOptions;
+use ocelli_tools::quant::{
+    AccuracyReport, DEFAULT_IMAGES, DEFAULT_TARGET, QuantizeOptions, Repair, parse_repairs,
+};
 use ocelli_tools::{ConvertOptions, LabelSet, Precision, Report, convert, inspect, verify};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -132,9 +134,9 @@ struct PromiseArgs {
 
 impl PromiseArgs {
     /// What was asked for; nothing is measured unless something was.
-    fn wish(self, precision: Precision) -> Option<Wish> {
+    fn wish(self, precision: Precision) -> Option<QuantizeOptions> {
         let auto = precision == Precision::Auto;
-        (auto || self.calibrate.is_some() || self.target_cosine.is_some()).then(|| Wish {
+        (auto || self.calibrate.is_some() || self.target_cosine.is_some()).then(|| QuantizeOptions {
             pictures: self.calibrate,
             images: self.calibration_images as usize,
             target: self.target_cosine.or(auto.then_some(DEFAULT_TARGET)),
@@ -177,12 +179,20 @@ fn main() -> ExitCode {
             promise,
             json,
         } => {
-            let wishes = Wishes { vision_only, tokenizer, lowercase, image_size };
+            let model_options = ModelOptions { vision_only, tokenizer, lowercase, image_size };
             let wish = promise.wish(precision);
             let progress = ProgressBar::new(0);
             label_set(labels, labels_file, template)
                 .and_then(|labels| {
-                    convert(&ConvertOptions { checkpoint, output, precision, wishes, labels, wish, progress })
+                    convert(&ConvertOptions {
+                        checkpoint,
+                        output,
+                        precision,
+                        model_options,
+                        labels,
+                        wish,
+                        progress,
+                    })
                 })
                 .and_then(|report| conversion(&report, json))
         }
@@ -292,7 +302,7 @@ fn conversion(report: &Report, json: bool) -> ocelli_tools::Result<String> {
     if json {
         return to_json(report);
     }
-    let promise = report.promise.as_ref().map(Promise::render).unwrap_or_default();
+    let promise = report.promise.as_ref().map(AccuracyReport::render).unwrap_or_default();
     let (path, tensors, ignored) = (report.output.display(), report.tensors.len(), report.ignored.len());
     let (bytes, precision) = (report.bytes, report.precision.name());
     Ok(format!("{path}: {precision}, {tensors} tensors, {ignored} ignored, {bytes} bytes\n{promise}"))
