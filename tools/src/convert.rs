@@ -9,7 +9,7 @@ use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
 use ocelli::format::{Demand, for_each_tensor};
 use ocelli::score::OwnedBank;
 use ocelli::text::{TextTokenizer, embed_labels, templates};
-use ocelli::{Model, Options, Session};
+use ocelli::{Options, Session};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -150,8 +150,7 @@ pub fn convert_with(options: &ConvertOptions, progress: &dyn Progress) -> Result
     let provenance = serde_json::to_string(&provenance).map_err(Error::json(&options.output))?;
     progress.begin("weights", demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
     let bank = bank.as_ref().map(OwnedBank::bytes);
-    let bytes =
-        canonical.write(&recipe, &provenance, bank, &mut |weights| progress.advance(weights as u64))?;
+    let bytes = canonical.write(&recipe, &provenance, bank, progress)?;
     progress.end();
 
     let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
@@ -281,22 +280,14 @@ fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
 }
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
-/// text tower: through a packed file that lives only meanwhile, beside the output.
+/// text tower: through a packed file that lives only meanwhile.
 fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> Result<OwnedBank> {
     let templates = templates(&set.templates)?;
-    let beside = options.output.parent().filter(|path| !path.as_os_str().is_empty());
-    let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))
-        .map_err(Error::io("make a temporary folder beside", &options.output))?;
-    let full = ConvertOptions {
-        output: directory.path().join("labels.ocelli"),
-        precision: Precision::Fp16,
-        model: ModelOptions { vision_only: false, ..options.model.clone() },
-        labels: None,
-        quantize: None,
-        checkpoint: options.checkpoint.clone(),
-    };
-    convert(&full)?;
-    let model = Model::open(&full.output)?;
+    let model = ModelOptions { vision_only: false, ..options.model.clone() };
+    let opened = Opened::new(&ConvertOptions { model, ..options.clone() })?;
+    let source = opened.source();
+    let canonical = opened.canonical(&source, &options.output);
+    let model = canonical.draft(Recipe::plain(&canonical.demands, Precision::Fp16), None)?.model;
     let session = Options { vision: false, ..Options::from_environment()? };
     let mut session = Session::new(&model, &session)?;
     let tokenizer = TextTokenizer::new(model.file())?;
@@ -307,6 +298,9 @@ fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> R
 
 /// An output that is one of the inputs would replace the checkpoint by what was made of it.
 fn refuse_to_overwrite<'p>(output: &Path, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+    if output.is_dir() {
+        return Err(Error::file(output, "is a folder: name the file to write, as in model.ocelli"));
+    }
     let Ok(output) = output.canonicalize() else { return Ok(()) };
     match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! The offline side of ocelli: turns checkpoints into packed files, and inspects and verifies them.
+#![doc = include_str!("../README.md")]
 
 mod codes;
 pub mod convert;

@@ -16,12 +16,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn options(model: &Path, images: &Path) -> EvalOptions {
-    EvalOptions {
-        model: model.into(),
-        images: images.into(),
-        templates: Vec::new(),
-        against: None,
-    }
+    EvalOptions { model: model.into(), images: images.into(), templates: Vec::new(), against: None }
 }
 
 /// The fixture's own pictures and texts, pair by pair.
@@ -259,6 +254,6 @@ fn the_demo_models_int8_weights_in_fp32_are_as_accurate_as_in_pytorch() {
         }
         Ok(())
     };
-    write(&model, &contents, read).unwrap();
+    write(&model, &contents, &mut |_| (), read).unwrap();
     assert_answers_are_pytorchs(&model, "int8_weights.csv", 1318);
 }

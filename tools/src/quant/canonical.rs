@@ -2,6 +2,7 @@
 
 use super::recipe::{Recipe, Treatment};
 use crate::error::Result;
+use crate::progress::Progress;
 use crate::write::{Contents, Planned, ReadRows, draft, write};
 use ocelli::Model;
 use ocelli::format::{Config, Demand, Kind};
@@ -83,7 +84,7 @@ impl Canonical<'_> {
         Ok(Draft { model, recipe })
     }
 
-    /// Packs the model as `recipe` says into the output, atomically, and tells `wrote` of every part. Returns its
+    /// Packs the model as `recipe` says into the output, atomically, and tells `progress` of every weight. Returns its
     /// length.
     ///
     /// # Errors
@@ -93,14 +94,15 @@ impl Canonical<'_> {
         recipe: &Recipe,
         provenance: &str,
         bank: Option<&[u8]>,
-        wrote: &mut dyn FnMut(usize),
+        progress: &dyn Progress,
     ) -> Result<u64> {
         let planned = self.plan(recipe);
         let read: &mut ReadRows<'_> = &mut |i, rows, out| {
-            wrote(out.len());
+            progress.advance(out.len() as u64);
             self.rows(i, recipe, rows, out)
         };
-        write(self.output, &self.contents(&planned, provenance, bank), read)
+        let mut warn = |message: String| progress.warn(&message);
+        write(self.output, &self.contents(&planned, provenance, bank), &mut warn, read)
     }
 
     fn plan<'r>(&self, recipe: &'r Recipe) -> Vec<Planned<'r>> {

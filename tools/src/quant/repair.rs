@@ -1,12 +1,12 @@
 //! The repairs, one function each: they change a recipe, and the next measurement says whether that paid.
 
 use super::canonical::Canonical;
+use super::layer::{self, product_f16, product_f32, product_i8};
 use super::observe::Inputs;
 use super::recipe::Recipe;
 use super::{gptq, smooth};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
-use super::layer::{self, product_f16, product_f32, product_i8};
 use ocelli::format::Dtype;
 use ocelli_kernels::Kernels;
 use rayon::prelude::*;
