@@ -118,6 +118,10 @@ impl Unfinished {
         if let Some(file) = nameless(&target.folder) {
             return Ok(Unfinished::Nameless(file));
         }
+        Unfinished::named(target)
+    }
+
+    fn named(target: &Target) -> io::Result<Unfinished> {
         let mut builder = Builder::new();
         // Without this a new file would be readable by its owner only; the process's umask still applies.
         #[cfg(unix)]
@@ -220,6 +224,21 @@ mod tests {
             Ok(())
         });
         written.unwrap();
+        assert_eq!((fs::read(&path).unwrap(), names(directory.path())), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn where_files_must_have_names_they_have_temporary_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "old").unwrap();
+        let target = Target::of(&path).unwrap();
+        drop(Unfinished::named(&target).unwrap());
+        assert_eq!(names(directory.path()), 1);
+        let mut unfinished = Unfinished::named(&target).unwrap();
+        assert_eq!(names(directory.path()), 2);
+        unfinished.file_mut().write_all(b"new").unwrap();
+        unfinished.finish(&target).unwrap();
         assert_eq!((fs::read(&path).unwrap(), names(directory.path())), (b"new".to_vec(), 1));
     }
 

@@ -61,8 +61,8 @@ pub fn render(report: &Value) -> String {
         flatten(part, &report[part], &mut line);
     }
     let promise: Option<AccuracyReport> = serde_json::from_value(report["promise"].clone()).ok();
-    let nothing = "\npromise: nothing was measured (convert with --precision auto or --calibrate)\n".into();
-    text += &promise.as_ref().map_or(nothing, |promise| format!("\npromise\n{}", promise.render()));
+    let nothing = "\naccuracy: nothing was measured (convert with --precision auto or --calibrate)\n".into();
+    text += &promise.as_ref().map_or(nothing, |promise| format!("\naccuracy\n{}", promise.render()));
     _ = writeln!(
         text,
         "\n{:<36}{:>5} {:>7} {:>14} {:>12} {:>4} {:>8}",

@@ -203,3 +203,33 @@ pub(super) fn depth(tensors: &Tensors) -> u32 {
     let number = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<u32>().ok();
     tensors.names().filter_map(number).max().map_or(0, |last| last.saturating_add(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `blocks[0].attn.num_heads` and `global_pool` of timm 1.0.31.
+    #[test]
+    fn heads_and_pooling_are_the_architectures() {
+        let (token, avg) = (Pooling::Class, Pooling::MeanPatches);
+        for (name, width, heads, pooling) in [
+            ("vit_tiny_patch16_224", 192, 3, token),
+            ("vit_base_patch16_clip_224", 768, 12, token),
+            ("vit_base_patch16_gap_224", 768, 16, avg),
+            ("vit_giant_patch14_dinov2", 1536, 24, token),
+            ("vit_huge_plus_patch16_dinov3", 1280, 20, avg),
+            ("vit_7b_patch16_dinov3", 4096, 32, avg),
+            ("vit_so150m2_patch16_reg1_gap_384", 832, 13, avg),
+            ("deit3_medium_patch16_224", 512, 8, token),
+            ("eva_large_patch14_196", 1024, 16, avg),
+            ("eva02_base_patch16_clip_224", 768, 12, token),
+            ("eva02_base_patch14_224", 768, 12, avg),
+            // A width of nobody's: as many as the architecture has.
+            ("vit_small_patch16_224", 96, 6, token),
+        ] {
+            let json = json!({"architecture": name});
+            let timm = Timm::new(&json, Path::new("config.json")).unwrap();
+            assert_eq!((timm.heads(width).unwrap(), timm.pooling().unwrap()), (heads, pooling), "{name}");
+        }
+    }
+}

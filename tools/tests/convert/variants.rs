@@ -207,7 +207,7 @@ fn timms_flat_configuration_and_its_defaults() {
 fn what_lies_in_place_of_a_file_is_named() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abab\nsize 605143316\n";
     let page = "<!DOCTYPE html>\n<html><body>404</body></html>";
-    for file in [CONFIG, PREPROCESS, "model.safetensors"] {
+    for file in [CONFIG, PREPROCESS, "model.safetensors", "tokenizer.json"] {
         for (contents, cause) in [(pointer, "git lfs pull"), (page, "web page"), ("", "empty file")] {
             let copy = Copy::of(CLIP);
             copy.save();
