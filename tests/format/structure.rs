@@ -132,7 +132,7 @@ fn the_configuration_must_make_sense() {
         (|c| (c.vision.grid_rows, c.vision.grid_cols) = (65536, 65536), "vision.grid_cols"),
         (|c| c.preprocess.std[1] = 0.0, "preprocess.std"),
         (|c| c.preprocess.mean[2] = f32::INFINITY, "preprocess.mean"),
-        (|c| c.preprocess.shortest = 63, "preprocess.shortest"),
+        (|c| c.preprocess.shortest = 0, "preprocess.shortest"),
         (|c| c.vision.reserved[1] = 1, "vision.reserved"),
         (|c| c.vision.prefix_tokens = 0, "vision.prefix_tokens"),
         (|c| c.vision.prefix_tokens = 70, "vision.prefix_tokens"),
