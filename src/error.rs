@@ -86,6 +86,11 @@ pub enum Error {
         /// The value found.
         found: u64,
     },
+    /// Bytes that are no packed model but something else that was recognised.
+    NotAModel {
+        /// What it is, and what to do about it, as [`sniff`](crate::format::sniff) says it.
+        kind: &'static str,
+    },
     /// Bytes that do not have the checksum that was stored for them: the file is damaged.
     Checksum {
         /// The part of the file.
@@ -181,6 +186,7 @@ impl fmt::Display for Error {
             Error::Format { problem, offset, expected, found } => {
                 write!(f, "{problem} (at byte {offset}: expected {expected}, found {found})")
             }
+            Error::NotAModel { kind } => write!(f, "not a packed model: this is {kind}"),
             Error::Checksum { part, offset, expected, found } => write!(
                 f,
                 "{part} (at byte {offset}) is damaged: expected checksum {expected:016x}, found {found:016x}"

@@ -2,7 +2,7 @@
 
 use ocelli::Model;
 use ocelli::text::TextTokenizer;
-use ocelli_tools::families::Wishes;
+use ocelli_tools::families::ModelOptions;
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -123,8 +123,11 @@ fn multilingual_labels_become_the_ids_of_transformers() {
         let output = directory.path().join(ids_of);
         let mut options =
             ConvertOptions::new(ocelli_tests::fixtures().join(fixture), &output, Precision::Fp16);
-        options.wishes =
-            Wishes { tokenizer: Some(tokenizers.join(tokenizer)), lowercase, ..Wishes::default() };
+        options.model = ModelOptions {
+            tokenizer: Some(tokenizers.join(tokenizer)),
+            lowercase,
+            ..ModelOptions::default()
+        };
         convert(&options).unwrap();
         check(ids_of, &output, &cases, |case| ids(&case[ids_of]), Some(pad), 0);
     }

@@ -171,6 +171,11 @@ impl Header {
     /// Not a packed file, of another version, cut off, or with a table that does not fit the file.
     pub fn data_range(start: &[u8], file_len: u64) -> Result<Range<u64>> {
         let magic = start.first_chunk::<8>();
+        if magic.is_none_or(|magic| *magic != MAGIC)
+            && let Some(kind) = super::sniff(start)
+        {
+            return Err(Error::NotAModel { kind });
+        }
         if magic.is_some_and(|magic| *magic != MAGIC) {
             let (expected, found) = (u64::from_be_bytes(MAGIC), magic.map_or(0, |m| u64::from_be_bytes(*m)));
             return Err(wrong("not a packed model: wrong first eight bytes", 0, expected, found));

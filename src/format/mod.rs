@@ -53,6 +53,7 @@ mod file;
 mod header;
 pub mod parts;
 pub mod schema;
+mod sniff;
 mod tensor;
 mod validate;
 mod verify;
@@ -70,4 +71,5 @@ pub use header::{
     ALIGN, ENDIAN, Header, MAGIC, MAX_METADATA, MAX_SECTIONS, SIGNED, SectionEntry, SectionKind, VERSION,
 };
 pub use schema::{Kind, TensorSpec, for_each_tensor};
+pub use sniff::{SNIFFED, sniff};
 pub use tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};

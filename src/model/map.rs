@@ -5,6 +5,9 @@ use crate::format::File;
 use std::path::Path;
 use std::vec::Vec;
 
+const FOLDER: &str =
+    "a folder, but a model is one .ocelli file: make it of a checkpoint's folder with ocelli-pack convert";
+
 /// What keeps a model's bytes in place.
 enum Storage {
     Map(memmap2::Mmap),
@@ -50,10 +53,13 @@ impl Model {
         let io = |action| move |source| Error::Io { action, source };
         let metadata = file.metadata().map_err(io("read the model's size"))?;
         if !metadata.is_file() {
-            return Err(Error::Message("not a file; a model is one .ocelli file".into()));
+            return Err(Error::Message(
+                if metadata.is_dir() { FOLDER } else { "not a regular file; a model is one .ocelli file" }
+                    .into(),
+            ));
         }
         if metadata.len() == 0 {
-            return Err(Error::Message("empty file; a model is written by ocelli-pack convert".into()));
+            return Err(Error::NotAModel { kind: "an empty file: copy or download it again" });
         }
         // SAFETY: the map is read-only. Nobody may change the file meanwhile, as the documentation of `Model` says;
         // even if somebody does, kernels read in bounds whatever the weights' values are.

@@ -56,7 +56,7 @@ pub fn packed_with(
 ) -> PathBuf {
     let output = directory.join(format!("{fixture}-{precision:?}.ocelli"));
     let mut options = ConvertOptions::new(fixtures().join(fixture), &output, precision);
-    options.wishes.tokenizer = Some(fixtures().join(tokenizer));
+    options.model.tokenizer = Some(fixtures().join(tokenizer));
     convert(&options).unwrap_or_else(|error| panic!("{fixture} {precision:?}: {error}"));
     output
 }

@@ -111,7 +111,7 @@ fn the_memory_of_the_fixtures_is_as_estimated() {
         let folder = tempfile::tempdir().unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
         let mut options = ConvertOptions::new(path, folder.path().join("model.ocelli"), Precision::Fp32);
-        options.wishes.vision_only = true;
+        options.model.vision_only = true;
         convert(&options).unwrap();
         let model = ocelli::Model::open(&options.output).unwrap();
         for (batch, threads) in [(1, 1), (16, 3)] {

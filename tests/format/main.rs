@@ -23,7 +23,7 @@ fn packed(precision: Precision, vision_only: bool) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/clip-hf");
     let mut options = ConvertOptions::new(fixture, folder.path().join("model.ocelli"), precision);
-    options.wishes.vision_only = vision_only;
+    options.model.vision_only = vision_only;
     convert(&options).unwrap();
     std::fs::read(&options.output).unwrap()
 }
@@ -174,7 +174,7 @@ fn missing_folders_and_unreadable_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let (empty, absent) = (folder.path().join("empty"), folder.path().join("absent"));
     std::fs::write(&empty, "").unwrap();
-    assert!(error_of(&AlignedBytes::read(&empty).unwrap()).contains("cut off"));
+    assert!(error_of(&AlignedBytes::read(&empty).unwrap()).contains("an empty file"));
     for path in [absent.as_path(), folder.path()] {
         let message = AlignedBytes::read(path).unwrap_err().to_string();
         assert!(message.contains(path.to_str().unwrap()), "{message}");

@@ -1,15 +1,15 @@
 //! From a checkpoint to a packed file.
 
-use crate::families::{Origin, Recognised, Wishes, identify, recognise};
-use crate::quant::{self, Canonical, Labels, Precision, Promise, Recipe, Source, Wish};
+use crate::error::{Error, Result};
+use crate::families::{ModelOptions, OTHER_TOWER, Origin, Recognised, identify, recognise};
+use crate::progress::{Progress, Silent};
+use crate::quant::{self, AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Source};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
-use crate::{Error, Result};
-use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::format::LabelBank;
 use ocelli::format::{TensorSpec, for_each_tensor};
 use ocelli::text::{TextTokenizer, embed_labels, templates};
-use ocelli::{Model, Options, Session};
+use ocelli::{Options, Session};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -26,26 +26,23 @@ pub struct ConvertOptions {
     /// How weights are stored.
     pub precision: Precision,
     /// What to leave out, and where the tokenizer is.
-    pub wishes: Wishes,
+    pub model: ModelOptions,
     /// Labels that the packed file carries, ready to score against.
     pub labels: Option<LabelSet>,
     /// What the packed model must keep of the f32 one; `None` to measure nothing. `auto` needs it.
-    pub wish: Option<Wish>,
-    /// Shows progress; `ProgressBar::hidden()` for none.
-    pub progress: ProgressBar,
+    pub quantize: Option<QuantizeOptions>,
 }
 
 impl ConvertOptions {
-    /// Everything in the checkpoint, in `precision`, without a progress bar.
+    /// Everything in the checkpoint, in `precision`.
     pub fn new(checkpoint: impl Into<PathBuf>, output: impl Into<PathBuf>, precision: Precision) -> Self {
         ConvertOptions {
             checkpoint: checkpoint.into(),
             output: output.into(),
             precision,
-            wishes: Wishes::default(),
+            model: ModelOptions::default(),
             labels: None,
-            wish: (precision == Precision::Auto).then(Wish::default),
-            progress: ProgressBar::hidden(),
+            quantize: (precision == Precision::Auto).then(QuantizeOptions::default),
         }
     }
 }
@@ -95,14 +92,16 @@ pub struct Report {
     /// First 16 bytes of the SHA-256 over the checkpoint's files, in hexadecimal.
     pub checkpoint_id: String,
     /// What was measured, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub promise: Option<Promise>,
+    #[serde(rename = "promise", skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<AccuracyReport>,
     /// Every tensor of the packed file.
     pub tensors: Vec<Used>,
     /// Every tensor of the checkpoint that was left out.
     pub ignored: Vec<Ignored>,
     /// The files that were read.
     pub files: Vec<SourceFile>,
+    /// What was done that may not have been meant.
+    pub warnings: Vec<String>,
 }
 
 /// The text of the PROVENANCE section.
@@ -112,8 +111,8 @@ struct Provenance<'a> {
     precision: Precision,
     files: &'a [SourceFile],
     ignored: &'a [Ignored],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    promise: Option<&'a Promise>,
+    #[serde(rename = "promise", skip_serializing_if = "Option::is_none")]
+    accuracy: Option<&'a AccuracyReport>,
 }
 
 /// Converts a checkpoint. Whatever stands at the output is replaced only when the new file is complete.
@@ -121,38 +120,42 @@ struct Provenance<'a> {
 /// # Errors
 /// What in the checkpoint is missing, unknown, mis-shaped or not supported, by name; or what the system says.
 pub fn convert(options: &ConvertOptions) -> Result<Report> {
+    convert_with(options, &Silent)
+}
+
+/// As [`convert`], and tells `progress` of it.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_with(options: &ConvertOptions, progress: &dyn Progress) -> Result<Report> {
     let mut opened = Opened::new(options)?;
     let bank = match &options.labels {
         Some(set) if opened.recognised.config.score.classes > 0 => {
             name_classes(&mut opened.recognised, set)?;
             None
         }
-        labels => labels.as_ref().map(|labels| embed(options, labels)).transpose()?,
+        labels => labels.as_ref().map(|labels| embed(options, labels, progress)).transpose()?,
     };
     let Opened { demands, origins, ignored, files, id, .. } = &opened;
     let source = opened.source();
     let canonical = opened.canonical(&source, &options.output);
-    let progress = &options.progress;
-    let (recipe, promise) = recipe(&canonical, options, bank.as_ref())?;
+    let (recipe, accuracy) = recipe(&canonical, options, bank.as_ref(), progress)?;
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
         files,
         ignored,
-        promise: promise.as_ref(),
+        accuracy: accuracy.as_ref(),
     };
     let provenance = serde_json::to_string(&provenance).map_err(Error::json(&options.output))?;
-    progress.reset();
-    progress.set_length(demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
-    progress.set_style(style());
+    progress.begin("weights", demands.iter().map(|demand| (demand.n * demand.k) as u64).sum());
     let bank = bank.as_ref().map(|bank| bank.as_bank().to_bytes());
-    let bytes = canonical
-        .write(&recipe, &provenance, bank.as_deref(), &mut |weights| progress.inc(weights as u64))?;
-    progress.finish_and_clear();
+    let bytes = canonical.write(&recipe, &provenance, bank.as_deref(), progress)?;
+    progress.end();
 
     let used = demands.iter().zip(&recipe.tensors).zip(origins).map(|((demand, treatment), origin)| Used {
         name: demand.name.as_str().into(),
-        from: origin.names().map(String::from).collect(),
+        from: origin.names().map(|name| format!("{}{name}", opened.tensors.prefix())).collect(),
         dtype: treatment.dtype.name(),
         n: demand.n,
         k: demand.k,
@@ -162,10 +165,11 @@ pub fn convert(options: &ConvertOptions) -> Result<Report> {
         bytes,
         precision: options.precision,
         checkpoint_id: hex(id),
-        promise,
+        accuracy,
         tensors: used.collect(),
         ignored: ignored.clone(),
         files: files.clone(),
+        warnings: opened.warnings(),
     })
 }
 
@@ -187,7 +191,7 @@ impl Opened {
     pub(crate) fn new(options: &ConvertOptions) -> Result<Opened> {
         let checkpoint = Checkpoint::locate(&options.checkpoint)?;
         let tensors = Tensors::open(&checkpoint.weights)?;
-        let mut recognised = recognise(&checkpoint, &tensors, &options.wishes)?;
+        let mut recognised = recognise(&checkpoint, &tensors, &options.model)?;
         let (demands, origins) = demands(&recognised, &tensors)?;
         let ignored = leftovers(&recognised, &tensors, &origins)?;
         refuse_to_overwrite(
@@ -200,6 +204,23 @@ impl Opened {
             files.push(hash(path)?.0);
         }
         Ok(Opened { tensors, recognised, demands, origins, ignored, files, id, reading: Mutex::new(()) })
+    }
+
+    /// What the user may not have meant.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let others = self.ignored.iter().filter(|ignored| ignored.reason == OTHER_TOWER).count();
+        if others > 0 {
+            let path = self.recognised.path.display();
+            warnings.push(format!(
+                "{others} tensors are {OTHER_TOWER}: ignored, since {path} describes one tower alone"
+            ));
+        }
+        if !self.tensors.prefix().is_empty() {
+            let prefix = self.tensors.prefix();
+            warnings.push(format!("the name of every tensor starts with {prefix:?}: left out"));
+        }
+        warnings
     }
 
     /// Reads rows of a demanded tensor.
@@ -229,16 +250,16 @@ fn recipe(
     canonical: &Canonical<'_>,
     options: &ConvertOptions,
     bank: Option<&LabelBank>,
-) -> Result<(Recipe, Option<Promise>)> {
-    let Some(wish) = &options.wish else {
+    progress: &dyn Progress,
+) -> Result<(Recipe, Option<AccuracyReport>)> {
+    let Some(quantize) = &options.quantize else {
         return Ok((Recipe::plain(&canonical.demands, options.precision), None));
     };
     let set = options.labels.clone().unwrap_or_default();
     let templates = templates(&set.templates)?;
     let labels = Labels { labels: &set.labels, templates: &templates, bank };
-    options.progress.set_style(calibration_style());
-    let (recipe, promise) = quant::plan(canonical, options.precision, wish, labels, &options.progress)?;
-    Ok((recipe, Some(promise)))
+    let (recipe, accuracy) = quant::plan(canonical, options.precision, quantize, labels, progress)?;
+    Ok((recipe, Some(accuracy)))
 }
 
 /// Gives the classes of a supervised classifier the names that were asked for.
@@ -259,48 +280,32 @@ fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
 }
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
-/// text tower: through a packed file that lives only meanwhile, beside the output.
-fn embed(options: &ConvertOptions, set: &LabelSet) -> Result<LabelBank> {
+/// text tower: through a packed file that lives only meanwhile.
+fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> Result<LabelBank> {
     let templates = templates(&set.templates)?;
-    let beside = options.output.parent().filter(|path| !path.as_os_str().is_empty());
-    let directory = tempfile::tempdir_in(beside.unwrap_or(Path::new(".")))
-        .map_err(Error::io("make a temporary folder beside", &options.output))?;
-    let full = ConvertOptions {
-        output: directory.path().join("labels.ocelli"),
-        precision: Precision::Fp16,
-        wishes: Wishes { vision_only: false, ..options.wishes.clone() },
-        labels: None,
-        wish: None,
-        progress: ProgressBar::hidden(),
-        checkpoint: options.checkpoint.clone(),
-    };
-    convert(&full)?;
-    let model = Model::open(&full.output)?;
+    let model = ModelOptions { vision_only: false, ..options.model.clone() };
+    let opened = Opened::new(&ConvertOptions { model, ..options.clone() })?;
+    let source = opened.source();
+    let canonical = opened.canonical(&source, &options.output);
+    let model = canonical.draft(Recipe::plain(&canonical.demands, Precision::Fp16), None)?.model;
     let session = Options { vision: false, ..Options::from_environment()? };
     let mut session = Session::new(&model, &session)?;
     let tokenizer = TextTokenizer::new(model.file())?;
-    let mut cut = |message| eprintln!("ocelli-pack: warning: {message}");
+    let mut cut = |message: String| progress.warn(&message);
     let config = model.file().config();
     Ok(embed_labels(&mut session, config, &tokenizer, &set.labels, &templates, &mut cut)?)
 }
 
 /// An output that is one of the inputs would replace the checkpoint by what was made of it.
 fn refuse_to_overwrite<'p>(output: &Path, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+    if output.is_dir() {
+        return Err(Error::file(output, "is a folder: name the file to write, as in model.ocelli"));
+    }
     let Ok(output) = output.canonicalize() else { return Ok(()) };
     match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
         None => Ok(()),
         Some(_) => Err(Error::file(&output, "is part of the checkpoint: choose another output")),
     }
-}
-
-fn style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} weights, {eta} left");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn calibration_style() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{bar:40} {pos} of {len}, {elapsed}: {msg}");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// What the configuration demands, and where it comes from; shapes and types are checked.
@@ -326,7 +331,7 @@ fn leftovers(recognised: &Recognised, tensors: &Tensors, origins: &[Origin]) -> 
         }
         let reason = (recognised.ignore)(name)
             .ok_or_else(|| Error::tensor(name, "is unknown: the configuration has no use for it"))?;
-        ignored.push(Ignored { name: name.into(), reason: reason.into() });
+        ignored.push(Ignored { name: format!("{}{name}", tensors.prefix()), reason: reason.into() });
     }
     Ok(ignored)
 }

@@ -1,6 +1,6 @@
 //! What a packed file holds, for people and for programs.
 
-use crate::quant::Promise;
+use crate::quant::AccuracyReport;
 use crate::source::hex;
 use crate::{Error, Result};
 use ocelli::format::*;
@@ -60,9 +60,9 @@ pub fn render(report: &Value) -> String {
     for part in ["config", "provenance"] {
         flatten(part, &report[part], &mut line);
     }
-    let promise: Option<Promise> = serde_json::from_value(report["promise"].clone()).ok();
-    let nothing = "\npromise: nothing was measured (convert with --precision auto or --calibrate)\n".into();
-    text += &promise.as_ref().map_or(nothing, |promise| format!("\npromise\n{}", promise.render()));
+    let promise: Option<AccuracyReport> = serde_json::from_value(report["promise"].clone()).ok();
+    let nothing = "\naccuracy: nothing was measured (convert with --precision auto or --calibrate)\n".into();
+    text += &promise.as_ref().map_or(nothing, |promise| format!("\naccuracy\n{}", promise.render()));
     _ = writeln!(
         text,
         "\n{:<36}{:>5} {:>7} {:>14} {:>12} {:>4} {:>8}",

@@ -1,17 +1,20 @@
-//! The offline side of ocelli: turns checkpoints into packed files, and inspects and verifies them.
+#![doc = include_str!("../README.md")]
 
+mod codes;
 pub mod convert;
 mod error;
 pub mod eval;
 pub mod families;
 pub mod images;
 pub mod inspect;
+pub mod progress;
 pub mod quant;
 mod read;
 pub mod source;
 pub mod verify;
 pub mod write;
 
-pub use convert::{ConvertOptions, Ignored, LabelSet, Report, Used, convert};
+pub use convert::{ConvertOptions, Ignored, LabelSet, Report, Used, convert, convert_with};
 pub use error::{Error, Result};
+pub use progress::{Progress, Silent};
 pub use quant::Precision;

@@ -1,6 +1,7 @@
 //! Checking every byte of a packed file.
 
-use crate::Result;
+use crate::error::Result;
+use crate::progress::{Progress, Silent};
 use ocelli::format::{AlignedBytes, File};
 use std::path::Path;
 
@@ -20,12 +21,28 @@ pub struct Verified {
 /// # Errors
 /// The first problem, naming the file and what to do.
 pub fn verify(path: &Path) -> Result<Verified> {
+    verify_with(path, &Silent)
+}
+
+/// As [`verify`], and tells `progress` of it.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_with(path: &Path, progress: &dyn Progress) -> Result<Verified> {
     let bytes = AlignedBytes::read(path)?;
     let check = || {
         let file = File::parse(&bytes)?;
+        progress.begin("bytes", file.tensors().map(|tensor| file.payload(&tensor).len() as u64).sum());
+        // Checksums first, which find most damage; then what they cannot tell.
+        for tensor in file.tensors() {
+            file.check_payload(&tensor)?;
+            progress.advance(file.payload(&tensor).len() as u64);
+        }
         file.verify()?;
         let weights = file.tensors().map(|tensor| (tensor.n() * tensor.k()) as u64).sum();
         Ok(Verified { bytes: bytes.len(), tensors: file.tensors().count(), weights })
     };
-    check().map_err(|e: ocelli::Error| e.in_file(path).into())
+    let verified = check();
+    progress.end();
+    verified.map_err(|e: ocelli::Error| e.in_file(path).into())
 }

@@ -1,10 +1,10 @@
 //! The packed-file writer: streams tensor by tensor, so that memory stays small whatever the model's size.
 
-use crate::quant::{Codes, quantize_row};
+use crate::codes::{Codes, quantize_row};
 use crate::{Error, Result};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use ocelli::atomic::write_atomically;
+use ocelli::atomic::write_atomically_with;
 use ocelli::format::{
     ALIGN, Config, Dtype, Header, Layout, Placement, SectionEntry, SectionKind, TensorEntry, TensorSpec,
 };
@@ -53,13 +53,19 @@ pub struct Contents<'a> {
 /// Reads rows of tensor number `.0` into `.2`: finite values, row-major; a vector's rows have one element.
 pub type ReadRows<'f> = dyn FnMut(usize, Range<usize>, &mut [f32]) -> Result<()> + 'f;
 
-/// Writes a packed file to `path`, atomically. Returns its length.
+/// Writes a packed file to `path`, atomically, and tells `warn` if it is not certain to outlive a power failure. Returns
+/// its length.
 ///
 /// # Errors
 /// What `read` returns, an f16 tensor with values beyond its range, or what the operating system says.
-pub fn write(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> Result<u64> {
+pub fn write(
+    path: &Path,
+    contents: &Contents<'_>,
+    warn: &mut dyn FnMut(String),
+    read: &mut ReadRows<'_>,
+) -> Result<u64> {
     contents.config.validate()?;
-    write_atomically(path, |out| Pack { out, path, entries: Vec::new() }.all(contents, read))
+    write_atomically_with(path, warn, |out| Pack { out, path, entries: Vec::new() }.all(contents, read))
 }
 
 /// Writes a packed file without a name beside `path` and opens it. It takes disk, not memory, and is gone when the

@@ -122,6 +122,94 @@ fn a_killed_or_failed_conversion_leaves_the_old_file() {
     assert!(fs::metadata(&path).unwrap().len() > 800_000);
 }
 
+/// Nothing but the old file is there whenever the process dies.
+#[cfg(target_os = "linux")]
+#[test]
+fn killed_conversions_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.ocelli");
+    for (ms, signal) in
+        [(0, "KILL"), (3, "TERM"), (6, "KILL"), (10, "INT"), (15, "KILL"), (25, "TERM"), (40, "KILL")]
+    {
+        fs::write(&path, "old").unwrap();
+        let words = words();
+        let mut child = Command::new(&words[0]);
+        child.args(&words[1..]).args(["--quiet", "convert", "--precision", "auto"]).arg(fixture("clip-hf"));
+        let mut child = child.arg("-o").arg(&path).arg("--vision-only").spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(ms));
+        Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        child.wait().unwrap();
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["model.ocelli"], "{signal} after {ms} ms");
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes == b"old" || ocelli_tools::verify::verify(&path).is_ok());
+    }
+}
+
+/// The permissions of what is replaced stay; a place that cannot be written to is refused with the reason.
+#[cfg(unix)]
+#[test]
+fn outputs_keep_their_permissions_and_unusable_ones_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.ocelli");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let output = limited("umask 022", &fixture("clip-hf"), &path);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    for (path, problem) in
+        [(folder.path().to_path_buf(), "is a folder"), (folder.path().join("no/m"), "does not exist")]
+    {
+        let output = limited("true", &fixture("clip-hf"), &path);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains(path.to_str().unwrap()) && message.contains(problem), "{message}");
+    }
+}
+
+/// Standard error may be full or closed; of standard output a full disk is a failure, a closed pipe is none.
+#[cfg(target_os = "linux")]
+#[test]
+fn full_and_closed_streams_are_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.ocelli");
+    let shell = |redirect: &str, args: &[&str]| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("\"$@\" {redirect}"), "sh"]).args(words()).args(args).output().unwrap()
+    };
+    let (checkpoint, path) = (fixture("clip-hf"), path.to_str().unwrap().to_owned());
+    let convert = ["convert", checkpoint.to_str().unwrap(), "-o", &path, "--vision-only"];
+    for redirect in ["2>/dev/full", "2>&-"] {
+        let output = shell(redirect, &convert);
+        assert_eq!((output.status.code(), text(&output.stdout).lines().count()), (Some(0), 1), "{redirect}");
+        assert_eq!(shell(redirect, &["verify", "/nonexistent"]).status.code(), Some(1), "{redirect}");
+        assert_eq!(shell(redirect, &["frobnicate"]).status.code(), Some(2), "{redirect}");
+    }
+    for args in [&["inspect", &path][..], &["verify", &path], &["--help"], &["--version"]] {
+        let output = shell(">/dev/full", args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).contains("cannot write to standard output"), "{output:?}");
+        assert_eq!(text(&shell("| true; true", args).stderr), "", "{args:?}");
+    }
+    let output = shell("2>&1", &["--quiet", "convert", checkpoint.to_str().unwrap(), "-o", &path]);
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn version_completions_and_manual_pages() {
+    assert_eq!(text(&pack(&["--version"]).stdout), concat!("ocelli-pack ", env!("CARGO_PKG_VERSION"), "\n"));
+    for shell in ["bash", "fish", "zsh"] {
+        assert!(text(&pack(&["completions", shell]).stdout).contains("calibrate"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(pack(&["man", folder.path().to_str().unwrap()]).status.code(), Some(0));
+    let page = fs::read_to_string(folder.path().join("ocelli-pack-convert.1")).unwrap();
+    assert!(page.contains("half precision") && page.contains("image\\-size"), "{page}");
+}
+
 /// A device is neither written to nor replaced.
 #[cfg(target_os = "linux")]
 #[test]

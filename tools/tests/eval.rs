@@ -16,13 +16,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn options(model: &Path, images: &Path) -> EvalOptions {
-    EvalOptions {
-        model: model.into(),
-        images: images.into(),
-        templates: Vec::new(),
-        against: None,
-        progress: indicatif::ProgressBar::hidden(),
-    }
+    EvalOptions { model: model.into(), images: images.into(), templates: Vec::new(), against: None }
 }
 
 /// The fixture's own pictures and texts, pair by pair.
@@ -43,7 +37,7 @@ fn pairs(folder: &Path, name: &str) -> PathBuf {
 fn converted(folder: &Path, name: &str, tokenizer: &str) -> PathBuf {
     let model = folder.join("model.ocelli");
     let mut conversion = ConvertOptions::new(fixture(name), &model, Precision::Fp32);
-    conversion.wishes.tokenizer = Some(fixture(tokenizer));
+    conversion.model.tokenizer = Some(fixture(tokenizer));
     convert(&conversion).unwrap();
     model
 }
@@ -190,8 +184,8 @@ fn assert_answers_are_pytorchs(model: &Path, table: &str, right: usize) {
 fn demo_checkpoint(folder: &Path, precision: Precision) -> PathBuf {
     let checkpoint = std::env::var_os("OCELLI_DEMO_CHECKPOINT").expect("OCELLI_DEMO_CHECKPOINT is not set");
     let mut conversion = ConvertOptions::new(checkpoint, folder.join("model.ocelli"), precision);
-    if let Some(wish) = &mut conversion.wish {
-        wish.pictures = Some(fixture("cifar10"));
+    if let Some(quantize) = &mut conversion.quantize {
+        quantize.pictures = Some(fixture("cifar10"));
     }
     convert(&conversion).unwrap().output
 }
@@ -260,6 +254,6 @@ fn the_demo_models_int8_weights_in_fp32_are_as_accurate_as_in_pytorch() {
         }
         Ok(())
     };
-    write(&model, &contents, read).unwrap();
+    write(&model, &contents, &mut |_| (), read).unwrap();
     assert_answers_are_pytorchs(&model, "int8_weights.csv", 1318);
 }

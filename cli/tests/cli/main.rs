@@ -12,7 +12,7 @@ mod profile;
 mod sizes;
 mod usage;
 
-use ocelli_tools::families::Wishes;
+use ocelli_tools::families::ModelOptions;
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ static SIGLIP: LazyLock<PathBuf> = LazyLock::new(|| {
 fn converted(name: &str, precision: Precision, vision_only: bool) -> PathBuf {
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}.ocelli"));
     let mut options = ConvertOptions::new(ocelli_tests::fixtures().join("clip-hf"), &output, precision);
-    options.wishes = Wishes { vision_only, ..Wishes::default() };
+    options.model = ModelOptions { vision_only, ..ModelOptions::default() };
     convert(&options).unwrap();
     output
 }

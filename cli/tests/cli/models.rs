@@ -20,7 +20,7 @@ fn unusable_models_are_refused_by_name() {
         let said = [path.to_str().unwrap(), problem];
         run(&mut ocelli!["classify", example("cat"), "--labels", "cat", "--model", path]).fails(&said);
     }
-    let said = [folder.path().to_str().unwrap(), "not a file"];
+    let said = [folder.path().to_str().unwrap(), "a folder", "ocelli-pack convert"];
     run(&mut ocelli!["info", "-m", folder.path()]).fails(&said);
     let missing = folder.path().join("missing.ocelli");
     run(&mut ocelli!["info", "-m", missing]).fails(&["missing.ocelli", "cannot open the model"]);

@@ -87,7 +87,7 @@ fn a_size_given_to_the_converter_or_to_the_session_is_the_same() {
     let (model, photo) = (fixture("vit-hf"), photo());
     let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cli-resized.ocelli");
     let mut options = ConvertOptions::new(ocelli_tests::fixtures().join("vit-hf"), &output, Precision::Fp32);
-    options.wishes.image_size = Some((48, 80));
+    options.model.image_size = Some((48, 80));
     convert(&options).unwrap();
     let output = output.display().to_string();
     let at_once = with(["embed", "--model", output.as_str(), "--image", photo.as_str()]).ok();

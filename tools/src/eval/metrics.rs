@@ -66,7 +66,7 @@ pub fn difference(a: &[bool], b: &[bool]) -> Difference {
 /// One bin of a reliability diagram: answers whose score lies in a tenth of 0..1.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Bin {
-    /// Answers.
+    /// Predictions.
     pub count: usize,
     /// Their mean score.
     pub score: f64,

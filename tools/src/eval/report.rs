@@ -1,7 +1,8 @@
 //! The evaluation as one HTML page that needs nothing else: plots are SVG, drawn here.
 
-use super::Evaluation;
-use crate::quant::Promise;
+use super::evaluation::Evaluation;
+use super::metrics::Bin;
+use crate::quant::AccuracyReport;
 use std::fmt::Write;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#1a1a1a}\
@@ -17,9 +18,9 @@ pub fn html(result: &Evaluation) -> String {
         escape(&result.model),
         escape(&result.render())
     );
-    if let Some(promise) = &result.promise {
-        _ = write!(page, "<h2>Promise in the file</h2><pre>{}</pre>", escape(&promise.render()));
-        _ = write!(page, "<h2>Signal-to-noise ratio of every matrix</h2>{}", layers(promise));
+    if let Some(accuracy) = &result.accuracy {
+        _ = write!(page, "<h2>AccuracyReport in the file</h2><pre>{}</pre>", escape(&accuracy.render()));
+        _ = write!(page, "<h2>Signal-to-noise ratio of every matrix</h2>{}", layers(accuracy));
     }
     if let Some(other) = &result.against {
         let title = format!("Cosines with {}", escape(&other.model));
@@ -66,11 +67,11 @@ fn text(out: &mut String, x: f64, y: f64, anchor: &str, label: &str) {
 }
 
 /// One bar per matrix, int8 and floats in different colours.
-fn layers(promise: &Promise) -> String {
+fn layers(accuracy: &AccuracyReport) -> String {
     const MOST: f64 = 80.0;
     let (left, width, step) = (200.0, 620.0, 15.0);
     let mut out = String::new();
-    for (i, layer) in promise.layers.iter().enumerate() {
+    for (i, layer) in accuracy.layers.iter().enumerate() {
         let y = i as f64 * step;
         text(&mut out, left - 6.0, y + 11.0, "end", &layer.name);
         let Some(snr) = layer.snr_db else { continue };
@@ -80,7 +81,7 @@ fn layers(promise: &Promise) -> String {
         rect(&mut out, (left, y + 2.0, bar, step - 4.0), fill, &format!("{}: {label}", layer.name));
         text(&mut out, left + bar + 4.0, y + 11.0, "start", &label);
     }
-    svg(left + width + 90.0, promise.layers.len() as f64 * step + 4.0, &out)
+    svg(left + width + 90.0, accuracy.layers.len() as f64 * step + 4.0, &out)
 }
 
 /// Forty bins from the least cosine to 1.
@@ -111,7 +112,7 @@ fn histogram(cosines: &[f64]) -> String {
     svg(left + width + 10.0, height + 28.0, &out)
 }
 
-fn reliability(bins: &[super::Bin; 10]) -> String {
+fn reliability(bins: &[Bin; 10]) -> String {
     let (left, side) = (40.0, 300.0);
     let mut out = String::new();
     _ = write!(

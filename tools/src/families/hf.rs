@@ -1,6 +1,8 @@
 //! What the checkpoints of transformers have in common: keys of a configuration, names of a layer's tensors.
 
-use super::{Origin, Transform, Wishes};
+use super::key_names;
+use super::origin::{Origin, Transform};
+use super::recognised::{KeyOf, ModelOptions, OTHER_TOWER};
 use crate::source::Tensors;
 use crate::{Error, Result};
 use ocelli::format::{Act, Pooling, TowerConfig, feature};
@@ -35,9 +37,36 @@ impl Saved {
         (self == Saved::Both).then_some(name)
     }
 
+    /// Whether the tower ends in the projection `weight`: its class says so, or else that it is there.
+    pub(super) fn projects(self, json: &Value, tensors: &Tensors, weight: &str) -> bool {
+        let class = json["architectures"][0].as_str();
+        let plain = matches!(class, Some("CLIPVisionModel" | "CLIPTextModel"));
+        self == Saved::Both || (tensors.get(weight).is_some() && !plain)
+    }
+
+    /// From packed fields to this configuration's keys.
+    pub(super) fn keys(self) -> Box<KeyOf> {
+        let both = self == Saved::Both;
+        key_names::transformers(
+            if both { "vision_config." } else { "" },
+            if both { "text_config." } else { "" },
+        )
+    }
+
+    /// Why a tensor may be there that belongs to the other tower, or to both together.
+    pub(super) fn ignore(self, name: &str) -> Option<&'static str> {
+        let other = match self {
+            Saved::Both => return None,
+            Saved::Vision => ["text_model.", "text_projection."],
+            Saved::Text => ["vision_model.", "visual_projection."],
+        };
+        let both = name == "logit_scale" || name == "logit_bias";
+        (both || other.iter().any(|start| name.starts_with(start))).then_some(OTHER_TOWER)
+    }
+
     /// A text tower alone, of which only the image tower is wanted.
-    pub(super) fn refuse_without_vision(self, wishes: &Wishes, path: &Path) -> Result<()> {
-        if self == Saved::Text && wishes.vision_only {
+    pub(super) fn refuse_without_vision(self, model_options: &ModelOptions, path: &Path) -> Result<()> {
+        if self == Saved::Text && model_options.vision_only {
             let problem = "is that of a text tower, which --vision-only leaves out";
             return Err(Error::field(path, "model_type", problem));
         }

@@ -2,7 +2,9 @@
 //! projection.
 
 use super::hf::{self, FEATURES, Keys, Saved};
-use super::{Origin, Recognised, Wishes, tokenizer};
+use super::origin::Origin;
+use super::recognised::{ModelOptions, Recognised};
+use super::tokenizer;
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -15,10 +17,10 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    wishes: &Wishes,
+    model_options: &ModelOptions,
 ) -> Result<Recognised> {
     let saved = Saved::of(json["model_type"].as_str().unwrap_or_default());
-    saved.refuse_without_vision(wishes, path)?;
+    saved.refuse_without_vision(model_options, path)?;
     let mut config = Config::zeroed();
     // Of a whole CLIP the top-level value counts: those in the towers may be stale.
     let embed_dim: u32 =
@@ -33,19 +35,19 @@ pub(super) fn recognise(
     }
     if saved != Saved::Text {
         let keys = Keys::new(json, saved.section("vision_config"), vision_defaults(), path)?;
-        let projects = saved == Saved::Both || tensors.get("visual_projection.weight").is_some();
-        let (preprocess, size, file) = super::hf_preprocess::load(&checkpoint.directory, true)?;
-        config.preprocess = preprocess;
-        config.vision = vision(&keys, projects, size)?;
+        let projects = saved.projects(json, tensors, "visual_projection.weight");
+        let preprocess = super::hf_preprocess::load(&checkpoint.directory, "clip")?;
+        config.preprocess = preprocess.config;
+        config.vision = vision(&keys, projects, preprocess.size)?;
         if !projects {
             config.score.embed_dim = config.vision.tower.width;
         }
-        files.push(file);
+        files.push(preprocess.path);
     }
-    if saved != Saved::Vision && !wishes.vision_only {
+    if saved != Saved::Vision && !model_options.vision_only {
         let keys = Keys::new(json, saved.section("text_config"), text_defaults(), path)?;
-        let projects = saved == Saved::Both || tensors.get("text_projection.weight").is_some();
-        let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
+        let projects = saved.projects(json, tensors, "text_projection.weight");
+        let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
         let loaded = tokenizer::load_clip(directory, keys.required("vocab_size")?)?;
         config.text = self::text(&keys, projects, &loaded)?;
         if !projects {
@@ -54,10 +56,9 @@ pub(super) fn recognise(
         files.extend(loaded.files);
         text = Some(loaded.text);
     }
-    config.validate()?;
 
     let prefixes = hf::tower_prefixes(tensors);
-    let (patch, vision_only) = (config.vision.patch as usize, wishes.vision_only);
+    let (patch, vision_only) = (config.vision.patch as usize, model_options.vision_only);
     Ok(Recognised {
         config,
         tokenizer: text,
@@ -66,12 +67,14 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), prefixes, patch)),
+        key_of: saved.keys(),
         ignore: Box::new(move |name| {
             let text = name.starts_with("text_model.") || name == "text_projection.weight";
             match name {
                 _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
                 _ if text && vision_only && saved == Saved::Both => Some("text tower (--vision-only)"),
-                _ => None,
+                _ => saved.ignore(name).or((name.ends_with("_projection.weight") && saved != Saved::Both)
+                    .then_some("a projection that the configuration's class does not have")),
             }
         }),
     })

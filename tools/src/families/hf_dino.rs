@@ -3,7 +3,9 @@
 
 use super::classes::embedding_only;
 use super::hf::{FEATURES, Keys, prefix_of};
-use super::{Origin, Part, Recognised, Transform, Wishes, hf_preprocess};
+use super::origin::{Origin, Part, Transform};
+use super::recognised::{ModelOptions, Recognised};
+use super::{hf_preprocess, key_names};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -16,27 +18,27 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
-    let third = json["model_type"] == "dinov3_vit";
-    let (preprocess, size, file) = hf_preprocess::load(&checkpoint.directory, !third)?;
+    let model_type = json["model_type"].as_str().unwrap_or_default();
+    let hf_preprocess::Loaded { config: preprocess, size, path: file, .. } =
+        hf_preprocess::load(&checkpoint.directory, model_type)?;
     let mut config = Config::zeroed();
     config.preprocess = preprocess;
-    let names = if third {
+    let names = if model_type == "dinov3_vit" {
         let keys = Keys::new(json, None, dinov3_defaults(), path)?;
         config.vision = dinov3(&keys, size)?;
         Names::dinov3(tensors, &config)
     } else {
         let keys = Keys::new(json, None, dinov2_defaults(json), path)?;
         config.vision = dinov2(&keys, size)?;
-        if json["model_type"] == "dinov2_with_registers" {
+        if model_type == "dinov2_with_registers" {
             // Its class, unlike `Dinov2Model`, resamples positions with antialias.
             config.vision.interpolation = Interpolation::BicubicAntialias as u32;
         }
         Names::dinov2(tensors, &config)
     };
     config.score = embedding_only(config.vision.tower.width);
-    config.validate()?;
     let prefix = names.prefix;
     Ok(Recognised {
         config,
@@ -46,6 +48,7 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files: vec![file],
         origin: Box::new(move |demand| names.origin(demand.name.as_str())),
+        key_of: key_names::transformers("", ""),
         ignore: Box::new(move |name| match name.strip_prefix(prefix).unwrap_or(name) {
             "embeddings.mask_token" => Some("stands for hidden patches in training"),
             name if name.starts_with("classifier.") => {

@@ -2,7 +2,9 @@
 //! `SiglipTextModel`, and the text half of `Siglip2Model` (NaFlex).
 
 use super::hf::{self, FEATURES, Keys, Saved};
-use super::{Origin, Part, Recognised, Transform, Wishes, hf_preprocess, tokenizer};
+use super::origin::{Origin, Part, Transform};
+use super::recognised::{ModelOptions, Recognised};
+use super::{hf_preprocess, tokenizer};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -15,12 +17,12 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    wishes: &Wishes,
+    model_options: &ModelOptions,
 ) -> Result<Recognised> {
     let kind = json["model_type"].as_str().unwrap_or_default();
     let naflex = matches!(kind, "siglip2" | "siglip2_vision_model");
     let saved = Saved::of(kind);
-    saved.refuse_without_vision(wishes, path)?;
+    saved.refuse_without_vision(model_options, path)?;
     let mut config = Config::zeroed();
     config.score = ScoreConfig { kind: Scoring::Embedding as u32, logit_scale: 1.0, ..ScoreConfig::zeroed() };
     let (mut scalars, mut files, mut text) = (Vec::new(), Vec::new(), None);
@@ -34,22 +36,22 @@ pub(super) fn recognise(
         let keys = Keys::new(json, saved.section("vision_config"), vision_defaults(), path)?;
         let file = if naflex {
             let patch = keys.required("patch_size")?;
-            let (preprocess, most, file) = hf_preprocess::load_naflex(&checkpoint.directory, patch)?;
-            config.preprocess = preprocess;
-            config.vision = naflex_vision(&keys, most)?;
-            file
+            let preprocess = hf_preprocess::load_naflex(&checkpoint.directory, kind, patch)?;
+            config.preprocess = preprocess.config;
+            config.vision = naflex_vision(&keys, preprocess.max_patches)?;
+            preprocess.path
         } else {
-            let (preprocess, size, file) = hf_preprocess::load(&checkpoint.directory, false)?;
-            config.preprocess = preprocess;
-            config.vision = vision(&keys, size)?;
-            file
+            let preprocess = hf_preprocess::load(&checkpoint.directory, kind)?;
+            config.preprocess = preprocess.config;
+            config.vision = vision(&keys, preprocess.size)?;
+            preprocess.path
         };
         config.score.embed_dim = config.vision.tower.width;
         files.push(file);
     }
-    if saved != Saved::Vision && !wishes.vision_only {
+    if saved != Saved::Vision && !model_options.vision_only {
         let keys = Keys::new(json, saved.section("text_config"), text_defaults(), path)?;
-        let (tower, loaded) = text_tower(&keys, checkpoint, wishes, kind.starts_with("siglip2"))?;
+        let (tower, loaded) = text_tower(&keys, checkpoint, model_options, kind.starts_with("siglip2"))?;
         let dim: u32 = keys.get("projection_size")?.unwrap_or(tower.tower.width);
         if saved == Saved::Both && dim != config.score.embed_dim {
             let width = config.score.embed_dim;
@@ -60,11 +62,10 @@ pub(super) fn recognise(
         files.extend(loaded.files);
         text = Some(loaded.text);
     }
-    config.validate()?;
 
     let prefixes = hf::tower_prefixes(tensors);
     let (patch, width) = (config.vision.patch as usize, config.vision.tower.width as usize);
-    let vision_only = wishes.vision_only && saved == Saved::Both;
+    let vision_only = model_options.vision_only && saved == Saved::Both;
     Ok(Recognised {
         config,
         tokenizer: text,
@@ -77,10 +78,11 @@ pub(super) fn recognise(
             // NaFlex stores a linear layer over (row, column, channel), as it is wanted here.
             if naflex { Origin { transform: linear(origin.transform), ..origin } } else { origin }
         }),
+        key_of: saved.keys(),
         ignore: Box::new(move |name| match name {
             _ if name.ends_with("position_ids") => Some("a buffer of token numbers, not a weight"),
             _ if name.starts_with("text_model.") && vision_only => Some("text tower (--vision-only)"),
-            _ => None,
+            _ => saved.ignore(name),
         }),
     })
 }
@@ -150,12 +152,12 @@ fn vision(keys: &Keys<'_>, (height, width): (u32, u32)) -> Result<VisionConfig> 
 pub(super) fn text_tower(
     keys: &Keys<'_>,
     checkpoint: &Checkpoint,
-    wishes: &Wishes,
+    model_options: &ModelOptions,
     lower: bool,
 ) -> Result<(TextConfig, tokenizer::Loaded)> {
     let (vocab, context) = (keys.required("vocab_size")?, keys.required("max_position_embeddings")?);
-    let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
-    let lower = lower || wishes.lowercase;
+    let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
+    let lower = lower || model_options.lowercase;
     let loaded = tokenizer::load_siglip(directory, vocab, context, lower, keys.get("pad_token_id")?)?;
     let config = TextConfig {
         tower: keys.tower(FEATURES | feature::PROJECT | feature::PROJECT_BIAS, Pooling::Last)?,

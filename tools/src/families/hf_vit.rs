@@ -3,7 +3,9 @@
 
 use super::classes::{classify, embedding_only, id2label};
 use super::hf::{FEATURES, Keys, prefix_of};
-use super::{Origin, Recognised, Transform, Wishes, hf_preprocess};
+use super::origin::{Origin, Transform};
+use super::recognised::{ModelOptions, Recognised};
+use super::{hf_preprocess, key_names};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
 use bytemuck::Zeroable;
@@ -16,15 +18,16 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let keys = Keys::new(json, None, defaults(), path)?;
-    let (preprocess, size, file) = hf_preprocess::load(&checkpoint.directory, false)?;
+    let model_type = json["model_type"].as_str().unwrap_or_default();
+    let preprocess = hf_preprocess::load(&checkpoint.directory, model_type)?;
     let prefix = prefix_of(tensors, &["vit.", ""], "embeddings.cls_token");
     let stored = tensors.get(&format!("{prefix}embeddings.position_embeddings")).is_some();
     let mut config = Config::zeroed();
-    config.preprocess = preprocess;
-    config.vision = vision(&keys, size, stored || json["model_type"] != "vit_mae")?;
+    config.preprocess = preprocess.config;
+    config.vision = vision(&keys, preprocess.size, stored || json["model_type"] != "vit_mae")?;
     config.score = embedding_only(config.vision.tower.width);
     let mut labels = Vec::new();
     if tensors.get("classifier.weight").is_some() {
@@ -35,7 +38,6 @@ pub(super) fn recognise(
         let names = id2label(json, path)?;
         labels = classify(&mut config, tensors, "classifier.weight", names, (path, "id2label"))?;
     }
-    config.validate()?;
     let patch = config.vision.patch as usize;
     Ok(Recognised {
         config,
@@ -43,8 +45,9 @@ pub(super) fn recognise(
         labels,
         scalars: Vec::new(),
         path: path.to_path_buf(),
-        files: vec![file],
+        files: vec![preprocess.path],
         origin: Box::new(move |demand| origin(demand.name.as_str(), prefix, patch)),
+        key_of: key_names::transformers("", ""),
         ignore: Box::new(move |name| match name.strip_prefix(prefix).unwrap_or(name) {
             "embeddings.mask_token" => Some("stands for hidden patches in training"),
             name if name.starts_with("pooler.") => {

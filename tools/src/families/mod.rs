@@ -5,153 +5,57 @@ mod hf;
 mod hf_clip;
 mod hf_dino;
 mod hf_preprocess;
+mod hf_processor;
 mod hf_siglip;
 mod hf_vit;
+mod key_names;
 mod open_clip;
+mod origin;
+mod recognised;
 mod simple_vit;
 mod timm;
 mod timm_vit;
 pub mod tokenizer;
 
+pub use origin::{Origin, Part, Transform};
+pub use recognised::{IgnoreReason, KeyOf, ModelOptions, OTHER_TOWER, Recognised};
+
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, read_json};
 use crate::{Error, Result};
-use ocelli::format::{Config, TensorSpec};
+use ocelli::format::Config;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// How rows of a source tensor become rows of a packed one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transform {
-    /// As they are. Leading dimensions of 1 in the checkpoint (`[1, 1, 768]`) do not count.
-    Rows,
-    /// A convolution kernel [n, 3, side, side]: each row from (channel, row, column) to (row, column, channel).
-    Convolution {
-        /// Side of the kernel.
-        side: usize,
-    },
-    /// A matrix stored as inputs × outputs: its columns become rows.
-    Transposed,
-    /// The vector `rows · input + bias`: a linear layer whose input never changes is computed once, here.
-    Applied {
-        /// The vector that it is applied to.
-        input: String,
-        /// Its bias, if it has one: elements from `bias_row` on.
-        bias: Option<(String, usize)>,
-    },
-}
-
-/// Rows of a checkpoint's tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// All rows of this tensor.
-    Tensor(String),
-    /// As many rows as the other parts have, from this one on, of a tensor that has more (a packed `in_proj`).
-    Slice(String, usize),
-    /// Zeros: a bias that the checkpoint leaves out.
-    Zeros,
-}
-
-impl Part {
-    /// The tensor's name, if there is one.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Part::Tensor(name) | Part::Slice(name, _) => Some(name),
-            Part::Zeros => None,
-        }
-    }
-}
-
-/// Where a demanded tensor comes from: the rows of these parts, one after the other.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The parts; all have the same number of rows.
-    pub parts: Vec<Part>,
-    /// What happens to each row.
-    pub transform: Transform,
-    /// A vector with a factor for every row: layer scale.
-    pub scale: Option<String>,
-}
-
-impl Origin {
-    /// The rows of these tensors as they are.
-    pub fn rows(names: impl IntoIterator<Item = impl Into<String>>) -> Origin {
-        let parts = names.into_iter().map(|name| Part::Tensor(name.into())).collect();
-        Origin { parts, transform: Transform::Rows, scale: None }
-    }
-
-    /// The same with another transform.
-    pub fn with(self, transform: Transform) -> Origin {
-        Origin { transform, ..self }
-    }
-
-    /// The same with every row multiplied by its element of the tensor `name`.
-    pub fn scaled(self, name: impl Into<String>) -> Origin {
-        Origin { scale: Some(name.into()), ..self }
-    }
-
-    /// Every tensor of the checkpoint that goes into it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let (input, bias) = match &self.transform {
-            Transform::Applied { input, bias } => (Some(input), bias.as_ref().map(|(name, _)| name)),
-            _ => (None, None),
-        };
-        let others = [input, bias, self.scale.as_ref()].into_iter().flatten().map(String::as_str);
-        self.parts.iter().filter_map(Part::name).chain(others)
-    }
-}
-
-/// Why a tensor of this name may be ignored.
-pub type Excuse = dyn Fn(&str) -> Option<&'static str>;
-
-/// A checkpoint that was understood.
-pub struct Recognised {
-    /// Everything but the checkpoint id.
-    pub config: Config,
-    /// The tokenizer, if there is a text tower.
-    pub tokenizer: Option<String>,
-    /// Names of the classes, if there is a classifier.
-    pub labels: Vec<String>,
-    /// Tensors that were used to make the configuration.
-    pub scalars: Vec<String>,
-    /// The file with the architecture.
-    pub path: PathBuf,
-    /// Other configuration files that were read.
-    pub files: Vec<PathBuf>,
-    /// Where a demanded tensor comes from.
-    pub origin: Box<dyn Fn(&TensorSpec) -> Origin>,
-    /// Why a tensor that nothing demands may be ignored; `None` if it must not be there.
-    pub ignore: Box<Excuse>,
-}
-
-/// What the user wants of a checkpoint.
-#[derive(Clone, Debug, Default)]
-pub struct Wishes {
-    /// Leave the text tower out.
-    pub vision_only: bool,
-    /// Where to look for the tokenizer instead of the checkpoint's folder.
-    pub tokenizer: Option<PathBuf>,
-    /// Height and width of the image that the model is to see, instead of the checkpoint's own.
-    pub image_size: Option<(u32, u32)>,
-    /// Lower-case texts although the library does not: SigLIP 2 was trained so.
-    pub lowercase: bool,
-}
-
 /// Recognises a checkpoint by the `model_type` in its `config.json`, or by an `open_clip_config.json` that fits its
 /// tensors' names.
-pub fn recognise(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) -> Result<Recognised> {
-    let mut recognised = recognise_family(checkpoint, tensors, wishes)?;
-    if let Some(size) = wishes.image_size {
+pub fn recognise(
+    checkpoint: &Checkpoint,
+    tensors: &Tensors,
+    model_options: &ModelOptions,
+) -> Result<Recognised> {
+    let mut recognised = recognise_family(checkpoint, tensors, model_options)?;
+    recognised.config.validate().map_err(|error| key_names::explain(error, &recognised))?;
+    if let Some(size) = model_options.image_size {
         resize(&mut recognised.config, size)?;
     }
     Ok(recognised)
 }
 
-fn recognise_family(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes) -> Result<Recognised> {
+fn recognise_family(
+    checkpoint: &Checkpoint,
+    tensors: &Tensors,
+    model_options: &ModelOptions,
+) -> Result<Recognised> {
     let path = checkpoint.directory.join(open_clip::CONFIG);
     if path.exists() && tensors.names().any(|name| name.starts_with("visual.")) {
-        return open_clip::recognise(checkpoint, &path, &read_json(&path)?, tensors, wishes);
+        return open_clip::recognise(checkpoint, &path, &read_json(&path)?, tensors, model_options);
     }
     let path = checkpoint.directory.join("config.json");
+    if !path.exists() {
+        let problem = "has no config.json (of open_clip: open_clip_config.json) beside the weights, which says what \
+                       they are: download it too";
+        return Err(Error::file(&checkpoint.directory, problem));
+    }
     let json = read_json(&path)?;
     let recognise = match json.get("model_type").and_then(Value::as_str) {
         Some("clip" | "clip_vision_model" | "clip_text_model") => hf_clip::recognise,
@@ -179,7 +83,7 @@ fn recognise_family(checkpoint: &Checkpoint, tensors: &Tensors, wishes: &Wishes)
             return Err(Error::field(&path, "model_type", problem));
         }
     };
-    recognise(checkpoint, &path, &json, tensors, wishes)
+    recognise(checkpoint, &path, &json, tensors, model_options)
 }
 
 /// Makes `config` one for images of `height` × `width`. The stored positions stay as they are: sessions interpolate

@@ -1,7 +1,9 @@
 //! CLIP as open_clip saves it: `open_clip_config.json` beside `open_clip_model.safetensors`, under the names that
 //! OpenAI's own checkpoints have.
 
-use super::{Origin, Recognised, Transform, Wishes, hf, tokenizer};
+use super::origin::{Origin, Transform};
+use super::recognised::{ModelOptions, Recognised};
+use super::{hf, key_names, tokenizer};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -129,7 +131,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    wishes: &Wishes,
+    model_options: &ModelOptions,
 ) -> Result<Recognised> {
     let section = |json: &'_ Value, key: &str| -> Result<()> {
         if json.is_object() { Ok(()) } else { Err(Error::field(path, key, "is missing")) }
@@ -159,21 +161,20 @@ pub(super) fn recognise(
     let preprocess = Section { json: preprocess, name: "preprocess_cfg", path };
     config.preprocess = self::preprocess(&preprocess, config.vision.height, config.vision.width)?;
     let (mut files, mut tokenizer) = (Vec::new(), None);
-    if !wishes.vision_only {
+    if !model_options.vision_only {
         text.check_keys(&TEXT_KEYS)?;
-        let directory = wishes.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
+        let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
         let loaded = tokenizer::load_open_clip(directory, text.get("vocab_size", json!(49408))?)?;
         config.text = self::text(&text, act, &loaded)?;
         files.extend(loaded.files);
         tokenizer = Some(loaded.text);
     }
-    config.validate()?;
 
     // A text tower of its own class (`custom_text`) has its tensors under `text.`.
     let custom = tensors.names().any(|name| name.starts_with("text."));
     let text_prefix = if custom { "text." } else { "" };
     let scaled = (vision.has_layer_scale(), text.has_layer_scale());
-    let (patch, vision_only) = (config.vision.patch as usize, wishes.vision_only);
+    let (patch, vision_only) = (config.vision.patch as usize, model_options.vision_only);
     let scalars = ["logit_scale", "logit_bias"].iter().filter(|name| tensors.get(name).is_some());
     Ok(Recognised {
         config,
@@ -183,6 +184,7 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files,
         origin: Box::new(move |demand| origin(demand.name.as_str(), text_prefix, patch, scaled)),
+        key_of: Box::new(key_names::open_clip),
         ignore: Box::new(move |name| match name {
             "input_resolution" | "context_length" | "vocab_size" => Some("a setting, not a weight"),
             _ if name.ends_with("attn_mask") => Some("a mask, not a weight"),

@@ -3,7 +3,9 @@
 
 use super::classes::{classify, embedding_only, name_list};
 use super::hf::Keys;
-use super::{Origin, Recognised, Wishes};
+use super::key_names;
+use super::origin::Origin;
+use super::recognised::{ModelOptions, Recognised};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -19,7 +21,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let keys = Keys::new(json, None, json!({"channels": 3, "dim_head": 64}), path)?;
     let architecture: String = keys.required("architecture")?;
@@ -33,7 +35,6 @@ pub(super) fn recognise(
     config.score = embedding_only(config.vision.tower.width);
     let names = name_list(json, "label_names", path)?;
     let labels = classify(&mut config, tensors, "linear_head.weight", names, (path, "label_names"))?;
-    config.validate()?;
     Ok(Recognised {
         config,
         tokenizer: None,
@@ -42,6 +43,7 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files: Vec::new(),
         origin: Box::new(|demand| origin(demand.name.as_str())),
+        key_of: Box::new(key_names::vit_pytorch),
         ignore: Box::new(|_| None),
     })
 }

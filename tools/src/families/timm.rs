@@ -1,12 +1,17 @@
-//! What the checkpoints of timm have in common: `config.json` with `architecture`, `model_args` and `pretrained_cfg`.
-//! Facts that timm keeps in its source instead of the file are taken from the architecture's name (timm 1.0).
+//! What the checkpoints of timm have in common: `config.json` with `architecture`, `model_args` and `pretrained_cfg`, or
+//! in older files `architecture` among the keys of `pretrained_cfg`. Facts that timm keeps in its source instead of the
+//! file are taken from the architecture's name (timm 1.0).
 
 use super::classes::name_list;
 use crate::source::Tensors;
 use crate::{Error, Result};
 use ocelli::format::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
+
+/// Heads of an architecture by the size in its name.
+const HEADS: [(&str, u32); 6] =
+    [("_tiny_", 3), ("_small_", 6), ("_medium_", 8), ("_base_", 12), ("_large_", 16), ("_huge_", 16)];
 
 /// A timm configuration.
 pub(super) struct Timm<'j> {
@@ -47,9 +52,16 @@ impl<'j> Timm<'j> {
         }
     }
 
-    fn pretrained(&self, key: &str) -> Result<&'j Value> {
-        let value = self.json["pretrained_cfg"].get(key).filter(|value| !value.is_null());
-        value.ok_or_else(|| self.wrong(&format!("pretrained_cfg.{key}"), "is missing"))
+    /// A value of `pretrained_cfg`, or timm's default for it.
+    fn pretrained(&self, key: &str, default: Value) -> Value {
+        let section = self.json.get("pretrained_cfg").unwrap_or(self.json);
+        section.get(key).filter(|value| !value.is_null()).cloned().unwrap_or(default)
+    }
+
+    /// A key of `pretrained_cfg` with something wrong.
+    fn wrong_pretrained(&self, key: &str, problem: String) -> Error {
+        let section = if self.json.get("pretrained_cfg").is_some() { "pretrained_cfg." } else { "" };
+        self.wrong(&format!("{section}{key}"), problem)
     }
 
     /// Height and width of the image.
@@ -57,15 +69,15 @@ impl<'j> Timm<'j> {
         if let Some(size) = self.arg("img_size") {
             return self.pair("model_args", "img_size", size);
         }
-        let value = self.pretrained("input_size")?;
+        let value = self.pretrained("input_size", json!([3, 224, 224]));
         match value.as_array().map(Vec::as_slice) {
             Some([channels, height, width]) if *channels == 3 => {
                 let number = |value| self.number("pretrained_cfg", "input_size", value);
                 Ok((number(height)?, number(width)?))
             }
             _ => {
-                Err(self
-                    .wrong("pretrained_cfg.input_size", format!("is {value}, expected [3, height, width]")))
+                let problem = format!("is {value}, expected [3, height, width]");
+                Err(self.wrong_pretrained("input_size", problem))
             }
         }
     }
@@ -78,10 +90,13 @@ impl<'j> Timm<'j> {
         let name = self.architecture;
         let heads = match width {
             _ if name == "vit_base_patch16_gap_224" || name.contains("giantopt") => 16,
+            _ if name.contains("_huge_plus_") => 20,
             1024 | 1152 | 1280 | 1408 | 1664 | 1792 => 16,
             4096 => 32,
             // 24 for 1536: DINOv2's giant.
             192..=1536 if width.is_multiple_of(64) => width / 64,
+            // A width that no architecture has on its own: heads are the architecture's all the same.
+            _ if let Some((_, heads)) = HEADS.iter().find(|(size, _)| name.contains(size)) => *heads,
             _ => {
                 let problem = format!("is {name:?}: unknown how many heads its {width} channels have");
                 return Err(self.wrong("architecture", problem));
@@ -98,54 +113,63 @@ impl<'j> Timm<'j> {
 
     /// How tokens become one vector.
     pub(super) fn pooling(&self) -> Result<Pooling> {
-        let value = self.json.get("global_pool").or_else(|| self.arg("global_pool"));
-        match value.and_then(Value::as_str) {
+        let name = self.architecture;
+        let own = if name.contains("_map_") {
+            "map"
+        } else if (name.contains("_gap_") || name.starts_with("eva") || name.contains("dinov3"))
+            && !name.contains("_clip_")
+        {
+            "avg"
+        } else {
+            "token"
+        };
+        let own = self.pretrained("global_pool", own.into());
+        let value = self.arg("global_pool").or_else(|| self.json.get("global_pool")).unwrap_or(&own);
+        match value.as_str() {
             Some("token") => Ok(Pooling::Class),
             Some("avg") => Ok(Pooling::MeanPatches),
-            Some(other) => {
-                Err(self.wrong("global_pool", format!("is {other:?}; supported: \"token\", \"avg\"")))
-            }
-            None => Err(self.wrong("global_pool", "is missing")),
+            _ => Err(self.wrong("global_pool", format!("is {value}; supported: \"token\", \"avg\""))),
         }
     }
 
     /// The names of the classes, if the file has them.
     pub(super) fn label_names(&self) -> Result<Option<Vec<String>>> {
-        name_list(self.json, "label_names", self.path)
+        let flat = self.json.get("pretrained_cfg").is_none() && self.json.get("labels").is_some();
+        name_list(self.json, if flat { "labels" } else { "label_names" }, self.path)
     }
 
     /// Preprocessing as `timm.data.create_transform` does it from `pretrained_cfg`, for images of `size`.
     pub(super) fn preprocess(&self, size: (u32, u32)) -> Result<PreprocessConfig> {
-        let filter = match self.pretrained("interpolation")?.as_str() {
+        let interpolation = self.pretrained("interpolation", "bicubic".into());
+        let filter = match interpolation.as_str() {
             Some("bilinear") => Filter::Bilinear,
             Some("bicubic") => Filter::Bicubic,
-            other => {
-                let problem = format!("is {other:?}; supported: \"bilinear\", \"bicubic\"");
-                return Err(self.wrong("pretrained_cfg.interpolation", problem));
+            _ => {
+                let problem = format!("is {interpolation}; supported: \"bilinear\", \"bicubic\"");
+                return Err(self.wrong_pretrained("interpolation", problem));
             }
         };
-        let crop = self.pretrained("crop_pct")?;
+        let crop = self.pretrained("crop_pct", json!(0.875));
         let Some(crop) = crop.as_f64().filter(|&crop| crop > 0.0 && crop <= 1.0) else {
-            return Err(
-                self.wrong("pretrained_cfg.crop_pct", format!("is {crop}, expected above 0, at most 1"))
-            );
+            let problem = format!("is {crop}, expected above 0, at most 1");
+            return Err(self.wrong_pretrained("crop_pct", problem));
         };
-        let (mode, shortest) = match self.pretrained("crop_mode")?.as_str() {
+        let crop_mode = self.pretrained("crop_mode", "center".into());
+        let (mode, shortest) = match crop_mode.as_str() {
             Some("center") if size.0 == size.1 => {
                 (ResizeMode::ShortestCrop, (f64::from(size.0) / crop).floor() as u32)
             }
             Some("squash") if crop == 1.0 => (ResizeMode::Squash, 0),
-            other => {
+            _ => {
                 let problem =
-                    format!("is {other:?} for {size:?} pixels and crop_pct {crop}, which is not supported");
-                return Err(self.wrong("pretrained_cfg.crop_mode", problem));
+                    format!("is {crop_mode} for {size:?} pixels and crop_pct {crop}, which is not supported");
+                return Err(self.wrong_pretrained("crop_mode", problem));
             }
         };
-        let triple = |key: &str| {
-            let value = self.pretrained(key)?;
-            serde_json::from_value(value.clone()).map_err(|_| {
-                self.wrong(&format!("pretrained_cfg.{key}"), format!("is {value}, expected three numbers"))
-            })
+        let triple = |key: &str, default: Value| {
+            let value = self.pretrained(key, default);
+            serde_json::from_value(value.clone())
+                .map_err(|_| self.wrong_pretrained(key, format!("is {value}, expected three numbers")))
         };
         Ok(PreprocessConfig {
             mode: mode as u32,
@@ -154,8 +178,8 @@ impl<'j> Timm<'j> {
             crop_rounding: CropRounding::HalfEven as u32,
             alpha: Alpha::Drop as u32,
             shortest,
-            mean: triple("mean")?,
-            std: triple("std")?,
+            mean: triple("mean", json!([0.485, 0.456, 0.406]))?,
+            std: triple("std", json!([0.229, 0.224, 0.225]))?,
             reserved: [0; 8],
         })
     }
@@ -178,4 +202,34 @@ pub(super) fn present(tensors: &Tensors, features: &[(u32, &str)]) -> u32 {
 pub(super) fn depth(tensors: &Tensors) -> u32 {
     let number = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<u32>().ok();
     tensors.names().filter_map(number).max().map_or(0, |last| last.saturating_add(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `blocks[0].attn.num_heads` and `global_pool` of timm 1.0.31.
+    #[test]
+    fn heads_and_pooling_are_the_architectures() {
+        let (token, avg) = (Pooling::Class, Pooling::MeanPatches);
+        for (name, width, heads, pooling) in [
+            ("vit_tiny_patch16_224", 192, 3, token),
+            ("vit_base_patch16_clip_224", 768, 12, token),
+            ("vit_base_patch16_gap_224", 768, 16, avg),
+            ("vit_giant_patch14_dinov2", 1536, 24, token),
+            ("vit_huge_plus_patch16_dinov3", 1280, 20, avg),
+            ("vit_7b_patch16_dinov3", 4096, 32, avg),
+            ("vit_so150m2_patch16_reg1_gap_384", 832, 13, avg),
+            ("deit3_medium_patch16_224", 512, 8, token),
+            ("eva_large_patch14_196", 1024, 16, avg),
+            ("eva02_base_patch16_clip_224", 768, 12, token),
+            ("eva02_base_patch14_224", 768, 12, avg),
+            // A width of nobody's: as many as the architecture has.
+            ("vit_small_patch16_224", 96, 6, token),
+        ] {
+            let json = json!({"architecture": name});
+            let timm = Timm::new(&json, Path::new("config.json")).unwrap();
+            assert_eq!((timm.heads(width).unwrap(), timm.pooling().unwrap()), (heads, pooling), "{name}");
+        }
+    }
 }

@@ -3,8 +3,10 @@
 //! norms, registers and layer scales there are.
 
 use super::classes::{classify, embedding_only};
+use super::key_names;
+use super::origin::{Origin, Part, Transform};
+use super::recognised::{ModelOptions, Recognised};
 use super::timm::{Timm, depth, dimension, present};
-use super::{Origin, Part, Recognised, Transform, Wishes};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -21,7 +23,7 @@ pub(super) fn recognise(
     path: &Path,
     json: &Value,
     tensors: &Tensors,
-    _: &Wishes,
+    _: &ModelOptions,
 ) -> Result<Recognised> {
     let timm = Timm::new(json, path)?;
     let name = timm.architecture;
@@ -47,7 +49,6 @@ pub(super) fn recognise(
         let names = timm.label_names()?;
         labels = classify(&mut config, tensors, "head.weight", names, (path, "label_names"))?;
     }
-    config.validate()?;
     let names = Names::new(tensors, &config);
     Ok(Recognised {
         config,
@@ -57,6 +58,7 @@ pub(super) fn recognise(
         path: path.to_path_buf(),
         files: Vec::new(),
         origin: Box::new(move |demand| names.origin(demand.name.as_str())),
+        key_of: Box::new(key_names::timm),
         ignore: Box::new(|name| match name {
             "mask_token" => Some("stands for hidden patches in training"),
             _ if name.starts_with("rope.") => Some("rotary frequencies, which are computed"),

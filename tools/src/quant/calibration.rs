@@ -1,7 +1,8 @@
 //! What a model is calibrated on: pictures, and texts for its text tower.
 
+use crate::error::{Error, Result};
+use crate::images;
 use crate::source::{hash, hex};
-use crate::{Error, Result, images};
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::text::{TextTokenizer, fill};
 use ocelli::{Model, Options, Session};

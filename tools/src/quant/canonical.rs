@@ -1,13 +1,13 @@
 //! A model under its canonical names, before it is packed: what quantization works on, whatever family it came from.
 
-use crate::Result;
+use super::recipe::{Recipe, Treatment};
+use crate::error::Result;
+use crate::progress::Progress;
 use crate::write::{Contents, Planned, ReadRows, draft, write};
 use ocelli::Model;
 use ocelli::format::{Config, Kind, TensorSpec};
 use std::ops::Range;
 use std::path::Path;
-
-use super::recipe::Recipe;
 
 /// Reads rows of the demanded tensor number `.0` into `.2`, as [`ReadRows`] does, from any thread.
 pub type Source<'s> = dyn Fn(usize, Range<usize>, &mut [f32]) -> Result<()> + Sync + 's;
@@ -84,7 +84,7 @@ impl Canonical<'_> {
         Ok(Draft { model, recipe })
     }
 
-    /// Packs the model as `recipe` says into the output, atomically, and tells `wrote` of every part. Returns its
+    /// Packs the model as `recipe` says into the output, atomically, and tells `progress` of every weight. Returns its
     /// length.
     ///
     /// # Errors
@@ -94,18 +94,19 @@ impl Canonical<'_> {
         recipe: &Recipe,
         provenance: &str,
         bank: Option<&[u8]>,
-        wrote: &mut dyn FnMut(usize),
+        progress: &dyn Progress,
     ) -> Result<u64> {
         let planned = self.plan(recipe);
         let read: &mut ReadRows<'_> = &mut |i, rows, out| {
-            wrote(out.len());
+            progress.advance(out.len() as u64);
             self.rows(i, recipe, rows, out)
         };
-        write(self.output, &self.contents(&planned, provenance, bank), read)
+        let mut warn = |message: String| progress.warn(&message);
+        write(self.output, &self.contents(&planned, provenance, bank), &mut warn, read)
     }
 
     fn plan<'r>(&self, recipe: &'r Recipe) -> Vec<Planned<'r>> {
-        let planned = |(demand, treatment): (&TensorSpec, &'r super::recipe::Treatment)| Planned {
+        let planned = |(demand, treatment): (&TensorSpec, &'r Treatment)| Planned {
             demand: *demand,
             dtype: treatment.dtype,
             magnitude: treatment.magnitude,

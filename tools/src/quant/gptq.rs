@@ -1,7 +1,7 @@
 //! Error-compensated rounding (GPTQ, arXiv 2210.17323): weights are rounded one input after the other, and what
 //! rounding one changes in the product is made up for by those still to come, as far as the inputs correlate.
 
-use super::Codes;
+use crate::codes::Codes;
 use rayon::prelude::*;
 
 /// Rows (or columns) that share one pass over a factor.

@@ -1,6 +1,6 @@
 //! One linear layer by itself, through the runtime's own kernels: what its quantized product differs from the f32 one.
 
-use super::Codes;
+use crate::codes::Codes;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ocelli_kernels::layout::{NR, pack_float, pack_i8, packed_len, padded_k, padded_n, panels};

@@ -1,8 +1,7 @@
 //! A quantized model against the f32 one: embeddings of the pictures and texts that no repair was fitted to.
 
-use super::Calibration;
-use super::calibration::{NOUNS, split};
-use crate::Result;
+use super::calibration::{Calibration, NOUNS, split};
+use crate::error::Result;
 use ocelli::format::LabelBank;
 use ocelli::score::{Scored, normalize, score};
 use ocelli::text::{TextTokenizer, embed_labels};
@@ -97,8 +96,8 @@ impl Embeddings {
     }
 
     /// Cosines with what another model makes of the same inputs, as far as both have seen them.
-    pub(super) fn against(&self, other: &Embeddings) -> Judgement {
-        Judgement {
+    pub(super) fn against(&self, other: &Embeddings) -> CosineSet {
+        CosineSet {
             images: cosines(&self.images, &other.images, self.dim),
             texts: cosines(&self.texts, &other.texts, self.dim),
         }
@@ -107,12 +106,12 @@ impl Embeddings {
 
 /// The cosine of every input that judges.
 #[derive(Clone, Debug)]
-pub(super) struct Judgement {
+pub(super) struct CosineSet {
     images: Vec<f64>,
     texts: Vec<f64>,
 }
 
-impl Judgement {
+impl CosineSet {
     fn of(&self, tower: Tower) -> &[f64] {
         match tower {
             Tower::Vision => &self.images,
@@ -132,7 +131,7 @@ impl Judgement {
 
     /// Whether a tower is better than `before` by more than chance: by twice the standard error of the differences.
     /// A single input tells nothing about chance; with it, any gain counts.
-    pub(super) fn improves(&self, before: &Judgement, tower: Tower) -> bool {
+    pub(super) fn improves(&self, before: &CosineSet, tower: Tower) -> bool {
         let gains: Vec<f64> =
             self.of(tower).iter().zip(before.of(tower)).map(|(new, old)| new - old).collect();
         let n = gains.len().max(1) as f64;
@@ -142,7 +141,7 @@ impl Judgement {
     }
 
     /// Takes the cosines of a tower over.
-    pub(super) fn adopt(&mut self, from: &Judgement, tower: Tower) {
+    pub(super) fn adopt(&mut self, from: &CosineSet, tower: Tower) {
         match tower {
             Tower::Vision => self.images.clone_from(&from.images),
             Tower::Text => self.texts.clone_from(&from.texts),
@@ -195,20 +194,20 @@ impl Tower {
 
 /// What a model answers.
 #[derive(Clone, Debug)]
-pub(super) struct Answers {
+pub(super) struct Predictions {
     /// The best label, or class, of every picture.
     pub best: Vec<usize>,
     /// How many there are to choose from.
     pub labels: usize,
 }
 
-impl Answers {
+impl Predictions {
     /// Of a model by its embeddings of pictures, [images, dim]: over the classes of a classifier, or the labels of `bank`,
     /// or else everyday ones. `None` for a model that has neither classes nor labels to compare with.
     ///
     /// # Errors
     /// What the runtime refuses.
-    pub(super) fn of(model: &Model, images: &[f32], bank: Option<&LabelBank>) -> Result<Option<Answers>> {
+    pub(super) fn of(model: &Model, images: &[f32], bank: Option<&LabelBank>) -> Result<Option<Predictions>> {
         let config = model.file().config();
         let rows = images.chunks_exact(config.score.embed_dim as usize);
         if config.score.classes > 0 && config.has_vision() {
@@ -220,7 +219,7 @@ impl Answers {
                 let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
                 Ok(best.unwrap_or_default())
             });
-            return Ok(Some(Answers { best: best.collect::<Result<_>>()?, labels: session.classes() }));
+            return Ok(Some(Predictions { best: best.collect::<Result<_>>()?, labels: session.classes() }));
         }
         if !(config.has_vision() && (config.has_text() || bank.is_some())) {
             return Ok(None);
@@ -240,11 +239,11 @@ impl Answers {
             score(&config.score, &embedding, &bank, &mut scored);
             scored[0].label
         });
-        Ok(Some(Answers { best: best.collect(), labels: bank.len() }))
+        Ok(Some(Predictions { best: best.collect(), labels: bank.len() }))
     }
 
     /// Share of pictures with the same answer from another model; `None` if there are no pictures.
-    pub(super) fn agreement(&self, other: &Answers) -> Option<f64> {
+    pub(super) fn agreement(&self, other: &Predictions) -> Option<f64> {
         let same = self.best.iter().zip(&other.best).filter(|(a, b)| a == b).count();
         (!self.best.is_empty()).then(|| round(same as f64 / self.best.len() as f64))
     }

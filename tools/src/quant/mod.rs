@@ -8,83 +8,31 @@
 //!
 //! Drafts are packed files that the runtime itself runs; nothing here computes a forward pass of its own.
 
+mod accuracy;
 mod auto;
 mod calibration;
 mod canonical;
+mod evaluator;
 mod gptq;
 mod layer;
 mod measure;
 mod observe;
-mod promise;
+mod options;
+mod precision;
 mod raise;
 mod recipe;
 mod repair;
 mod smooth;
 #[cfg(test)]
 mod tests;
-mod weight;
 
-pub use auto::{DEFAULT_TARGET, Labels, Wish, plan};
+pub use crate::codes::{Codes, magnitude_of, quantize_row, round_row};
+pub use accuracy::{AccuracyReport, Layer, Measured, Step};
+pub use auto::plan;
 pub use calibration::{Calibration, DEFAULT_IMAGES, Kind as CalibrationKind, split};
 pub use canonical::{Canonical, Source};
 pub use measure::{Cosine, Cosines, Tower, cosine, cosines};
-pub use promise::{Layer, Measured, Promise, Step};
+pub use options::{DEFAULT_TARGET, Labels, QuantizeOptions};
+pub use precision::Precision;
 pub use recipe::{Recipe, Treatment};
 pub use repair::{Repair, parse as parse_repairs};
-pub use weight::{Codes, magnitude_of, quantize_row, round_row};
-
-use ocelli::format::{Dtype, Kind};
-use serde::Serialize;
-
-/// How the weights of a model are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// int8 where it keeps embeddings close to those of fp32, repaired and raised to fp16 where it does not
-    Auto,
-    /// int8, codes up to 127
-    Int8,
-    /// int8, codes up to 64: the fast multiply of AVX2 without VNNI is exact there
-    Int8w7,
-    /// half precision
-    Fp16,
-    /// single precision
-    Fp32,
-}
-
-impl Precision {
-    /// Its name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::Auto => "auto",
-            Precision::Int8 => "int8",
-            Precision::Int8w7 => "int8w7",
-            Precision::Fp16 => "fp16",
-            Precision::Fp32 => "fp32",
-        }
-    }
-
-    /// The element type of a tensor; for `auto`, before any repair. int8 models keep patch embedding and projection in
-    /// half precision: their errors reach the embedding directly, and they are a few per cent of the work. With `auto`
-    /// the patch embedding is int8 where it is more than that: `dear_patches`.
-    fn dtype(self, name: &str, kind: Kind, dear_patches: bool) -> Dtype {
-        let in_block = name.contains(".block.");
-        match (kind, self) {
-            (Kind::Vector | Kind::Positions, _) | (_, Precision::Fp32) => Dtype::F32,
-            (_, Precision::Fp16) => Dtype::F16,
-            (Kind::Matrix, Precision::Auto) if dear_patches && name.ends_with("patch_embed.weight") => {
-                Dtype::I8
-            }
-            (Kind::Matrix, _) if !in_block => Dtype::F16,
-            _ => Dtype::I8,
-        }
-    }
-
-    /// Largest code of an int8 tensor. Tables are only looked up, never multiplied, so they always use the full range.
-    fn magnitude(self, kind: Kind) -> i8 {
-        match (self, kind) {
-            (Precision::Int8w7, Kind::Matrix) => ocelli_kernels::layout::W7_MAX,
-            _ => ocelli_kernels::layout::W8_MAX,
-        }
-    }
-}

@@ -1,7 +1,8 @@
 //! What every matrix of the f32 model is multiplied by: statistics over all rows, and a sample of them.
 
-use super::{Calibration, Canonical, split};
-use crate::Result;
+use super::calibration::{Calibration, split};
+use super::canonical::Canonical;
+use crate::error::Result;
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::{Rows, Weights};
 use std::cell::RefCell;

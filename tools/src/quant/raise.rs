@@ -1,13 +1,13 @@
 //! Which matrices go to half precision, so that a tower reaches its target at the least predicted time.
 
-use super::Recipe;
-use super::auto::Bench;
-use super::measure::{Judgement, Tower};
-use crate::Result;
+use super::evaluator::Evaluator;
+use super::measure::{CosineSet, Tower};
+use super::recipe::Recipe;
+use crate::error::Result;
 use ocelli::format::Dtype;
 
 /// Pictures, or texts, that sensitivity is measured on.
-const JUDGES: usize = 6;
+const SENSITIVITY_INPUTS: usize = 6;
 
 /// A matrix that could be raised.
 struct Candidate {
@@ -23,22 +23,22 @@ struct Candidate {
 /// Sensitivity is measured: with all matrices of the tower raised, each in turn goes back to int8, and the tower is run.
 /// (The other way round, one raised in a model that is far from its target, gains drown in the errors of all others.)
 /// Those with the largest loss per added time are raised first, the fewest of that order with which the tower reaches
-/// the target; of these each goes back to int8, the dearest first, where the target holds without it.
+/// the target; of these each goes back to int8, the most costly first, where the target holds without it.
 pub(super) fn raise(
-    bench: &mut Bench<'_, '_>,
+    evaluator: &mut Evaluator<'_, '_>,
     recipe: &mut Recipe,
-    before: &Judgement,
+    before: &CosineSet,
     target: f64,
 ) -> Result<usize> {
     let mut raised = 0;
     for tower in Tower::ALL {
         if before.mean(tower) < target {
-            let candidates = candidates(bench, recipe, tower)?;
-            let mut search = Search { bench, recipe, tower, target };
+            let candidates = candidates(evaluator, recipe, tower)?;
+            let mut search = Search { evaluator, recipe, tower, target };
             let mut chosen: Vec<&Candidate> = candidates.iter().collect();
             if let Some(fewest) = search.fewest(&chosen)? {
                 chosen.truncate(fewest);
-                search.give_back(&mut chosen)?;
+                search.lower_again(&mut chosen)?;
             }
             *recipe = search.with(&chosen);
             raised += chosen.len();
@@ -48,20 +48,20 @@ pub(super) fn raise(
 }
 
 /// The int8 matrices of a tower, those with the largest loss per added time first.
-fn candidates(bench: &mut Bench<'_, '_>, recipe: &Recipe, tower: Tower) -> Result<Vec<Candidate>> {
-    let mut tensors = bench.workshop.quantized(recipe);
-    tensors.retain(|&i| bench.workshop.canonical.demands[i].name.as_str().starts_with(tower.prefix()));
-    let raised_but = |bench: &Bench<'_, '_>, kept: Option<usize>| {
+fn candidates(evaluator: &mut Evaluator<'_, '_>, recipe: &Recipe, tower: Tower) -> Result<Vec<Candidate>> {
+    let mut tensors = evaluator.repairer.quantized(recipe);
+    tensors.retain(|&i| evaluator.repairer.canonical.demands[i].name.as_str().starts_with(tower.prefix()));
+    let raised_but = |evaluator: &Evaluator<'_, '_>, kept: Option<usize>| {
         let mut trial = recipe.clone();
         let others = tensors.iter().filter(|&&tensor| Some(tensor) != kept);
-        others.for_each(|&tensor| bench.workshop.raise(&mut trial, tensor));
+        others.for_each(|&tensor| evaluator.repairer.raise(&mut trial, tensor));
         trial
     };
-    bench.progress.inc_length(tensors.len() as u64 + 1);
-    let best = bench.mean(&raised_but(bench, None), tower, JUDGES)?;
+    evaluator.progress.extend(tensors.len() as u64 + 1);
+    let best = evaluator.mean(&raised_but(evaluator, None), tower, SENSITIVITY_INPUTS)?;
     let candidate = |&tensor: &usize| {
-        let loss = best - bench.mean(&raised_but(bench, Some(tensor)), tower, JUDGES)?;
-        let time = bench.workshop.cost(tensor, Dtype::F16) - bench.workshop.cost(tensor, Dtype::I8);
+        let loss = best - evaluator.mean(&raised_but(evaluator, Some(tensor)), tower, SENSITIVITY_INPUTS)?;
+        let time = evaluator.repairer.cost(tensor, Dtype::F16) - evaluator.repairer.cost(tensor, Dtype::I8);
         Ok(Candidate { tensor, loss, time: time.max(1.0) })
     };
     let mut all = tensors.iter().map(candidate).collect::<Result<Vec<_>>>()?;
@@ -71,7 +71,7 @@ fn candidates(bench: &mut Bench<'_, '_>, recipe: &Recipe, tower: Tower) -> Resul
 
 /// The search for the matrices of one tower.
 struct Search<'s, 'b, 'c> {
-    bench: &'s mut Bench<'b, 'c>,
+    evaluator: &'s mut Evaluator<'b, 'c>,
     recipe: &'s Recipe,
     tower: Tower,
     target: f64,
@@ -81,15 +81,15 @@ impl Search<'_, '_, '_> {
     /// The recipe with matrices raised.
     fn with(&self, raised: &[&Candidate]) -> Recipe {
         let mut recipe = self.recipe.clone();
-        raised.iter().for_each(|candidate| self.bench.workshop.raise(&mut recipe, candidate.tensor));
+        raised.iter().for_each(|candidate| self.evaluator.repairer.raise(&mut recipe, candidate.tensor));
         recipe
     }
 
     /// Whether the tower reaches the target with matrices raised.
     fn holds(&mut self, raised: &[&Candidate]) -> Result<bool> {
-        self.bench.progress.inc_length(1);
+        self.evaluator.progress.extend(1);
         let recipe = self.with(raised);
-        Ok(self.bench.mean(&recipe, self.tower, usize::MAX)? >= self.target)
+        Ok(self.evaluator.mean(&recipe, self.tower, usize::MAX)? >= self.target)
     }
 
     /// How many of `order`, from its start, reach the target: twice as many until they do, then halving the gap. `None`
@@ -114,14 +114,14 @@ impl Search<'_, '_, '_> {
         Ok(Some(high))
     }
 
-    /// Drops matrices, the dearest and among those the least sensitive first, where the target holds without them.
-    fn give_back<'c>(&mut self, raised: &mut Vec<&'c Candidate>) -> Result<()> {
-        let mut dearest = raised.clone();
+    /// Drops matrices, the most costly and among those the least sensitive first, where the target holds without them.
+    fn lower_again<'c>(&mut self, raised: &mut Vec<&'c Candidate>) -> Result<()> {
+        let mut by_cost = raised.clone();
         let order = |a: &&Candidate, b: &&Candidate| {
             b.time.total_cmp(&a.time).then(a.loss.total_cmp(&b.loss)).then(a.tensor.cmp(&b.tensor))
         };
-        dearest.sort_by(order);
-        for candidate in dearest {
+        by_cost.sort_by(order);
+        for candidate in by_cost {
             let rest: Vec<&'c Candidate> =
                 raised.iter().copied().filter(|other| other.tensor != candidate.tensor).collect();
             if self.holds(&rest)? {

@@ -1,6 +1,7 @@
 //! What is done to every tensor between the checkpoint and the packed file.
 
-use super::{Codes, Precision};
+use super::precision::Precision;
+use crate::codes::Codes;
 use ocelli::format::{Dtype, Kind, TensorSpec};
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,9 +60,9 @@ impl Recipe {
                 .sum()
         };
         // In half precision it then costs 2 % of the image tower's time at most.
-        let dear_patches = 100 * weights("patch_embed.") > weights("vision.");
+        let costly_patches = 100 * weights("patch_embed.") > weights("vision.");
         let treatment = |demand: &TensorSpec| Treatment {
-            dtype: precision.dtype(demand.name.as_str(), demand.kind, dear_patches),
+            dtype: precision.dtype(demand.name.as_str(), demand.kind, costly_patches),
             magnitude: precision.magnitude(demand.kind),
             rows: None,
             columns: None,

@@ -1,9 +1,12 @@
 //! The repairs, one function each: they change a recipe, and the next measurement says whether that paid.
 
-use super::layer::{product_f32, product_i8};
+use super::canonical::Canonical;
+use super::layer::{self, product_f16, product_f32, product_i8};
 use super::observe::Inputs;
-use super::{Canonical, Codes, Recipe, gptq, smooth};
-use crate::{Error, Result};
+use super::recipe::Recipe;
+use super::{gptq, smooth};
+use crate::codes::Codes;
+use crate::error::{Error, Result};
 use ocelli::format::Dtype;
 use ocelli_kernels::Kernels;
 use rayon::prelude::*;
@@ -11,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A repair, in the order in which they are tried: the cheapest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Repair {
     /// Scales folded exactly into norms and neighbouring matrices, so that no channel drowns the others
@@ -43,7 +46,7 @@ impl Repair {
 }
 
 /// What the repairs work on.
-pub(super) struct Workshop<'c, 's> {
+pub(super) struct Repairer<'c, 's> {
     /// The model.
     pub(super) canonical: &'c Canonical<'s>,
     /// What its matrices are multiplied by; scaled as smoothing scales it.
@@ -52,7 +55,7 @@ pub(super) struct Workshop<'c, 's> {
     pub(super) kernels: Kernels,
 }
 
-impl Workshop<'_, '_> {
+impl Repairer<'_, '_> {
     /// The int8 matrices that were seen at work.
     pub(super) fn quantized(&self, recipe: &Recipe) -> Vec<usize> {
         let of = |i: &usize| recipe.tensors[*i].dtype == Dtype::I8 && self.inputs[*i].k > 0;
@@ -91,7 +94,7 @@ impl Workshop<'_, '_> {
     }
 
     /// Takes [`smooth`](Self::smooth) back, exactly.
-    pub(super) fn roughen(&mut self, rescaled: &[(usize, Vec<f32>)]) {
+    pub(super) fn undo_smooth(&mut self, rescaled: &[(usize, Vec<f32>)]) {
         rescaled.iter().for_each(|(consumer, factors)| self.inputs[*consumer].scale(factors));
     }
 
@@ -205,17 +208,17 @@ impl Workshop<'_, '_> {
         };
         let found = match treatment.dtype {
             Dtype::I8 => product_i8(&self.kernels, &inputs.sample, &codes),
-            Dtype::F16 => super::layer::product_f16(&self.kernels, &inputs.sample, &weights, inputs.k),
-            Dtype::F32 => return Ok(Some(super::layer::MOST_DECIBELS)),
+            Dtype::F16 => product_f16(&self.kernels, &inputs.sample, &weights, inputs.k),
+            Dtype::F32 => return Ok(Some(layer::MOST_DECIBELS)),
         };
-        let mut error = super::layer::Error::between(&found, &right);
+        let mut error = layer::Error::between(&found, &right);
         // The offset of the bias takes the mean of the error out.
         if let Some(offset) = self.bias_of(i).and_then(|bias| recipe.tensors[bias].offset.as_ref()) {
             let corrected: Vec<f32> = found
                 .chunks_exact(offset.len())
                 .flat_map(|row| row.iter().zip(offset).map(|(value, offset)| value + offset))
                 .collect();
-            error = super::layer::Error::between(&corrected, &right);
+            error = layer::Error::between(&corrected, &right);
         }
         Ok(Some(error.snr()))
     }

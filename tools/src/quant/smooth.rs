@@ -13,9 +13,11 @@
 //! A plain MLP has its activation function between `fc1` and `fc2`; no factor passes through that exactly, and none is
 //! put there.
 
+use super::canonical::Canonical;
 use super::layer::{Error, product_i8};
 use super::observe::Inputs;
-use super::{Canonical, Codes, Recipe};
+use super::recipe::Recipe;
+use crate::codes::Codes;
 use ocelli_kernels::Kernels;
 use std::ops::Range;
 

@@ -1,14 +1,13 @@
 //! Repairs on the fixture with outlier channels, through the runtime.
 
-use super::auto::Labels;
 use super::calibration::Calibration;
 use super::measure::Embeddings;
 use super::observe::observe;
-use super::repair::{Repair, Workshop};
-use super::{Canonical, Precision, Promise, Recipe, Step, Tower, Wish, plan};
+use super::repair::{Repair, Repairer};
+use super::{AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Step, Tower, plan};
 use crate::ConvertOptions;
 use crate::convert::Opened;
-use indicatif::ProgressBar;
+use crate::progress::Silent;
 use ocelli::format::{Dtype, Kind};
 use ocelli::knobs;
 use ocelli_kernels::Kernels;
@@ -32,7 +31,7 @@ fn with_changed<T>(
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("out.ocelli");
     let mut options = ConvertOptions::new(fixture("clip-hf-outliers"), &output, Precision::Auto);
-    options.wishes.tokenizer = Some(fixture("clip-hf"));
+    options.model.tokenizer = Some(fixture("clip-hf"));
     let opened = Opened::new(&options).unwrap();
     let source = opened.source();
     let names: Vec<String> =
@@ -45,13 +44,13 @@ fn with_changed<T>(
     work(&opened.canonical(&changed, &output))
 }
 
-fn planned(canonical: &Canonical<'_>, wish: &Wish) -> crate::Result<(Recipe, Promise)> {
+fn planned(canonical: &Canonical<'_>, options: &QuantizeOptions) -> crate::Result<(Recipe, AccuracyReport)> {
     let labels = Labels { templates: &["a photo of a {}"], ..Labels::default() };
-    plan(canonical, Precision::Auto, wish, labels, &ProgressBar::hidden())
+    plan(canonical, Precision::Auto, options, labels, &Silent)
 }
 
-fn wish() -> Wish {
-    Wish { pictures: Some(fixture("cifar10")), ..Wish::default() }
+fn options() -> QuantizeOptions {
+    QuantizeOptions { pictures: Some(fixture("cifar10")), ..QuantizeOptions::default() }
 }
 
 #[test]
@@ -61,10 +60,10 @@ fn smoothing_changes_no_bit_of_the_f32_model() {
         let exact = canonical.draft(f32_recipe, None).unwrap().model;
         let calibration = Calibration::new(&exact, Some(&fixture("images")), 4, &[], &["{}"]).unwrap();
         let inputs = observe(canonical, &exact, &calibration, &mut || ()).unwrap();
-        let mut workshop = Workshop { canonical, inputs, kernels: Kernels::new(knobs::isa().unwrap()) };
+        let mut repairer = Repairer { canonical, inputs, kernels: Kernels::new(knobs::isa().unwrap()) };
         let mut smoothed = Recipe::plain(&canonical.demands, Precision::Auto);
-        let before = workshop.inputs.clone();
-        let rescaled = workshop.smooth(&mut smoothed).unwrap();
+        let before = repairer.inputs.clone();
+        let rescaled = repairer.smooth(&mut smoothed).unwrap();
         assert!(rescaled.len() >= 8, "{} of 15 places", rescaled.len());
         for (treatment, demand) in smoothed.tensors.iter_mut().zip(&canonical.demands) {
             treatment.dtype = Dtype::F32;
@@ -78,8 +77,8 @@ fn smoothing_changes_no_bit_of_the_f32_model() {
         assert_eq!(right.images, found.images);
         assert_eq!(right.texts, found.texts);
         // Taking it back restores the inputs to the bit, too.
-        workshop.roughen(&rescaled);
-        for (inputs, before) in workshop.inputs.iter().zip(&before) {
+        repairer.undo_smooth(&rescaled);
+        for (inputs, before) in repairer.inputs.iter().zip(&before) {
             assert_eq!((&inputs.sample, &inputs.peak), (&before.sample, &before.peak));
         }
     });
@@ -88,9 +87,10 @@ fn smoothing_changes_no_bit_of_the_f32_model() {
 #[test]
 fn repairs_keep_the_outlier_fixture_int8_and_never_make_it_worse() {
     with_model(|canonical| {
-        let (_, plain) = planned(canonical, &Wish { repairs: Vec::new(), ..wish() }).unwrap();
-        let (_, repaired) = planned(canonical, &Wish { repairs: Repair::ALL.to_vec(), ..wish() }).unwrap();
-        let mean = |promise: &Promise| promise.image_cosine.unwrap().mean;
+        let (_, plain) = planned(canonical, &QuantizeOptions { repairs: Vec::new(), ..options() }).unwrap();
+        let (_, repaired) =
+            planned(canonical, &QuantizeOptions { repairs: Repair::ALL.to_vec(), ..options() }).unwrap();
+        let mean = |promise: &AccuracyReport| promise.image_cosine.unwrap().mean;
         assert!(mean(&repaired) >= mean(&plain), "{} and {}", mean(&repaired), mean(&plain));
         assert!(repaired.holds && mean(&repaired) >= 0.995);
         assert!(repaired.text_cosine.unwrap().mean >= 0.995);
@@ -126,7 +126,8 @@ fn smoothing_is_kept_where_channels_of_a_norm_are_outliers() {
     with_changed(outliers, |canonical| {
         let qkv = canonical.find("vision.block.0.qkv.weight").unwrap();
         assert_eq!(canonical.demands[qkv].k, 64);
-        let (_, promise) = planned(canonical, &Wish { repairs: vec![Repair::Smooth], ..wish() }).unwrap();
+        let (_, promise) =
+            planned(canonical, &QuantizeOptions { repairs: vec![Repair::Smooth], ..options() }).unwrap();
         let [plain, smoothed] = &promise.steps[..] else { panic!("{:?}", promise.steps) };
         let loss = |step: &Step| 1.0 - step.cosine.image.unwrap().mean;
         assert!(loss(plain) > 0.01 && loss(smoothed) < 0.001, "{} -> {}", loss(plain), loss(smoothed));
@@ -137,9 +138,9 @@ fn smoothing_is_kept_where_channels_of_a_norm_are_outliers() {
 #[test]
 fn a_high_target_raises_the_layers_that_matter_and_the_plan_repeats() {
     with_model(|canonical| {
-        let wish = Wish { target: Some(0.9999), repairs: vec![Repair::Half], ..wish() };
-        let (recipe, promise) = planned(canonical, &wish).unwrap();
-        let (again, _) = planned(canonical, &wish).unwrap();
+        let options = QuantizeOptions { target: Some(0.9999), repairs: vec![Repair::Half], ..options() };
+        let (recipe, promise) = planned(canonical, &options).unwrap();
+        let (again, _) = planned(canonical, &options).unwrap();
         let types = |recipe: &Recipe| recipe.tensors.iter().map(|t| t.dtype).collect::<Vec<_>>();
         assert_eq!(types(&recipe), types(&again));
         let raised =
@@ -152,10 +153,11 @@ fn a_high_target_raises_the_layers_that_matter_and_the_plan_repeats() {
 #[test]
 fn a_target_out_of_reach_is_an_error_that_says_what_was_reached() {
     with_model(|canonical| {
-        let wish = Wish { target: Some(1.0), repairs: vec![Repair::Clip], ..wish() };
-        let message = planned(canonical, &wish).unwrap_err().to_string();
+        let options = QuantizeOptions { target: Some(1.0), repairs: vec![Repair::Clip], ..options() };
+        let message = planned(canonical, &options).unwrap_err().to_string();
         assert!(message.contains("was not written") && message.contains("--allow-below-target"), "{message}");
-        let (_, promise) = planned(canonical, &Wish { allow_below_target: true, ..wish }).unwrap();
+        let (_, promise) =
+            planned(canonical, &QuantizeOptions { allow_below_target: true, ..options }).unwrap();
         assert!(!promise.holds && promise.target_cosine == Some(1.0));
     });
 }
@@ -163,14 +165,14 @@ fn a_target_out_of_reach_is_an_error_that_says_what_was_reached() {
 #[test]
 fn one_picture_or_none_is_enough_and_the_promise_says_so() {
     with_model(|canonical| {
-        let (_, one) = planned(canonical, &Wish { images: 1, ..wish() }).unwrap();
+        let (_, one) = planned(canonical, &QuantizeOptions { images: 1, ..options() }).unwrap();
         assert_eq!((one.calibration.fitted_images, one.calibration.judged_images), (1, 1));
-        let (_, none) = planned(canonical, &Wish { pictures: None, ..wish() }).unwrap();
+        let (_, none) = planned(canonical, &QuantizeOptions { pictures: None, ..options() }).unwrap();
         assert_eq!(none.calibration.kind, super::CalibrationKind::Synthetic);
         assert!(none.render().contains("made-up") && !one.render().contains("made-up"));
         assert!(none.holds && none.calibration.hash != one.calibration.hash);
         // A promise survives its way through the file.
         let json = format!("{{\"promise\": {}}}", serde_json::to_string(&none).unwrap());
-        assert_eq!(Promise::of(&json), Some(none));
+        assert_eq!(AccuracyReport::of(&json), Some(none));
     });
 }

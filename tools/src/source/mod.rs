@@ -7,6 +7,7 @@ pub use self::dtype::SourceType;
 pub use self::safetensors::{TensorInfo, Tensors};
 
 use crate::{Error, Result};
+use ocelli::format::sniff;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -42,15 +43,11 @@ impl Checkpoint {
         let file = if !metadata.is_dir() {
             path.to_path_buf()
         } else {
-            let names = ["model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"];
-            let found = names.iter().map(|name| path.join(name)).find(|file| file.exists());
-            found.ok_or_else(|| {
-                Error::file(
-                    path,
-                    "holds neither model.safetensors (or its .index.json) nor open_clip_model.safetensors; other \
-                     kinds of checkpoint must be saved as safetensors first",
-                )
-            })?
+            let found = WEIGHTS.iter().map(|name| path.join(name)).find(|file| file.exists());
+            match found {
+                Some(found) => found,
+                None => return Err(without_weights(path)),
+            }
         };
         let directory = match file.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -60,6 +57,33 @@ impl Checkpoint {
         let weights = if is_index { shards(&file)? } else { vec![file] };
         Ok(Checkpoint { directory, weights })
     }
+}
+
+/// Where the weights of a checkpoint's folder are looked for.
+const WEIGHTS: [&str; 3] =
+    ["model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"];
+
+/// The error for a folder without weights, which says what is there instead.
+fn without_weights(folder: &Path) -> Error {
+    let names: BTreeSet<String> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let ending = |endings: &[&str]| names.iter().find(|name| endings.iter().any(|end| name.ends_with(end)));
+    let advice = if names.contains("adapter_model.safetensors") {
+        "; it holds an adapter: merge it into its base model and save that".into()
+    } else if let Some(name) = ending(&[".safetensors"]) {
+        format!("; if {name} has the weights, give its path instead of the folder's")
+    } else if let Some(name) = ending(&[".bin", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".h5", ".msgpack"])
+    {
+        format!("; weights as in {name} must be saved as safetensors first (save_pretrained does it)")
+    } else if let Some(name) = ending(&[".ocelli"]) {
+        format!("; {name} is a packed model already")
+    } else {
+        "; other kinds of checkpoint must be saved as safetensors first".into()
+    };
+    Error::file(folder, format!("holds none of {}{advice}", WEIGHTS.join(", ")))
 }
 
 /// The shards that an index names, in the order of their names.
@@ -84,9 +108,18 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The JSON in a file.
+///
+/// # Errors
+/// The file can't be read or is no JSON; what it is instead is named if it is recognised.
 pub fn read_json(path: &Path) -> Result<Value> {
     let text = fs::read(path).map_err(Error::io("read", path))?;
-    serde_json::from_slice(&text).map_err(Error::json(path))
+    serde_json::from_slice(&text).map_err(|error| mistaken(path, &text).unwrap_or(Error::json(path)(error)))
+}
+
+/// The error that names what `bytes`, the start of the file at `path`, are instead of what they should be, if that is
+/// recognised: a Git LFS pointer, a web page, an empty file.
+pub fn mistaken(path: &Path, bytes: &[u8]) -> Option<Error> {
+    sniff(bytes).map(|kind| Error::file(path, format!("this is {kind}")))
 }
 
 /// Size and SHA-256 of a file, and the digest itself.

@@ -5,6 +5,7 @@
 
 use super::dtype::SourceType;
 use crate::{Error, Result};
+use ocelli::format::{SNIFFED, sniff};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -14,9 +15,26 @@ use std::path::{Path, PathBuf};
 /// Longest header that is read: far above any real one, far below what would hurt.
 const MAX_HEADER: u64 = 100 << 20;
 
-/// A checkpoint's tensors by name.
+/// What wrappers put before the names of all tensors: DataParallel, `torch.compile`, Lightning, averaging, distillation.
+const WRAPPERS: [&str; 12] = [
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "clip_model.",
+    "clip.",
+    "base_model.",
+    "backbone.",
+    "network.",
+    "net.",
+    "student.",
+    "teacher.",
+    "state_dict.",
+];
+
+/// A checkpoint's tensors by name, without what a wrapper put before all names.
 #[derive(Debug)]
 pub struct Tensors {
+    prefix: String,
     shards: Vec<(PathBuf, File)>,
     tensors: BTreeMap<String, TensorInfo>,
 }
@@ -49,7 +67,20 @@ impl Tensors {
             }
             shards.push((path.clone(), file));
         }
-        Ok(Tensors { shards, tensors })
+        let mut prefix = String::new();
+        while let Some(shared) = WRAPPERS.iter().find(|wrapper| {
+            !tensors.is_empty() && tensors.keys().all(|name: &String| name.starts_with(*wrapper))
+        }) {
+            prefix += shared;
+            tensors =
+                tensors.into_iter().map(|(name, info)| (name[shared.len()..].to_owned(), info)).collect();
+        }
+        Ok(Tensors { prefix, shards, tensors })
+    }
+
+    /// What a wrapper put before the name of every tensor; it is left out of names here.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The tensor with this name.
@@ -92,6 +123,11 @@ impl Tensors {
     }
 }
 
+/// Whether a file starts as safetensors files do.
+fn is_safetensors(first: &[u8]) -> bool {
+    first.get(8) == Some(&b'{') && first[4..8] == [0; 4]
+}
+
 /// Offset of the data, and the header's contents, whose offsets are checked against the file's length.
 fn read_header(path: &Path, file: &mut File) -> Result<(u64, safetensors::tensor::Metadata)> {
     let io = || Error::io("read", path);
@@ -99,11 +135,23 @@ fn read_header(path: &Path, file: &mut File) -> Result<(u64, safetensors::tensor
     if !metadata.is_file() {
         return Err(Error::file(path, "not a regular file"));
     }
-    let mut start = [0; 8];
-    file.read_exact(&mut start).map_err(io())?;
+    let mut first = Vec::new();
+    file.take(SNIFFED as u64).read_to_end(&mut first).map_err(io())?;
+    let kind = sniff(&first).filter(|_| !is_safetensors(&first));
+    if let Some(kind) = kind {
+        return Err(Error::file(path, format!("not a safetensors file: this is {kind}")));
+    }
+    let Some(start) = first.first_chunk().copied() else {
+        return Err(Error::file(path, "not a safetensors file: shorter than the length of its header"));
+    };
+    file.seek(SeekFrom::Start(8)).map_err(io())?;
     let len = u64::from_le_bytes(start);
     if len > MAX_HEADER || len + 8 > metadata.len() {
-        return Err(Error::file(path, format!("not a safetensors file: its header would have {len} bytes")));
+        let problem = format!(
+            "not a safetensors file, or cut off inside its header: that would have {len} bytes, the file has {}",
+            metadata.len()
+        );
+        return Err(Error::file(path, problem));
     }
     let mut header = vec![0; len as usize];
     file.read_exact(&mut header).map_err(io())?;
@@ -114,7 +162,9 @@ fn read_header(path: &Path, file: &mut File) -> Result<(u64, safetensors::tensor
     if expected != found {
         return Err(Error::file(
             path,
-            format!("cut off or damaged: expected {expected} bytes, found {found}"),
+            format!(
+                "cut off or damaged: expected {expected} bytes, found {found}; copy or download it again"
+            ),
         ));
     }
     Ok((8 + len, tensors))

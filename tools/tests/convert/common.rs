@@ -23,7 +23,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 pub(crate) fn options(name: &str, output: &Path, precision: Precision) -> ConvertOptions {
     let mut options = ConvertOptions::new(fixture(name), output, precision);
     if [OUTLIERS, OPEN_CLIP, OPENAI].contains(&name) {
-        options.wishes.tokenizer = Some(fixture(CLIP));
+        options.model.tokenizer = Some(fixture(CLIP));
     }
     options
 }
@@ -110,7 +110,7 @@ impl Copy {
                 file => _ = fs::copy(&path, folder.path().join(file)).unwrap(),
             }
         }
-        if let Some(tokenizer) = options(name, Path::new(""), Precision::Int8).wishes.tokenizer {
+        if let Some(tokenizer) = options(name, Path::new(""), Precision::Int8).model.tokenizer {
             fs::copy(tokenizer.join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
         }
         Copy { folder, tensors, weights: weights.into() }
@@ -137,7 +137,7 @@ impl Copy {
     /// Converts what is in the folder.
     pub(crate) fn convert(&self, precision: Precision, vision_only: bool) -> Result<Report> {
         let mut options = ConvertOptions::new(self.folder.path(), self.output(), precision);
-        options.wishes.vision_only = vision_only;
+        options.model.vision_only = vision_only;
         convert(&options)
     }
 }

@@ -2,6 +2,7 @@
 
 mod common;
 mod refusals;
+mod variants;
 mod wrong_families;
 mod wrong_vision;
 
@@ -199,7 +200,7 @@ fn identities_tell_checkpoints_and_weights_apart() {
         .map(|(name, precision, vision_only)| {
             let path = folder.path().join("model.ocelli");
             let mut options = options(name, &path, precision);
-            options.wishes.vision_only = vision_only;
+            options.model.vision_only = vision_only;
             convert(&options).unwrap();
             let bytes = open(&path);
             let file = File::parse(&bytes).unwrap();
@@ -218,6 +219,38 @@ fn payloads(path: &Path) -> Vec<(String, u64)> {
     let bytes = open(path);
     let file = File::parse(&bytes).unwrap();
     file.tensors().map(|tensor| (tensor.name().to_string(), tensor.entry().checksum)).collect()
+}
+
+/// Counts what a run says of itself.
+#[derive(Default)]
+struct Counter(std::sync::Mutex<(u64, u64, bool)>);
+
+impl ocelli_tools::Progress for Counter {
+    fn begin(&self, _: &str, total: u64) {
+        *self.0.lock().unwrap() = (total, 0, false);
+    }
+    fn extend(&self, steps: u64) {
+        self.0.lock().unwrap().0 += steps;
+    }
+    fn advance(&self, steps: u64) {
+        self.0.lock().unwrap().1 += steps;
+    }
+    fn end(&self) {
+        self.0.lock().unwrap().2 = true;
+    }
+}
+
+#[test]
+fn progress_ends_where_it_was_announced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.ocelli");
+    let counter = Counter::default();
+    ocelli_tools::convert_with(&options(CLIP, &path, Precision::Int8), &counter).unwrap();
+    let (total, done, ended) = *counter.0.lock().unwrap();
+    assert!(total > 1_000_000 && total == done && ended, "{done} of {total}");
+    verify::verify_with(&path, &counter).unwrap();
+    let (total, done, ended) = *counter.0.lock().unwrap();
+    assert!(total > 1_000_000 && total == done && ended, "{done} of {total}");
 }
 
 #[test]

@@ -8,11 +8,10 @@ use ocelli_tools::{LabelSet, Precision, convert};
 use serde_json::json;
 
 const CONFIG: &str = "config.json";
-const PREPROCESS: &str = "preprocessor_config.json";
 
 #[test]
 fn wrong_transformers_vits() {
-    let cases: [Refusal; 11] = [
+    let cases: [Refusal; 10] = [
         (
             |c| drop_tensor(c, "vit.encoder.layer.1.attention.attention.key.weight"),
             &[
@@ -32,7 +31,6 @@ fn wrong_transformers_vits() {
         (|c| set(c, CONFIG, "/image_size", json!(96)), &["position_embeddings", "[1, 17, 48]", "[37, 48]"]),
         (|c| remove(c, CONFIG, "/id2label/7"), &["id2label", "class 7"]),
         (|c| set(c, CONFIG, "/problem_type", json!("multi_label_classification")), &["problem_type"]),
-        (|c| remove(c, PREPROCESS, "/image_mean"), &["preprocessor_config.json", "image_mean", "missing"]),
         (|c| remove(c, CONFIG, "/model_type"), &["model_type", "is missing"]),
     ];
     check("vit-hf", &cases);
@@ -82,8 +80,8 @@ fn wrong_timm_and_vit_pytorch_checkpoints() {
         (|c| set(c, CONFIG, "/architecture", json!("resnet50")), &["architecture", "resnet50"]),
         (|c| set(c, CONFIG, "/model_args/act_layer", json!("relu")), &["act_layer", "relu"]),
         (|c| set(c, CONFIG, "/model_args/num_heads", json!(5)), &["num_heads", "5"]),
-        (|c| set(c, CONFIG, "/global_pool", json!("map")), &["global_pool", "map"]),
-        (|c| remove(c, CONFIG, "/pretrained_cfg/crop_pct"), &["pretrained_cfg.crop_pct", "is missing"]),
+        (|c| set(c, CONFIG, "/model_args/global_pool", json!("map")), &["global_pool", "map"]),
+        (|c| set(c, CONFIG, "/pretrained_cfg/crop_pct", json!(1.5)), &["pretrained_cfg.crop_pct", "is 1.5"]),
         (|c| set(c, CONFIG, "/label_names", json!(["a", "b"])), &["label_names", "2 names", "10 classes"]),
     ];
     check("timm-vit", &cases);

@@ -7,6 +7,7 @@ mod siglip;
 pub use clip::{load_clip, load_open_clip};
 pub use siglip::load_siglip;
 
+use crate::source::mistaken;
 use crate::{Error, Result};
 use ocelli::format::Canonical;
 use serde_json::{Value, json};
@@ -42,11 +43,12 @@ fn absent(directory: &Path, files: &str) -> Error {
 }
 
 fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(Error::io("read", path))
+    String::from_utf8(read_bytes(path)?).map_err(|_| Error::file(path, "is not UTF-8 text"))
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(Error::io("read", path))
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    mistaken(path, &bytes).map_or(Ok(bytes), Err)
 }
 
 /// Parses a tokenizer and checks that the model embeds all of its `vocab` tokens. Returns it with the ids that it gives

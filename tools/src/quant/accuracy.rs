@@ -50,7 +50,7 @@ pub struct Layer {
 
 /// What a packed model promises: measured against the f32 model, both with the runtime's own kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Promise {
+pub struct AccuracyReport {
     /// What it was measured on.
     pub calibration: Measured,
     /// The mean cosine that was asked for.
@@ -78,9 +78,9 @@ pub struct Promise {
     pub layers: Vec<Layer>,
 }
 
-impl Promise {
+impl AccuracyReport {
     /// The promise in a packed file's provenance, if it makes one.
-    pub fn of(provenance: &str) -> Option<Promise> {
+    pub fn of(provenance: &str) -> Option<AccuracyReport> {
         let json: serde_json::Value = serde_json::from_str(provenance).ok()?;
         serde_json::from_value(json.get("promise")?.clone()).ok()
     }

@@ -1,0 +1,200 @@
+//! The command line.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use ocelli_tools::Precision;
+use ocelli_tools::quant::{DEFAULT_IMAGES, DEFAULT_TARGET, QuantizeOptions, Repair, parse_repairs};
+use std::path::PathBuf;
+
+/// Turns checkpoints into packed .ocelli files, and inspects and verifies them.
+///
+/// Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "ocelli-pack", version)]
+pub(crate) struct Cli {
+    /// Show no progress and no list of tensors: only results, warnings and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Convert a checkpoint to a packed file
+    ///
+    /// Reads the folder of a CLIP, SigLIP, ViT, MAE or DINO of transformers (config.json, model.safetensors or shards
+    /// with their index, preprocessor_config.json or processor_config.json, and the tokenizer's files), of an OpenCLIP
+    /// (open_clip_config.json, open_clip_model.safetensors) or of a timm ViT or EVA; docs/models.md lists them. Whatever
+    /// is missing, unknown or not supported is named and nothing is written; an interrupted conversion leaves an
+    /// older output as it was.
+    Convert {
+        /// The checkpoint's folder, its .safetensors file or its shard index
+        #[arg(value_name = "CHECKPOINT")]
+        checkpoint: PathBuf,
+        /// The packed file to write
+        #[arg(short, long, value_name = "FILE.ocelli")]
+        output: PathBuf,
+        /// How weights are stored
+        #[arg(long, default_value = "int8", value_parser = precision())]
+        precision: Precision,
+        /// Leave the text tower and the tokenizer out: for boards that use ready label banks
+        #[arg(long)]
+        vision_only: bool,
+        /// Take the tokenizer from this folder instead of the checkpoint's
+        #[arg(long, value_name = "DIR", conflicts_with = "vision_only")]
+        tokenizer: Option<PathBuf>,
+        /// Lower-case every text although the checkpoint's library does not: SigLIP 2 was trained on lower-case texts
+        #[arg(long, conflicts_with = "vision_only")]
+        lowercase: bool,
+        /// Make the model see images of this size instead of the checkpoint's, in pixels: positions are interpolated
+        /// as its library does it
+        #[arg(long, value_name = "HxW", value_parser = pair)]
+        image_size: Option<(u32, u32)>,
+        /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none. For a
+        /// supervised classifier, the names of its classes in their order
+        #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "label_source")]
+        labels: Option<Vec<String>>,
+        /// The same from a UTF-8 text file with one label per line
+        #[arg(long, value_name = "FILE", group = "label_source")]
+        labels_file: Option<PathBuf>,
+        /// Prompt template for those labels, with {} for the label; several are averaged
+        #[arg(long, value_name = "TEXT", requires = "label_source")]
+        template: Vec<String>,
+        #[command(flatten)]
+        quantize: QuantizeArgs,
+        /// Print the report as JSON to standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show header, configuration, provenance and tensors of a packed file
+    Inspect {
+        /// The packed file
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure how good a model is: zero-shot accuracy, or retrieval and the training loss
+    ///
+    /// With labels: top-1, top-5 and a confusion table. With texts: recall@1, 5 and 10 both ways, and the symmetric
+    /// InfoNCE loss (CLIP) or the sigmoid loss (SigLIP) over all pairs as one batch.
+    Eval {
+        /// The packed model
+        model: PathBuf,
+        /// A folder with one folder of pictures per class, or a CSV file with the columns image and label, or image and
+        /// text; paths in it are relative to the file
+        #[arg(long, value_name = "DIR|CSV")]
+        images: PathBuf,
+        /// Prompt template with {} for the label; several are averaged
+        #[arg(long, value_name = "TEXT")]
+        template: Vec<String>,
+        /// Compare with this model: cosines, agreement, difference in accuracy with its 95 % interval
+        #[arg(long, value_name = "OTHER.ocelli")]
+        against: Option<PathBuf>,
+        /// Write a page with plots: signal-to-noise ratios, cosines, confusion, reliability
+        #[arg(long, value_name = "OUT.html")]
+        report: Option<PathBuf>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every invariant and every checksum of a packed file
+    Verify {
+        /// The packed file
+        file: PathBuf,
+    },
+    /// Print a script that completes this command in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write manual pages
+    Man {
+        /// The folder to write them to
+        folder: PathBuf,
+    },
+}
+
+/// What is measured on the converted model, and what it must keep of the fp32 one.
+#[derive(clap::Args)]
+pub(crate) struct QuantizeArgs {
+    /// Pictures to calibrate with and measure on: every JPEG, PNG, WebP and BMP in this folder and those inside it. 32
+    /// are enough, and half of them are only measured on. Without a folder, --precision auto makes pictures up
+    #[arg(long, value_name = "DIR")]
+    calibrate: Option<PathBuf>,
+    /// Most pictures to use, spread evenly over the folder
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_IMAGES as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    calibration_images: u32,
+    /// Mean cosine that embeddings must keep with those of the fp32 model, images and texts each
+    /// [default: 0.995 with --precision auto, none otherwise]
+    #[arg(long, value_name = "X", value_parser = cosine)]
+    target_cosine: Option<f64>,
+    /// Repairs that auto may try: smooth, clip, gptq, bias, half; or none. Each is kept only if the measured pictures (or
+    /// texts) get better by more than chance; half, only if the target is missed without it
+    #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,bias,half")]
+    repair: RepairList,
+    /// Write the file even if it misses the target; it says so in the file
+    #[arg(long)]
+    allow_below_target: bool,
+}
+
+impl QuantizeArgs {
+    /// What was asked for; nothing is measured unless something was.
+    pub(crate) fn options(self, precision: Precision) -> Option<QuantizeOptions> {
+        let auto = precision == Precision::Auto;
+        (auto || self.calibrate.is_some() || self.target_cosine.is_some()).then(|| QuantizeOptions {
+            pictures: self.calibrate,
+            images: self.calibration_images as usize,
+            target: self.target_cosine.or(auto.then_some(DEFAULT_TARGET)),
+            repairs: if auto { self.repair.0 } else { Vec::new() },
+            allow_below_target: self.allow_below_target,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct RepairList(Vec<Repair>);
+
+impl RepairList {
+    fn parse(list: &str) -> Result<RepairList, String> {
+        parse_repairs(list).map(RepairList)
+    }
+}
+
+/// A cosine that can be demanded.
+fn cosine(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("a cosine from 0 to 1".into()) }
+}
+
+/// The names of precisions, each with what it means.
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let value = |precision: Precision| {
+        PossibleValue::new(precision.name()).help(match precision {
+            Precision::Auto => {
+                "int8 where it keeps embeddings close to those of fp32, repaired and raised to fp16 where it does not"
+            }
+            Precision::Int8 => "int8, codes up to 127",
+            Precision::Int8w7 => "int8, codes up to 64: the fast multiply of AVX2 without VNNI is exact there",
+            Precision::Fp16 => "half precision",
+            Precision::Fp32 => "single precision",
+        })
+    };
+    PossibleValuesParser::new(Precision::ALL.map(value)).try_map(|name| {
+        Precision::ALL.into_iter().find(|precision| precision.name() == name).ok_or("no precision")
+    })
+}
+
+/// `336x448`, height first, or `336` for both.
+fn pair(text: &str) -> Result<(u32, u32), String> {
+    let number = |text: &str| match text.parse::<u32>() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("{text:?} is no number above 0: expected two, as in 336x448, or one for both")),
+    };
+    match text.split_once('x') {
+        Some((first, second)) => Ok((number(first)?, number(second)?)),
+        None => number(text).map(|both| (both, both)),
+    }
+}

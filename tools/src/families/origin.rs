@@ -1,0 +1,82 @@
+//! Where the rows of a packed tensor come from.
+
+/// How rows of a source tensor become rows of a packed one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transform {
+    /// As they are. Leading dimensions of 1 in the checkpoint (`[1, 1, 768]`) do not count.
+    Rows,
+    /// A convolution kernel [n, 3, side, side]: each row from (channel, row, column) to (row, column, channel).
+    Convolution {
+        /// Side of the kernel.
+        side: usize,
+    },
+    /// A matrix stored as inputs × outputs: its columns become rows.
+    Transposed,
+    /// The vector `rows · input + bias`: a linear layer whose input never changes is computed once, here.
+    Applied {
+        /// The vector that it is applied to.
+        input: String,
+        /// Its bias, if it has one: elements from `bias_row` on.
+        bias: Option<(String, usize)>,
+    },
+}
+
+/// Rows of a checkpoint's tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All rows of this tensor.
+    Tensor(String),
+    /// As many rows as the other parts have, from this one on, of a tensor that has more (a packed `in_proj`).
+    Slice(String, usize),
+    /// Zeros: a bias that the checkpoint leaves out.
+    Zeros,
+}
+
+impl Part {
+    /// The tensor's name, if there is one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Part::Tensor(name) | Part::Slice(name, _) => Some(name),
+            Part::Zeros => None,
+        }
+    }
+}
+
+/// Where a demanded tensor comes from: the rows of these parts, one after the other.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The parts; all have the same number of rows.
+    pub parts: Vec<Part>,
+    /// What happens to each row.
+    pub transform: Transform,
+    /// A vector with a factor for every row: layer scale.
+    pub scale: Option<String>,
+}
+
+impl Origin {
+    /// The rows of these tensors as they are.
+    pub fn rows(names: impl IntoIterator<Item = impl Into<String>>) -> Origin {
+        let parts = names.into_iter().map(|name| Part::Tensor(name.into())).collect();
+        Origin { parts, transform: Transform::Rows, scale: None }
+    }
+
+    /// The same with another transform.
+    pub fn with(self, transform: Transform) -> Origin {
+        Origin { transform, ..self }
+    }
+
+    /// The same with every row multiplied by its element of the tensor `name`.
+    pub fn scaled(self, name: impl Into<String>) -> Origin {
+        Origin { scale: Some(name.into()), ..self }
+    }
+
+    /// Every tensor of the checkpoint that goes into it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let (input, bias) = match &self.transform {
+            Transform::Applied { input, bias } => (Some(input), bias.as_ref().map(|(name, _)| name)),
+            _ => (None, None),
+        };
+        let others = [input, bias, self.scale.as_ref()].into_iter().flatten().map(String::as_str);
+        self.parts.iter().filter_map(Part::name).chain(others)
+    }
+}
