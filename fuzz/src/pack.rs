@@ -2,7 +2,7 @@
 
 use ocelli::Model;
 use ocelli::format::{Config, Demand, Dtype, Kind, TowerConfig, feature, for_each_tensor};
-use ocelli_tools::write::{Contents, Planned, draft, write};
+use ocelli_tools::write::{Contents, Planned, ReadRows, draft, write};
 use std::path::Path;
 
 /// Most multiplications of an image or a text that a fuzzed model may take.
@@ -67,37 +67,32 @@ fn fill(demand: &Demand, first: usize, out: &mut [f32]) {
     out.iter_mut().enumerate().for_each(|(i, out)| *out = wave(first * demand.k + i) + offset);
 }
 
-macro_rules! contents {
-    ($config:expr, $tokenizer:expr, $demands:expr) => {{
-        let count = $config.score.classes as usize;
-        (planned($demands), (0..count.min(1000)).map(|i| format!("class {i}")).collect::<Vec<_>>())
-    }};
+/// Calls `write` with everything that a file of this configuration holds, and with what reads its weights; `None` if the
+/// configuration would be refused, or costs too much.
+fn with_contents<T>(
+    config: &Config,
+    tokenizer: Option<&str>,
+    write: impl FnOnce(&Contents<'_>, &mut ReadRows<'_>) -> T,
+) -> Option<T> {
+    let demands = demands(config)?;
+    let labels: Vec<String> = (0..config.score.classes).map(|i| format!("class {i}")).collect();
+    let (provenance, bank, tensors) = ("{}", None, &planned(&demands)[..]);
+    let contents = Contents { config, tokenizer, provenance, bank, labels: &labels, tensors };
+    Some(write(&contents, &mut |i, rows, out| {
+        fill(&demands[i], rows.start, out);
+        Ok(())
+    }))
 }
 
 /// A model of this configuration, in a file without a name; `None` if it would be refused, or costs too much.
 pub fn pack(config: &Config, tokenizer: Option<&str>) -> Option<Model> {
-    let demands = demands(config)?;
-    let (tensors, labels) = contents!(config, tokenizer, &demands);
-    let contents =
-        Contents { config, tokenizer, provenance: "{}", bank: None, labels: &labels, tensors: &tensors };
     let beside = std::env::temp_dir().join("fuzzed");
-    draft(&beside, &contents, &mut |i, rows, out| {
-        fill(&demands[i], rows.start, out);
-        Ok(())
-    })
-    .ok()
+    with_contents(config, tokenizer, |contents, read| draft(&beside, contents, read))?.ok()
 }
 
 /// The bytes of such a file.
 pub fn bytes(config: &Config, tokenizer: Option<&str>, folder: &Path) -> Option<Vec<u8>> {
-    let demands = demands(config)?;
-    let (tensors, labels) = contents!(config, tokenizer, &demands);
-    let contents =
-        Contents { config, tokenizer, provenance: "{}", bank: None, labels: &labels, tensors: &tensors };
     let path = folder.join("seed.ocelli");
-    let written = write(&path, &contents, &mut |i, rows, out| {
-        fill(&demands[i], rows.start, out);
-        Ok(())
-    });
-    written.ok().and_then(|_| std::fs::read(path).ok())
+    with_contents(config, tokenizer, |contents, read| write(&path, contents, read))?.ok()?;
+    std::fs::read(path).ok()
 }

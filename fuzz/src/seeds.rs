@@ -177,7 +177,7 @@ pub fn texts() -> Seeds {
         .map(|(i, text)| (format!("case-{i}"), text))
         .collect();
     for (name, word) in [("amp", "&amp;"), ("entity", "&ABC;"), ("end", "<|endoftext|>"), ("long", "a")] {
-        seeds.push((name.into(), word.repeat(4096 / word.len()).into_bytes()));
+        seeds.push((name.into(), word.repeat(1024 / word.len()).into_bytes()));
     }
     seeds
 }
