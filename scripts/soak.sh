@@ -3,5 +3,5 @@
 # with flat memory, threads and descriptors, and 4,000 random shapes of each kernel between guard pages. Takes long.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-OCELLI_SOAK_FRAMES=${1:-20000} cargo test --workspace --release --locked --test soak -- --nocapture
-OCELLI_GUARD_ROUNDS=${2:-4000} cargo test --workspace --release --locked --test guard_pages -- --nocapture
+OCELLI_SOAK_FRAMES=${1:-20000} cargo test -p ocelli-tests --release --locked --test soak -- --nocapture
+OCELLI_GUARD_ROUNDS=${2:-4000} cargo test -p ocelli-tests --release --locked --test guard_pages -- --nocapture

@@ -13,4 +13,4 @@ sanitized() {
 }
 # The team's own tests; then whole models on up to eight threads, whose work is handed over many times.
 sanitized -p ocelli --lib team
-sanitized --test soak -- --nocapture
+sanitized -p ocelli-tests --test soak -- --nocapture

@@ -1,11 +1,9 @@
 //! docs/FORMAT.md is true: a reader in Python, written from it, reads what ocelli reads, and the offsets of all fields
 //! of CONFIG stand in it.
 
-mod common;
-
-use common::packed;
 use ocelli::Model;
 use ocelli::format::Config;
+use ocelli_tests::packed;
 use ocelli_tools::Precision;
 use serde_json::{Value, json};
 use std::mem::offset_of;
@@ -14,7 +12,7 @@ use std::process::Command;
 
 /// What tests/oracles/read_ocelli.py says about a file, and the values that it reads; `None` without Python.
 fn read_with_python(path: &Path, values: &Path) -> Option<(Value, Vec<f32>)> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracles/read_ocelli.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oracles/read_ocelli.py");
     let output = match Command::new("python3").arg(script).arg(path).arg("--values").arg(values).output() {
         Ok(output) => output,
         Err(error) => {

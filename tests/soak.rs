@@ -5,11 +5,9 @@
 
 #![cfg(target_os = "linux")]
 
-mod common;
-
-use common::packed;
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::{Model, Options, Session};
+use ocelli_tests::packed;
 use ocelli_tools::Precision;
 
 /// Resident memory may vary by this much, in KiB: the system, not the program, decides when pages come and go.
