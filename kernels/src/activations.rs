@@ -61,24 +61,41 @@ pub enum RowFormat {
 
 impl RowFormat {
     /// Bytes that `rows` rows of `k` elements take.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` holds.
     pub const fn bytes(self, rows: usize, k: usize) -> usize {
         match self {
-            RowFormat::F32 => rows * float_stride(k) * 4,
-            RowFormat::F16 => rows * float_stride(k) * 2,
-            RowFormat::I8(format) => rows.next_multiple_of(TILE_ROWS) * padded_k(k) * format.bytes(),
+            RowFormat::F32 => product(rows, float_stride(k), 4),
+            RowFormat::F16 => product(rows, float_stride(k), 2),
+            RowFormat::I8(format) => product(whole_tiles(rows), padded_k(k), format.bytes()),
         }
     }
 
     /// Bytes that any format needs at most.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` holds.
     pub const fn max_bytes(rows: usize, k: usize) -> usize {
-        rows.next_multiple_of(TILE_ROWS) * float_stride(k) * 4
+        product(whole_tiles(rows), float_stride(k), 4)
     }
+}
+
+const fn whole_tiles(rows: usize) -> usize {
+    rows.checked_next_multiple_of(TILE_ROWS).expect("rows fit usize")
+}
+
+const fn product(rows: usize, k: usize, bytes: usize) -> usize {
+    rows.checked_mul(k).expect("rows fit memory").checked_mul(bytes).expect("rows fit memory")
 }
 
 /// Distance of two float rows in elements. Not `padded_k` alone: rows a multiple of 4 KB apart, as with k = 3072, would
 /// share one set of the L1 cache.
+///
+/// # Panics
+/// If that is more than a `usize` holds.
 pub const fn float_stride(k: usize) -> usize {
-    padded_k(k) + K_ALIGN
+    padded_k(k).checked_add(K_ALIGN).expect("k with its padding fits usize")
 }
 
 /// Rows of activations that a GEMM reads.
@@ -148,9 +165,10 @@ impl<'a> RowsMut<'a> {
     /// If the tile lies outside, or `x` has other columns, too few rows, or blocks of no multiple of 16.
     pub fn write_tile(&mut self, kernels: &Kernels, first: usize, x: &Mat<'_>, from: usize) {
         let width = padded_k(self.k);
+        assert!(first < self.rows && first.is_multiple_of(TILE_ROWS), "row {first} of {}", self.rows);
+        assert_eq!(x.cols(), width, "columns of activations");
         let rows = TILE_ROWS.min(self.rows - first);
-        assert!(first.is_multiple_of(TILE_ROWS) && x.cols() == width, "{} columns of {width}", x.cols());
-        assert!(from + rows <= x.rows(), "rows {from}..{} of {}", from + rows, x.rows());
+        assert!(from <= x.rows() && rows <= x.rows() - from, "{rows} rows from {from} of {}", x.rows());
         match self.format {
             RowFormat::F32 => {
                 let to: &mut [f32] = bytemuck::cast_slice_mut(self.bytes);

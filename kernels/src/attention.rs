@@ -34,20 +34,34 @@ pub struct Attention {
 
 impl Attention {
     /// f32 elements of working memory that one thread needs.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` holds.
     pub const fn scratch_len(&self) -> usize {
-        let keys = padded_n(self.tokens);
-        let values = padded_n(self.head_dim);
-        keys * self.head_dim + values * keys + MAX_TILE_ROWS * (self.head_dim + keys + values)
+        let (keys, values) = (padded_n(self.tokens), padded_n(self.head_dim));
+        // At least `keys·head_dim + values·keys + MAX_TILE_ROWS·(head_dim + keys + values)`.
+        let columns = values.checked_add(MAX_TILE_ROWS).expect(TOO_LARGE);
+        let per_key = columns.checked_add(self.head_dim).expect(TOO_LARGE);
+        let per_query = values.checked_mul(2 * MAX_TILE_ROWS).expect(TOO_LARGE);
+        keys.checked_mul(per_key).expect(TOO_LARGE).checked_add(per_query).expect(TOO_LARGE)
     }
 
-    /// Multiply-accumulates of all items.
+    /// Multiply-accumulates of all items; `u64::MAX` if there are more.
     pub const fn macs(&self) -> u64 {
-        2 * self.heads as u64 * self.queries as u64 * self.tokens as u64 * self.head_dim as u64
+        (2 * self.heads as u64)
+            .saturating_mul(self.queries as u64)
+            .saturating_mul(self.tokens as u64)
+            .saturating_mul(self.head_dim as u64)
     }
 }
 
+const TOO_LARGE: &str = "the attention fits memory";
+
 impl Kernels {
     /// The query rows of `items` among the `heads × queries` rows of the result.
+    ///
+    /// # Panics
+    /// If `shape` has no queries.
     pub fn attention_rows(&self, shape: &Attention, items: Range<usize>) -> Range<usize> {
         let tiles = shape.queries.div_ceil(self.tile_f32.tile_rows);
         let row = |item: usize| {
@@ -57,8 +71,11 @@ impl Kernels {
     }
 
     /// How many items `shape` has.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` holds.
     pub fn attention_items(&self, shape: &Attention) -> usize {
-        shape.heads * shape.queries.div_ceil(self.tile_f32.tile_rows)
+        shape.heads.checked_mul(shape.queries.div_ceil(self.tile_f32.tile_rows)).expect(TOO_LARGE)
     }
 
     /// Computes the rows of `items` into `out`.
@@ -67,7 +84,7 @@ impl Kernels {
     /// on are this image's. `out`: the rows that [`attention_rows`](Self::attention_rows) names, `head_dim` each.
     ///
     /// # Panics
-    /// If a length does not fit `shape`.
+    /// If a length does not fit `shape`, or `shape` has no queries, no channels, or more queries than tokens.
     pub fn attention(
         &self,
         shape: &Attention,
@@ -78,13 +95,25 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let Attention { tokens, queries, heads, head_dim, causal } = *shape;
-        let width = heads * head_dim;
-        assert!(queries <= tokens && head_dim > 0, "{queries} queries, {tokens} tokens, {head_dim} channels");
-        assert_eq!(qkv.cols(), 3 * width, "qkv");
-        assert!(first_token + tokens <= qkv.rows(), "tokens from {first_token} of {}", qkv.rows());
-        assert!(items.end <= self.attention_items(shape), "items");
+        let width = heads.checked_mul(head_dim).filter(|&width| width > 0);
+        assert!(
+            (1..=tokens).contains(&queries) && width.is_some(),
+            "{queries} queries, {tokens} tokens, {heads} heads of {head_dim} channels"
+        );
+        assert!(
+            qkv.cols().is_multiple_of(3) && width == Some(qkv.cols() / 3),
+            "qkv of {} columns",
+            qkv.cols()
+        );
+        assert!(
+            first_token <= qkv.rows() && tokens <= qkv.rows() - first_token,
+            "{tokens} tokens from {first_token} of {}",
+            qkv.rows()
+        );
+        assert!(items.start <= items.end && items.end <= self.attention_items(shape), "items {items:?}");
         let rows = self.attention_rows(shape, items.clone());
-        assert_eq!(out.len(), rows.len() * head_dim, "attention output");
+        assert_eq!(rows.len().checked_mul(head_dim), Some(out.len()), "attention output");
+        assert!(scratch.len() >= shape.scratch_len(), "attention scratch of {}", scratch.len());
         let step = self.tile_f32.tile_rows;
         let (keys, values) = (padded_n(tokens), padded_n(head_dim));
         let (k_panels, rest) = scratch.split_at_mut(keys * head_dim);

@@ -23,14 +23,24 @@ pub const W7_MAX: i8 = 64;
 /// Largest weight magnitude of a "w8" tensor. −128 is never used: two products must fit i16 on ARMv8.0.
 pub const W8_MAX: i8 = 127;
 
+/// Largest `k` of an int8 matrix: sums of so many products of any two bytes, one of them signed, fit i32
+/// (2¹⁶ · 255 · 128 < 2³¹).
+pub const K_MAX_I8: usize = 1 << 16;
+
 /// `k` with its padding.
+///
+/// # Panics
+/// If that is more than a `usize` holds.
 pub const fn padded_k(k: usize) -> usize {
-    k.next_multiple_of(K_ALIGN)
+    k.checked_next_multiple_of(K_ALIGN).expect("k with its padding fits usize")
 }
 
 /// `n` with its padding.
+///
+/// # Panics
+/// If that is more than a `usize` holds.
 pub const fn padded_n(n: usize) -> usize {
-    n.next_multiple_of(NR)
+    n.checked_next_multiple_of(NR).expect("n with its padding fits usize")
 }
 
 /// Panels of a matrix with `n` output channels.
@@ -39,8 +49,19 @@ pub const fn panels(n: usize) -> usize {
 }
 
 /// Elements of the packed `n` × `k` matrix, padding included; the same for every element type.
+///
+/// # Panics
+/// If there are more than a `usize` holds. [`checked_packed_len`] is for sizes that come from a file.
 pub const fn packed_len(n: usize, k: usize) -> usize {
-    padded_n(n) * padded_k(k)
+    checked_packed_len(n, k).expect("the packed matrix fits memory")
+}
+
+/// The same, or `None` if there are more than a `usize` holds.
+pub const fn checked_packed_len(n: usize, k: usize) -> Option<usize> {
+    match (n.checked_next_multiple_of(NR), k.checked_next_multiple_of(K_ALIGN)) {
+        (Some(n), Some(k)) => n.checked_mul(k),
+        _ => None,
+    }
 }
 
 /// Where element (`n`, `k`) of an int8 matrix with `k_total` inputs lies.
@@ -58,7 +79,7 @@ pub const fn index_float(n: usize, k: usize, k_total: usize) -> usize {
 /// # Panics
 /// If `rows` is no whole number of rows, or `packed` is shorter than the panels that they reach.
 pub fn pack_i8(rows: &[i8], first_n: usize, k: usize, packed: &mut [i8]) {
-    assert_eq!(rows.len() % k, 0, "whole rows");
+    assert!(k > 0 && rows.len().is_multiple_of(k), "{} elements in rows of {k}", rows.len());
     for (row, values) in rows.chunks_exact(k).enumerate() {
         for (i, &value) in values.iter().enumerate() {
             packed[index_i8(first_n + row, i, k)] = value;
@@ -71,7 +92,7 @@ pub fn pack_i8(rows: &[i8], first_n: usize, k: usize, packed: &mut [i8]) {
 /// # Panics
 /// If `rows` is no whole number of rows, or `packed` is shorter than the panels that they reach.
 pub fn pack_float<T: Copy>(rows: &[T], first_n: usize, k: usize, packed: &mut [T]) {
-    assert_eq!(rows.len() % k, 0, "whole rows");
+    assert!(k > 0 && rows.len().is_multiple_of(k), "{} elements in rows of {k}", rows.len());
     for (row, values) in rows.chunks_exact(k).enumerate() {
         for (i, &value) in values.iter().enumerate() {
             packed[index_float(first_n + row, i, k)] = value;

@@ -52,6 +52,20 @@ pub(crate) struct TileI8 {
 /// Most bytes that a prepared panel takes.
 pub(crate) const PREPARED: usize = 48 * 1024;
 
+/// An element of float operands.
+pub(crate) trait Element: bytemuck::Pod {
+    /// What `k` must be a multiple of for its micro-kernels.
+    const K_MULTIPLE: usize;
+}
+
+impl Element for f32 {
+    const K_MULTIPLE: usize = 1;
+}
+
+impl Element for f16 {
+    const K_MULTIPLE: usize = K_ALIGN;
+}
+
 /// A float micro-kernel: `c[r][j] += Σₖ a[r][k] · b[k][j]` for `r < rows`, `j < NR`.
 #[derive(Clone, Copy)]
 pub(crate) struct TileFloat<T> {
@@ -62,14 +76,14 @@ pub(crate) struct TileFloat<T> {
     pub(crate) k_block: usize,
     /// (`k`, `a`, `lda`, `rows`, `b`, `c`, `ldc`). `1 <= rows <= tile_rows`, `a` has `rows` rows of `k` elements,
     /// `lda` apart; `b` has `k` rows of `NR`; `c` has `tile_rows` rows of `NR`, `ldc` apart, all of which may be
-    /// written: those past `rows` with anything. f16: `k` is a multiple of `K_ALIGN`.
+    /// written: those past `rows` with anything. `k` is a multiple of [`Element::K_MULTIPLE`].
     pub(crate) run:
         unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: *const T, c: *mut f32, ldc: usize),
     /// The same for two panels at once, `c` having rows of `2·NR`.
     pub(crate) pair: Option<PairFloat<T>>,
 }
 
-impl<T> TileFloat<T> {
+impl<T: Element> TileFloat<T> {
     /// Panels that it multiplies at once.
     pub(crate) fn panels(&self) -> usize {
         if self.pair.is_some() { 2 } else { 1 }
@@ -90,8 +104,12 @@ impl<T> TileFloat<T> {
         c: &mut [f32],
         ldc: usize,
     ) {
-        assert!((1..=self.tile_rows).contains(&rows) && a.len() >= (rows - 1) * lda + k);
-        assert!(c.len() >= (self.tile_rows - 1) * ldc + b.len() * NR && b.iter().all(|b| b.len() >= k * NR));
+        assert!((1..=self.tile_rows).contains(&rows) && k.is_multiple_of(T::K_MULTIPLE));
+        // Sizes that overflow saturate: no slice is so long.
+        let reach =
+            |rows: usize, stride: usize, last: usize| (rows - 1).saturating_mul(stride).saturating_add(last);
+        assert!(a.len() >= reach(rows, lda, k) && c.len() >= reach(self.tile_rows, ldc, b.len() * NR));
+        assert!(b.iter().all(|b| b.len() / NR >= k));
         // SAFETY: only the table's tiles are called, whose features `isa` proves; the sizes were just checked.
         unsafe {
             if let (Some(pair), [b0, b1]) = (self.pair, b) {
@@ -104,7 +122,7 @@ impl<T> TileFloat<T> {
     }
 }
 
-impl<T> TileFloat<T> {
+impl<T: Element> TileFloat<T> {
     /// The same for all of `panels`, `panel_len` elements each.
     #[expect(clippy::too_many_arguments, reason = "as above")]
     pub(crate) fn multiply_all(

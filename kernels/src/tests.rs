@@ -5,6 +5,8 @@ mod attention;
 mod codes;
 mod floats;
 mod gemm;
+mod matrix;
+mod refusals;
 
 use std::string::String;
 use std::vec::Vec;

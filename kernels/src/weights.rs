@@ -1,6 +1,6 @@
 //! Views of packed weights, checked once where they are made.
 
-use crate::layout::{NR, packed_len, padded_n};
+use crate::layout::{K_MAX_I8, NR, checked_packed_len};
 use half::f16;
 
 /// A packed int8 matrix with one scale per output channel: `w ≈ code · scale`.
@@ -34,10 +34,14 @@ pub enum Weights<'a> {
 
 impl<'a> WeightsI8<'a> {
     /// `codes`: the packed matrix; `scales` and `sums`: one per channel, padded to a multiple of 16; `sums` holds the
-    /// sum of each channel's codes. `None` if a length does not fit.
+    /// sum of each channel's codes. Any bytes will do: a kernel's memory accesses depend on sizes only, never on
+    /// values. `None` if a length does not fit, or `k` is 0 or larger than [`K_MAX_I8`].
     pub fn new(n: usize, k: usize, codes: &'a [i8], scales: &'a [f32], sums: &'a [i32]) -> Option<Self> {
-        let fits =
-            codes.len() == packed_len(n, k) && scales.len() == padded_n(n) && sums.len() == padded_n(n);
+        let channels = n.checked_next_multiple_of(NR)?;
+        let fits = checked_packed_len(n, k) == Some(codes.len())
+            && scales.len() == channels
+            && sums.len() == channels
+            && (1..=K_MAX_I8).contains(&k);
         fits.then_some(WeightsI8 { n, k, codes, scales, sums })
     }
 
@@ -53,9 +57,9 @@ impl<'a> WeightsI8<'a> {
 }
 
 impl<'a, T> WeightsFloat<'a, T> {
-    /// `values`: the packed matrix. `None` if its length does not fit.
+    /// `values`: the packed matrix. `None` if its length does not fit, or `k` is 0.
     pub fn new(n: usize, k: usize, values: &'a [T]) -> Option<Self> {
-        (values.len() == packed_len(n, k)).then_some(WeightsFloat { n, k, values })
+        (checked_packed_len(n, k) == Some(values.len()) && k > 0).then_some(WeightsFloat { n, k, values })
     }
 }
 

@@ -4,14 +4,13 @@ use super::{GemmScratch, KC_FLOAT, MAX_PANELS, SUMS, Target, ahead, groups, row_
 use crate::activations::{Rows, float_stride};
 use crate::layout::{NR, padded_k};
 use crate::prefetch::Ahead;
-use crate::table::{Kernels, TileFloat};
-use bytemuck::Pod;
+use crate::table::{Element, Kernels, TileFloat};
 use core::ops::Range;
 use half::f16;
 
 impl Kernels {
     /// Panels that the micro-kernel reads as they are.
-    pub(super) fn gemm_float<T: Pod>(
+    pub(super) fn gemm_float<T: Element>(
         &self,
         tile: &TileFloat<T>,
         rows: &Rows<'_>,
@@ -93,7 +92,7 @@ fn start_sums(sums: &mut [f32; SUMS], rows: usize, panels: Range<usize>, target:
 
 /// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR]; a step of `ahead` with
 /// every tile.
-fn multiply<T: Pod>(
+fn multiply<T: Element>(
     tile: &TileFloat<T>,
     rows: &Rows<'_>,
     block: &Range<usize>,

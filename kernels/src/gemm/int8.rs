@@ -76,10 +76,12 @@ impl Kernels {
             }
             // The first span's sums need no start, so the micro-kernel writes them where they wait.
             if span.start == 0 {
-                multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], sums);
+                // SAFETY: `tile` is of this table; `k_blocks` made the span; tiles and panels were cut to it above.
+                unsafe { multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], sums) };
             } else {
                 let mut more = [[0; TILE_ROWS * NR]; TILES * MAX_PANELS];
-                multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], &mut more);
+                // SAFETY: as above.
+                unsafe { multiply(tile, span.len(), &a[..tiles], &b[..panels.len()], &mut more) };
                 sums.as_flattened_mut()
                     .iter_mut()
                     .zip(more.as_flattened())
@@ -114,11 +116,13 @@ impl Kernels {
 }
 
 /// `acc[i · MAX_PANELS + j]` = tile i · panel j over `k` steps.
-fn multiply(tile: &TileI8, k: usize, a: &[&[u8]], b: &[&[i8]], acc: &mut [AccI8; TILES * MAX_PANELS]) {
-    debug_assert!(k.is_multiple_of(K_ALIGN));
+///
+/// # Safety
+/// `tile` is of the table. `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`. Each of `a` holds `k` steps of a
+/// tile in its format; each of `b` holds `k` steps of a panel, or what `tile.prepare` made of one.
+unsafe fn multiply(tile: &TileI8, k: usize, a: &[&[u8]], b: &[&[i8]], acc: &mut [AccI8; TILES * MAX_PANELS]) {
     if let (Some(quad), [a0, a1], [b0, b1]) = (tile.quad, a, b) {
-        // SAFETY: the table holds only kernels whose features `isa` proves; tiles and panels hold `k` steps, as
-        // `block_i8` cut them.
+        // SAFETY: the table holds only kernels whose features `isa` proves; the rest is as the caller promises.
         unsafe { quad(k, [a0.as_ptr(), a1.as_ptr()], [b0.as_ptr(), b1.as_ptr()], acc) };
         return;
     }

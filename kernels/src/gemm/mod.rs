@@ -100,11 +100,14 @@ impl Kernels {
         let (n, k) = (weights.n(), weights.k());
         assert_eq!(rows.k, k, "activations and weights disagree about k");
         assert_eq!(rows.format, self.row_format(weights), "activations in another format");
-        assert!(panels.end <= crate::layout::panels(n), "panel {} of {n} channels", panels.end);
+        assert!(
+            panels.start <= panels.end && panels.end <= crate::layout::panels(n),
+            "panels {panels:?} of {n} channels"
+        );
         assert!(bias.is_empty() || bias.len() == n.next_multiple_of(NR), "bias of {}", bias.len());
         assert_eq!(out.rows(), rows.rows, "output rows");
         assert_eq!(out.cols(), channels(n, panels.clone()).len(), "output columns");
-        let blocks = out.block() == self.block_cols() && n.is_multiple_of(self.block_cols());
+        let blocks = out.block() == self.block_cols() && out.is_whole_blocks();
         let mut target =
             Target { kernels: self, epilogue: *epilogue, bias, blocks, out, first_panel: panels.start };
         match weights {
@@ -150,21 +153,27 @@ fn ahead<'w, T: Pod>(
     })
 }
 
-/// Multiply-accumulates of a GEMM of `rows` rows, without padding.
+/// Multiply-accumulates of a GEMM of `rows` rows, without padding; `u64::MAX` if there are more.
 pub const fn macs(rows: usize, n: usize, k: usize) -> u64 {
-    rows as u64 * n as u64 * k as u64
+    (rows as u64).saturating_mul(n as u64).saturating_mul(k as u64)
 }
 
 /// How `panels(n)` panels divide among `parts` threads: the share of thread `part`. Whole groups of `MAX_PANELS`.
+///
+/// # Panics
+/// If `part` is not below `parts`.
 pub const fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
+    assert!(part < parts, "thread `part` of `parts`");
     let (all, groups) = (panels(n), panels(n).div_ceil(MAX_PANELS));
-    let end = groups * (part + 1) / parts * MAX_PANELS;
-    groups * part / parts * MAX_PANELS..if end < all { end } else { all }
+    let most = groups.checked_mul(part + 1).expect("so many shares fit usize");
+    let end = most / parts * MAX_PANELS;
+    (most - groups) / parts * MAX_PANELS..if end < all { end } else { all }
 }
 
 /// The output channels of `panels` in a matrix of `n`: those that exist.
 pub const fn channels(n: usize, panels: Range<usize>) -> Range<usize> {
-    let first = if panels.start * NR < n { panels.start * NR } else { n };
-    let end = if panels.end * NR < n { panels.end * NR } else { n };
+    // Compared as panels: the products of those that exist do not overflow.
+    let first = if panels.start <= n / NR { panels.start * NR } else { n };
+    let end = if panels.end <= n / NR { panels.end * NR } else { n };
     first..end
 }

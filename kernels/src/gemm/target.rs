@@ -16,7 +16,7 @@ pub(super) struct Target<'k, 'o, 'm> {
     pub(super) out: &'o mut MatMut<'m>,
     /// The output lies in blocks as wide as the panels that are multiplied at once.
     pub(super) blocks: bool,
-    /// The panel of the window's first column.
+    /// The panel of the view's first column.
     pub(super) first_panel: usize,
 }
 
@@ -26,7 +26,7 @@ impl<'k> Target<'k, '_, '_> {
         if self.bias.is_empty() { &[0.0; NR] } else { self.bias[panel * NR..].first_chunk().expect("padded") }
     }
 
-    /// The columns of `panel` in the window: those that exist.
+    /// The columns of `panel` in the view: those that exist.
     fn cols(&self, panel: usize) -> Range<usize> {
         let first = (panel - self.first_panel) * NR;
         first..self.out.cols().min(first + NR)
@@ -46,8 +46,8 @@ impl<'k> Target<'k, '_, '_> {
         let dequant = self.kernels.dequant;
         if cols.len() == NR && (self.blocks || !matches!(self.epilogue, Epilogue::Activate(_))) {
             let add = self.epilogue == Epilogue::Add;
-            let (out, stride) = self.out.window_mut(rows.clone(), cols);
-            // SAFETY: the table holds only kernels whose features `isa` proves; the window holds these rows of NR.
+            let (out, stride) = self.out.tile_mut(rows.clone(), cols);
+            // SAFETY: the table holds only kernels whose features `isa` proves; the view holds these rows of NR.
             return unsafe { dequant(acc, by, rows.len(), add, out, stride) };
         }
         let mut y: TileOut = [0.0; TILE_ROWS * NR];
@@ -81,9 +81,9 @@ impl<'k> Target<'k, '_, '_> {
         let step = if self.out.block() < width { NR } else { width };
         for (i, first) in cols.clone().step_by(step).enumerate() {
             let cols = first..cols.end.min(first + step);
-            let (out, stride) = self.out.window_mut(rows.clone(), cols.clone());
+            let (out, stride) = self.out.tile_mut(rows.clone(), cols.clone());
             for (row, y) in y.chunks_exact(width).take(rows.len()).enumerate() {
-                // SAFETY: the window holds these rows, `stride` apart.
+                // SAFETY: the view holds these rows, `stride` apart.
                 let out = unsafe { core::slice::from_raw_parts_mut(out.add(row * stride), cols.len()) };
                 // Whole panels, all but the last: a fixed length that compiles to a few vector instructions.
                 let (whole, rest) = out.as_chunks_mut::<NR>();
