@@ -5,7 +5,7 @@ use crate::{Error, Name, Result};
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use ocelli_kernels::layout::{NR, padded_k, padded_n};
+use ocelli_kernels::pack::{NR, padded_k, padded_n};
 use ocelli_kernels::{Weights, WeightsFloat, WeightsI8};
 
 /// Element type of a tensor.
@@ -58,7 +58,7 @@ pub enum Layout {
     Vector = 1,
     /// `n` rows of `k` elements, one after the other, without padding.
     Table = 2,
-    /// The panels of [`ocelli_kernels::layout`], `packed_len(n, k)` elements.
+    /// The panels of [`ocelli_kernels::pack`], `packed_len(n, k)` elements.
     Panels = 3,
 }
 
@@ -282,8 +282,8 @@ impl<'a> Tensor<'a> {
         let k = self.k();
         let index = match (self.layout, self.dtype) {
             (Layout::Vector | Layout::Table, _) => row * k + column,
-            (Layout::Panels, Dtype::I8) => ocelli_kernels::layout::index_i8(row, column, k),
-            (Layout::Panels, _) => ocelli_kernels::layout::index_float(row, column, k),
+            (Layout::Panels, Dtype::I8) => ocelli_kernels::pack::index_i8(row, column, k),
+            (Layout::Panels, _) => ocelli_kernels::pack::index_float(row, column, k),
         };
         match self.dtype {
             Dtype::I8 => f32::from(self.elements::<i8>()[index]) * self.scales[row],

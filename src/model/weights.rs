@@ -5,7 +5,7 @@ use crate::format::{File, Pooling, Table, TowerConfig, feature};
 use core::fmt::Write;
 use half::f16;
 use ocelli_kernels::Weights;
-use ocelli_kernels::layout::{packed_len, padded_n};
+use ocelli_kernels::pack::{packed_len, padded_n};
 use std::vec::Vec;
 
 /// LayerNorm parameters.

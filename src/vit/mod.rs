@@ -14,7 +14,7 @@ pub(crate) use encoder::{EncoderBuffers, ImageInput, Task, encode, show};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use pool::project;
 
-use ocelli_kernels::{Rows, Weights};
+use ocelli_kernels::{Lhs, Weights};
 
 /// A point of the forward pass at which [`Session`](crate::Session) can show its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,4 +63,4 @@ pub type Observer<'o> = &'o mut dyn FnMut(Stage, &[f32]);
 
 /// Is shown the weights and the left operand of every GEMM before it runs. Made for calibration, which runs the f32
 /// model: [`Rows::row_f32`] shows rows of f32, not codes or halves.
-pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Rows<'_>);
+pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Lhs<'_>);

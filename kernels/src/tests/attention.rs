@@ -41,7 +41,7 @@ fn naive(shape: &Attention, qkv: &[f32]) -> Vec<f64> {
     out
 }
 
-/// The rows of `qkv`, one row of others' on either side, in blocks.
+/// The rows of `qkv`, one row of others' on either ops, in blocks.
 fn blocks(qkv: &[f32], cols: usize, block: usize) -> Vec<f32> {
     let rows = qkv.len() / cols + 2;
     let mut out = vec![f32::NAN; rows * cols];

@@ -203,7 +203,7 @@ fn a_slice_is_no_larger_matrix() {
         );
     }
     assert!(caught(|| _ = MatMut::new(&mut [0.0; 4], 1 << 32, 1 << 32)).is_none());
-    // No elements at all are a matrix without columns or without rows, however large the other side.
+    // No elements at all are a matrix without columns or without rows, however large the other ops.
     let mut none = MatMut::new(&mut [], usize::MAX, 0);
     assert!(
         none.row_mut(usize::MAX - 1, 0..0).is_empty() && caught(|| none.row_mut(0, 0..1).len()).is_none()

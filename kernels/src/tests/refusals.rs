@@ -1,15 +1,16 @@
 //! What the safe functions refuse: sizes whose products wrap, operands that do not fit together, shapes with nothing in
 //! them. Nothing may be read or written on the way.
 
-use crate::activations::{I8Format, RowFormat, RowsMut, TILE_ROWS};
 use crate::attention::Attention;
 use crate::gemm::{Epilogue, Gemm, GemmScratch, channels, macs, share};
 use crate::isa::Isa;
-use crate::layout::{K_MAX_I8, checked_packed_len, pack_i8, packed_len, padded_k, padded_n};
+use crate::kernels::Kernels;
 use crate::matrix::{Mat, MatMut};
-use crate::table::Kernels;
+use crate::pack::{
+    K_MAX_I8, LhsCodes, LhsFormat, LhsMut, MR, Weights, WeightsFloat, WeightsI8, checked_packed_len, pack_i8,
+    packed_len, padded_k, padded_n,
+};
 use crate::testing::each_isa;
-use crate::weights::{Weights, WeightsFloat, WeightsI8};
 use bytemuck::Zeroable;
 use half::f16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,10 +28,10 @@ fn sizes_that_wrap() {
         assert_eq!(checked_packed_len(n, k), None, "{n}x{k}");
         assert!(refused(|| packed_len(n, k)) && WeightsFloat::<f32>::new(n, k, &[]).is_none(), "{n}x{k}");
         assert!(WeightsI8::new(n, k, &[], &[], &[]).is_none(), "{n}x{k}");
-        let formats = [RowFormat::F32, RowFormat::F16, RowFormat::I8(I8Format::BothK4)];
+        let formats = [LhsFormat::F32, LhsFormat::F16, LhsFormat::I8(LhsCodes::BothK4)];
         for format in formats {
-            assert!(refused(|| format.bytes(n, k)) && refused(|| RowFormat::max_bytes(n, k)), "{n}x{k}");
-            assert!(refused(|| RowsMut::new(format, n, k, &mut [], &mut [])), "{n}x{k} {format:?}");
+            assert!(refused(|| format.bytes(n, k)) && refused(|| LhsFormat::max_bytes(n, k)), "{n}x{k}");
+            assert!(refused(|| LhsMut::new(format, n, k, &mut [], &mut [])), "{n}x{k} {format:?}");
         }
     }
     assert!(refused(|| padded_k(usize::MAX)) && refused(|| padded_n(usize::MAX - 3)));
@@ -53,30 +54,29 @@ fn rows_outside() {
     let kernels = Kernels::new(Isa::SCALAR);
     let x = vec![0.0; 16 * 16];
     let x = Mat::new(&x, 16, 16, 16);
-    for format in [RowFormat::F32, RowFormat::F16, RowFormat::I8(I8Format::S8K4)] {
+    for format in [LhsFormat::F32, LhsFormat::F16, LhsFormat::I8(LhsCodes::S8K4)] {
         let mut bytes = vec![0f32; 1000];
         let mut scales = [0.0; 8];
-        let mut rows = RowsMut::new(format, 8, 16, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-        rows.write_tile(&kernels, TILE_ROWS, &x, 14);
-        for (first, from) in [(TILE_ROWS, 15), (0, 11), (0, usize::MAX), (usize::MAX - 3, 0), (12, 0), (1, 0)]
-        {
+        let mut rows = LhsMut::new(format, 8, 16, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
+        kernels.pack_lhs_panel(&mut rows, MR, &x, 14);
+        for (first, from) in [(MR, 15), (0, 11), (0, usize::MAX), (usize::MAX - 3, 0), (12, 0), (1, 0)] {
             assert!(
-                refused(|| rows.write_tile(&kernels, first, &x, from)),
+                refused(|| kernels.pack_lhs_panel(&mut rows, first, &x, from)),
                 "{format:?}: {first} from {from}"
             );
         }
-        assert!(refused(|| rows.as_rows().row_f32(8)));
+        assert!(refused(|| rows.as_lhs().row_f32(8)));
     }
 }
 
 /// One row by a matrix of 40 channels × 16, with `panels` of an output of `cols` columns.
-fn gemm(kernels: &Kernels, format: RowFormat, k: usize, panels: core::ops::Range<usize>, cols: usize) {
+fn gemm(kernels: &Kernels, format: LhsFormat, k: usize, panels: core::ops::Range<usize>, cols: usize) {
     let (codes, scales, sums) = (vec![0; packed_len(40, 16)], vec![0.0; 48], vec![0; 48]);
     let weights = Weights::I8(WeightsI8::new(40, 16, &codes, &scales, &sums).expect("fits"));
     let mut bytes = vec![0f32; 1000];
     let mut row_scales = [0.0];
-    let rows = RowsMut::new(format, 1, k, bytemuck::cast_slice_mut(&mut bytes), &mut row_scales);
-    let gemm = Gemm { rows: rows.as_rows(), weights, bias: &[], epilogue: Epilogue::Store };
+    let rows = LhsMut::new(format, 1, k, bytemuck::cast_slice_mut(&mut bytes), &mut row_scales);
+    let gemm = Gemm { lhs: rows.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
     let mut out = vec![0.0; cols];
     kernels.gemm(&gemm, panels, &mut MatMut::new(&mut out, 1, cols), &mut GemmScratch::zeroed());
 }
@@ -84,12 +84,12 @@ fn gemm(kernels: &Kernels, format: RowFormat, k: usize, panels: core::ops::Range
 #[test]
 fn operands_of_a_gemm_that_do_not_fit() {
     for kernels in each_isa() {
-        let right = RowFormat::I8(kernels.tile_i8.format);
+        let right = LhsFormat::I8(kernels.table.gemm_i8.lhs);
         gemm(&kernels, right, 16, 0..3, 40);
         gemm(&kernels, right, 16, 2..3, 8);
         gemm(&kernels, right, 16, 2..2, 0);
-        let formats = [I8Format::S8K4, I8Format::S8K8, I8Format::U8K4, I8Format::BothK4].map(RowFormat::I8);
-        for format in formats.into_iter().chain([RowFormat::F32, RowFormat::F16]).filter(|&f| f != right) {
+        let formats = [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::U8K4, LhsCodes::BothK4].map(LhsFormat::I8);
+        for format in formats.into_iter().chain([LhsFormat::F32, LhsFormat::F16]).filter(|&f| f != right) {
             assert!(refused(|| gemm(&kernels, format, 16, 0..3, 40)), "{kernels:?} reads {format:?}");
         }
         assert!(refused(|| gemm(&kernels, right, 32, 0..3, 40)), "another k");
