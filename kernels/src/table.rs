@@ -39,7 +39,7 @@ pub(crate) type RunI8By2x2 = unsafe fn(k: usize, a: [*const u8; 2], b: [*const i
 pub(crate) type RunFloatBy1x2<T> =
     unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: [*const T; 2], c: *mut f32, ldc: usize);
 
-/// An int8 micro-kernel: `acc[r][c] = Σₖ a[r][k] · b[c][k]`, exact in i32 for any bytes.
+/// An int8 micro-kernel: `acc[r][c] = Σₖ a[r][k] · b[c][k]`, exact in i32 for activations within ±127 and any weights.
 #[derive(Clone, Copy)]
 pub(crate) struct MicroKernelI8 {
     /// By the grammar in the crate's documentation.

@@ -39,20 +39,20 @@ pub(super) fn panel_groups(panels: Range<usize>, step: usize) -> impl Iterator<I
     panels.clone().step_by(step).map(move |first| first..panels.end.min(first + step))
 }
 
-/// `rows` in blocks of at most `MC`, whole steps of `mr`: about as many rows as ViT-B/16 has.
+/// `rows` in blocks of at most `MC` and a multiple of `mr`: about as many rows as ViT-B/16 has.
 pub(super) fn row_blocks(rows: usize, mr: usize) -> impl Iterator<Item = Range<usize>> {
     let step = MC / mr * mr;
     (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
 }
 
-/// The next weights that will be read after steps `span` of `panels`, to be prefetched in `steps` steps: the same panels'
+/// The next weights that will be read after steps `span` of `panels`, to be prefetched in so many parts: the same panels'
 /// next steps, or the first ones of the panels after them.
 pub(super) fn ahead<'w, T: Pod>(
     weights: &'w [T],
     panels: &Range<usize>,
     k: usize,
     span: &Range<usize>,
-    steps: usize,
+    parts: usize,
 ) -> [Ahead<'w>; MAX_PANELS] {
     let (first, start) = if span.end < k { (panels.start, span.end) } else { (panels.end, 0) };
     let end = k.min(start + span.len());
@@ -60,6 +60,6 @@ pub(super) fn ahead<'w, T: Pod>(
         let panel = (first + i) * k;
         let there = i < panels.len();
         let next = weights.get((panel + start) * NR..(panel + end) * NR).filter(|_| there);
-        Ahead::new(next.unwrap_or_default(), steps)
+        Ahead::new(next.unwrap_or_default(), parts)
     })
 }

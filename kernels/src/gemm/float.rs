@@ -92,7 +92,7 @@ fn start_sums(sums: &mut [f32; SUMS], rows: usize, panels: Range<usize>, output:
     }
 }
 
-/// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR]; a step of `ahead` with
+/// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR]; a part of `ahead` with
 /// every kernel.
 fn multiply<T: Element>(
     kernel: &MicroKernelFloat<T>,
@@ -106,7 +106,7 @@ fn multiply<T: Element>(
     let (values, lda) = (bytemuck::cast_slice::<u8, T>(lhs.bytes), float_stride(lhs.k));
     let ldc = b.len() * NR;
     for (first, sums) in block.clone().step_by(kernel.mr).zip(sums.chunks_exact_mut(kernel.mr * ldc)) {
-        ahead.iter_mut().for_each(Ahead::step);
+        ahead.iter_mut().for_each(Ahead::part);
         let count = kernel.mr.min(block.end - first);
         let a = &values[first * lda + span.start..][..(count - 1) * lda + span.len()];
         kernel.multiply(span.len(), a, lda, count, b, sums, ldc);

@@ -87,7 +87,7 @@ impl Kernels {
                     .for_each(|(sum, more)| *sum += more);
             }
             // Asked for here and not next to the output's lines above, so that fewer cache lines are under way at once.
-            ahead.iter_mut().for_each(Ahead::step);
+            ahead.iter_mut().for_each(Ahead::part);
             if span.end < k {
                 continue;
             }

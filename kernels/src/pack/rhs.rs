@@ -20,7 +20,7 @@ pub const K_GROUP: usize = 4;
 pub const K_ALIGN: usize = 16;
 /// Largest weight magnitude of a "w7" tensor: `vpmaddubsw` on u8 × s8 is exact up to here (2·255·64 < 2¹⁵).
 pub const W7_MAX: i8 = 64;
-/// Largest weight magnitude of a "w8" tensor. −128 is never used: two products must fit i16 on ARMv8.0.
+/// Largest weight magnitude of a "w8" tensor. −128 is left out, so that the codes are symmetric.
 pub const W8_MAX: i8 = 127;
 
 /// Largest `k` of an int8 matrix: sums of so many products of any two bytes, one of them signed, fit i32

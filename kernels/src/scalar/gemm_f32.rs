@@ -7,11 +7,11 @@ use crate::table::MicroKernelFloat;
 const ROWS: usize = 4;
 
 pub(crate) const GEMM_F32: MicroKernelFloat<f32> =
-    MicroKernelFloat { name: "f32_gemm_4x16_scalar", mr: ROWS, kc: KC_F32, run: tile_f32, run_1x2: None };
+    MicroKernelFloat { name: "f32_gemm_4x16_scalar", mr: ROWS, kc: KC_F32, run, run_1x2: None };
 
 /// # Safety
 /// As [`MicroKernelFloat::run`] says.
-unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
+unsafe fn run(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
     // SAFETY: the caller's panel holds `k` rows of NR.
     let b = unsafe { core::slice::from_raw_parts(b, k * NR) };
     for row in 0..rows {

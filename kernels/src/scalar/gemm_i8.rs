@@ -7,15 +7,15 @@ pub(crate) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_scalar",
     lhs: LhsCodes::S8K4,
     zero_point: 0,
-    run: tile_i8,
+    run,
     run_2x2: None,
     repack: None,
 };
 
 /// # Safety
 /// As [`MicroKernelI8::run`] says.
-unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
-    // SAFETY: the caller's tile and panel hold `k` steps.
+unsafe fn run(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
+    // SAFETY: both of the caller's panels hold `k` steps.
     let (a, b) = unsafe {
         (core::slice::from_raw_parts(a.cast::<i8>(), MR * k), core::slice::from_raw_parts(b, NR * k))
     };

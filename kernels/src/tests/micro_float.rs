@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 /// Runs one tile over operands of exactly the promised size; the largest error relative to Σ|a·b| + |c|.
 fn worst_error<T: Copy>(
-    tile: &MicroKernelFloat<T>,
+    kernel: &MicroKernelFloat<T>,
     rng: &mut Rng,
     rows: usize,
     k: usize,
@@ -20,12 +20,12 @@ fn worst_error<T: Copy>(
     let (lda, ldc) = (k + 3, NR + 5);
     let a: Vec<T> = rng.floats((rows - 1) * lda + k, 1.0).into_iter().map(of).collect();
     let b: Vec<T> = rng.floats(k * NR, 1.0).into_iter().map(of).collect();
-    let before = rng.floats((tile.mr - 1) * ldc + NR, 1.0);
+    let before = rng.floats((kernel.mr - 1) * ldc + NR, 1.0);
     let mut c = before.clone();
     // SAFETY: the operands have the sizes that `MicroKernelFloat::run` names; `each_isa` makes only tables that this CPU runs.
-    unsafe { (tile.run)(k, a.as_ptr(), lda, rows, b.as_ptr(), c.as_mut_ptr(), ldc) };
+    unsafe { (kernel.run)(k, a.as_ptr(), lda, rows, b.as_ptr(), c.as_mut_ptr(), ldc) };
     let mut errors = Vec::new();
-    for row in 0..tile.mr {
+    for row in 0..kernel.mr {
         for j in 0..ldc.min(c.len() - row * ldc) {
             let at = row * ldc + j;
             if j >= NR {
@@ -45,7 +45,7 @@ fn worst_error<T: Copy>(
 }
 
 #[test]
-fn float_tiles_take_any_shape() {
+fn float_micro_kernels_take_any_shape() {
     let mut failures = Failures::default();
     let mut rng = Rng::new(7);
     for kernels in each_isa() {
@@ -60,12 +60,12 @@ fn float_tiles_take_any_shape() {
         }
         // `MicroKernelFloat<f16>` promises less.
         for k in [16, 32, 48, 112, 128, 144, 272] {
-            let Some(tile) = &kernels.table.gemm_f16 else { continue };
-            for rows in 1..=tile.mr {
-                let error = worst_error(tile, &mut rng, rows, k, f16::from_f32, f16::to_f64);
+            let Some(kernel) = &kernels.table.gemm_f16 else { continue };
+            for rows in 1..=kernel.mr {
+                let error = worst_error(kernel, &mut rng, rows, k, f16::from_f32, f16::to_f64);
                 // 2⁻¹¹ for a product, and for each of a few partial sums that are as large as the whole.
                 let right = error <= 4.0 / f64::from(1 << 11);
-                failures.check(right, || format!("{} {rows} rows k={k}: {error:e}", tile.name));
+                failures.check(right, || format!("{} {rows} rows k={k}: {error:e}", kernel.name));
             }
         }
     }
@@ -76,13 +76,13 @@ fn float_tiles_take_any_shape() {
 #[test]
 fn half_precision_sums_at_most_136_products() {
     for kernels in each_isa() {
-        let Some(tile) = &kernels.table.gemm_f16 else { continue };
+        let Some(kernel) = &kernels.table.gemm_f16 else { continue };
         let k = 4096;
-        let a = std::vec![f16::from_f32(15.0); tile.mr * k];
+        let a = std::vec![f16::from_f32(15.0); kernel.mr * k];
         let b = std::vec![f16::ONE; k * NR];
-        let mut c = std::vec![0.0; tile.mr * NR];
+        let mut c = std::vec![0.0; kernel.mr * NR];
         // SAFETY: whole operands; `each_isa` makes only tables that this CPU runs.
-        unsafe { (tile.run)(k, a.as_ptr(), k, tile.mr, b.as_ptr(), c.as_mut_ptr(), NR) };
-        assert!(c.iter().all(|&sum| sum == 15.0 * 4096.0), "{}: {}", tile.name, c[0]);
+        unsafe { (kernel.run)(k, a.as_ptr(), k, kernel.mr, b.as_ptr(), c.as_mut_ptr(), NR) };
+        assert!(c.iter().all(|&sum| sum == 15.0 * 4096.0), "{}: {}", kernel.name, c[0]);
     }
 }

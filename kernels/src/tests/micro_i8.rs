@@ -41,8 +41,8 @@ impl Fill {
     }
 }
 
-/// A tile of activations in `format`, from row-major codes.
-fn tile_bytes(format: LhsCodes, codes: &[i8], k: usize) -> Vec<u8> {
+/// An LHS panel in `format`, from row-major codes.
+fn panel_bytes(format: LhsCodes, codes: &[i8], k: usize) -> Vec<u8> {
     let group = format.group();
     let mut tile = vec![0; MR * k * format.bytes()];
     for (at, &code) in codes.iter().enumerate() {
@@ -71,7 +71,7 @@ fn panel(codes: &[i8], k: usize) -> Vec<i8> {
     panel
 }
 
-/// Memory for a prepared panel.
+/// Memory for a repacked RHS panel.
 #[derive(Clone)]
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "only written by kernels")] [i8; 64]);
@@ -81,30 +81,30 @@ fn led<T: Default + Clone>(lead: usize, data: Vec<T>) -> Vec<T> {
     [vec![T::default(); lead], data].concat()
 }
 
-/// The sums of two tiles by two panels of `k` steps, tile by tile, panel by panel: one at a time, and all at once where
+/// The sums of two LHS panels by two RHS panels of `k` steps: one tile at a time, and all at once where
 /// the kernel can.
-fn sums(tile: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]> {
-    let a: Vec<_> = a.chunks(MR * k).map(|a| led(1, tile_bytes(tile.lhs, a, k))).collect();
+fn sums(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]> {
+    let a: Vec<_> = a.chunks(MR * k).map(|a| led(1, panel_bytes(kernel.lhs, a, k))).collect();
     let b: Vec<_> = b.chunks(NR * k).map(|b| led(1, panel(b, k))).collect();
     let [a0, a1] = [&a[0][1..], &a[1][1..]].map(<[u8]>::as_ptr);
     let [b0, b1] = [&b[0][1..], &b[1][1..]].map(<[i8]>::as_ptr);
     let fresh = [[i32::MIN; MR * NR]; 4];
     let mut results = vec![fresh];
     for (acc, (a, b)) in results[0].iter_mut().zip([(a0, b0), (a0, b1), (a1, b0), (a1, b1)]) {
-        let mut prepared = vec![Line([0x5a; 64]); REPACKED_BYTES / 64];
-        // SAFETY: tile and panel hold `k` steps, `prepared` as many bytes as `repack` may write; `each_isa` makes only
+        let mut repacked = vec![Line([0x5a; 64]); REPACKED_BYTES / 64];
+        // SAFETY: both panels hold `k` steps, `repacked` as many bytes as `repack` may write; `each_isa` makes only
         // tables that this CPU runs.
         unsafe {
-            match tile.repack {
-                None => (tile.run)(k, a, b, acc),
+            match kernel.repack {
+                None => (kernel.run)(k, a, b, acc),
                 Some(repack) => {
-                    repack(k, b, prepared.as_mut_ptr().cast());
-                    (tile.run)(k, a, prepared.as_ptr().cast(), acc);
+                    repack(k, b, repacked.as_mut_ptr().cast());
+                    (kernel.run)(k, a, repacked.as_ptr().cast(), acc);
                 }
             }
         }
     }
-    if let Some(run_2x2) = tile.run_2x2 {
+    if let Some(run_2x2) = kernel.run_2x2 {
         let mut acc = fresh;
         // SAFETY: as above.
         unsafe { run_2x2(k, [a0, a1], [b0, b1], &mut acc) };
@@ -114,11 +114,11 @@ fn sums(tile: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]> {
 }
 
 /// The first (row, channel) whose sum is wrong, with both sums.
-fn wrong_sum(tile: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Option<(usize, usize, i64, i64)> {
-    let results = sums(tile, k, a, b);
+fn wrong_sum(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Option<(usize, usize, i64, i64)> {
+    let results = sums(kernel, k, a, b);
     for (row, a) in a.chunks_exact(k).enumerate() {
         for (channel, b) in b.chunks_exact(k).enumerate() {
-            let zero_point = i64::from(tile.zero_point);
+            let zero_point = i64::from(kernel.zero_point);
             let right: i64 = a.iter().zip(b).map(|(&a, &b)| (i64::from(a) + zero_point) * i64::from(b)).sum();
             for acc in &results {
                 let acc = &acc[row / MR * 2 + channel / NR];
@@ -133,7 +133,7 @@ fn wrong_sum(tile: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Option<(usiz
 }
 
 #[test]
-fn int8_tiles_are_exact() {
+fn int8_micro_kernels_are_exact() {
     let mut failures = Failures::default();
     let mut rng = Rng::new(1);
     for k in [16, 32, 48, 64, 592, KC_I8] {
@@ -143,12 +143,12 @@ fn int8_tiles_are_exact() {
                 let a = fill.codes(&mut rng, 2 * MR * k, 127);
                 let b = fill.codes(&mut rng, 2 * NR * k, magnitude);
                 for kernels in each_isa() {
-                    let tile = &kernels.table.gemm_i8;
-                    let wrong = wrong_sum(tile, k, &a, &b);
+                    let kernel = &kernels.table.gemm_i8;
+                    let wrong = wrong_sum(kernel, k, &a, &b);
                     failures.check(wrong.is_none(), || {
                         format!(
                             "{} w{magnitude} k={k} {fill:?}: row, channel, got, right {wrong:?}",
-                            tile.name
+                            kernel.name
                         )
                     });
                 }
@@ -159,7 +159,7 @@ fn int8_tiles_are_exact() {
 }
 
 #[test]
-fn tiles_are_quantized_to_the_bit() {
+fn panels_are_quantized_to_the_bit() {
     let mut failures = Failures::default();
     let mut rng = Rng::new(2);
     for k in [16, 32, 48, 64, 80, 768] {
@@ -177,16 +177,16 @@ fn tiles_are_quantized_to_the_bit() {
             let codes: Vec<i8> =
                 (0..rows * k).map(|at| (x[at] * inverses[at / k]).round_ties_even() as i8).collect();
             for format in [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::U8K4, LhsCodes::BothK4] {
-                let right = tile_bytes(format, &codes, k);
+                let right = panel_bytes(format, &codes, k);
                 // Codes of missing rows are arbitrary: compared are those of the others.
-                let present = tile_bytes(format, &vec![1; rows * k], k);
-                let missing = tile_bytes(format, &[], k);
+                let present = panel_bytes(format, &vec![1; rows * k], k);
+                let missing = panel_bytes(format, &[], k);
                 let same = |out: &[u8]| {
                     let there = present.iter().zip(&missing).map(|(present, missing)| present != missing);
                     out.iter().zip(&right).zip(there).all(|((out, right), there)| !there || out == right)
                 };
                 let mut reference = vec![0xaa; right.len()];
-                // SAFETY: `x` has `rows` rows of `k`, the tile room for `k` steps.
+                // SAFETY: `x` has `rows` rows of `k`, the LHS panel room for `k` steps.
                 unsafe { scalar::quantize_panel(format, x.as_ptr(), k, rows, &inverses, &mut reference) };
                 failures.check(same(&reference), || format!("scalar {format:?} {rows}x{k}"));
                 for kernels in each_isa() {

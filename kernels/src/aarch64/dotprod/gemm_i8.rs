@@ -9,7 +9,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_dotprod",
     lhs: LhsCodes::S8K4,
     zero_point: 0,
-    run: tile_i8,
+    run,
     run_2x2: None,
     repack: None,
 };
@@ -57,9 +57,9 @@ macro_rules! two_groups {
 /// # Safety
 /// As [`MicroKernelI8::run`] says; the CPU has dotprod.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
+unsafe fn run(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     const { assert!(MR == 6 && NR == 16) }
-    // SAFETY: `k` is a positive multiple of 16, so four groups of the tile and of the panel start at every turn; `out`
+    // SAFETY: `k` is a positive multiple of 16, so four groups of both panels start at every turn; `out`
     // has six rows of 16.
     unsafe {
         asm!(

@@ -13,21 +13,15 @@ const LANES: usize = 8;
 /// Products that are summed in half precision.
 const BLOCK: usize = 128;
 
-/// Its `k` is a multiple of `K_ALIGN`.
-pub(in super::super) const GEMM_F16: MicroKernelFloat<f16> = MicroKernelFloat {
-    name: "f16_gemm_6x32_fp16",
-    mr: ROWS,
-    kc: 512,
-    run: tile_f16,
-    run_1x2: Some(pair_f16),
-};
+pub(in super::super) const GEMM_F16: MicroKernelFloat<f16> =
+    MicroKernelFloat { name: "f16_gemm_6x32_fp16", mr: ROWS, kc: 512, run, run_1x2: Some(run_1x2) };
 
 /// A last panel without a second one: computed twice, used once.
 ///
 /// # Safety
 /// As [`MicroKernelFloat::run`] says; the CPU has half-precision arithmetic.
 #[target_feature(enable = "neon,fp16")]
-unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f16, c: *mut f32, ldc: usize) {
+unsafe fn run(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f16, c: *mut f32, ldc: usize) {
     let mut twice = [0.0; ROWS * 2 * NR];
     // SAFETY: `c` has ROWS rows of NR, `ldc` apart.
     let row = |row| unsafe { core::slice::from_raw_parts_mut(c.add(row * ldc), NR) };
@@ -35,7 +29,7 @@ unsafe fn tile_f16(k: usize, a: *const f16, lda: usize, rows: usize, b: *const f
         sums[..NR].copy_from_slice(row(i));
     }
     // SAFETY: as the caller promises; `twice` has ROWS rows of two panels.
-    unsafe { pair_f16(k, a, lda, rows, [b, b], twice.as_mut_ptr(), 2 * NR) };
+    unsafe { run_1x2(k, a, lda, rows, [b, b], twice.as_mut_ptr(), 2 * NR) };
     for (i, sums) in twice.as_chunks::<{ 2 * NR }>().0.iter().enumerate() {
         row(i).copy_from_slice(&sums[..NR]);
     }
@@ -95,9 +89,9 @@ macro_rules! add_row {
 }
 
 /// # Safety
-/// As [`MicroKernelFloat::pair`] says, `k` being a multiple of `K_ALIGN`; the CPU has half-precision arithmetic.
+/// As [`MicroKernelFloat::run_1x2`] says, `k` being a multiple of `K_ALIGN`; the CPU has half-precision arithmetic.
 #[target_feature(enable = "neon,fp16")]
-unsafe fn pair_f16(
+unsafe fn run_1x2(
     k: usize,
     a: *const f16,
     lda: usize,

@@ -11,7 +11,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c8_i8mm",
     lhs: LhsCodes::S8K8,
     zero_point: 0,
-    run: tile_i8,
+    run,
     run_2x2: None,
     repack: Some(join_groups),
 };
@@ -43,10 +43,10 @@ unsafe fn join_groups(k: usize, b: *const i8, joined: *mut i8) {
 /// # Safety
 /// As [`MicroKernelI8::run`] says, the panel being one of [`join_groups`]; the CPU has i8mm.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
+unsafe fn run(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     let mut acc: Acc = [[vdupq_n_s32(0); MR / 2]; NR / 2];
     for step in 0..k / K_ALIGN {
-        // SAFETY: `k` is a multiple of 16, so two groups of eight of the tile and of the panel start here.
+        // SAFETY: `k` is a multiple of 16, so two groups of eight of both panels start here.
         unsafe {
             let (a, b) = (a.add(step * K_ALIGN * MR), b.add(step * K_ALIGN * NR));
             add_group(&mut acc, a, b);

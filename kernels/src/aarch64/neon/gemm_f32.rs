@@ -10,14 +10,14 @@ const ROWS: usize = 6;
 const LANES: usize = 4;
 
 pub(in super::super) const GEMM_F32: MicroKernelFloat<f32> =
-    MicroKernelFloat { name: "f32_gemm_6x16_neon", mr: ROWS, kc: KC_F32, run: tile_f32, run_1x2: None };
+    MicroKernelFloat { name: "f32_gemm_6x16_neon", mr: ROWS, kc: KC_F32, run, run_1x2: None };
 
 type Acc = [[float32x4_t; NR / 4]; ROWS];
 
 /// # Safety
 /// As [`MicroKernelFloat::run`] says; the CPU has NEON.
 #[target_feature(enable = "neon")]
-unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
+unsafe fn run(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
     // SAFETY: `a` has `rows` rows, and the last one stands in for those past it; `c` has ROWS rows.
     let (a, c): ([*const f32; ROWS], [*mut f32; ROWS]) = unsafe {
         (

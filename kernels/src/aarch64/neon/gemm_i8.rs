@@ -1,5 +1,5 @@
 //! int8 micro-kernel from widening multiplies: per two groups of four `k`, SMULL and SMLAL leave sums of two products
-//! in i16, where they fit because no weight is −128, and SADALP adds pairs of those into i32.
+//! in i16, where they fit because no activation is −128, and SADALP adds pairs of those into i32.
 
 use super::super::asm::opaque;
 use crate::pack::{K_GROUP, LhsCodes, MR, NR};
@@ -11,7 +11,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_neon",
     lhs: LhsCodes::S8K4,
     zero_point: 0,
-    run: tile_i8,
+    run,
     run_2x2: None,
     repack: None,
 };
@@ -22,7 +22,7 @@ const ROWS: usize = 2;
 /// # Safety
 /// As [`MicroKernelI8::run`] says; the CPU has NEON.
 #[target_feature(enable = "neon")]
-unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
+unsafe fn run(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     for (i, acc) in acc.as_chunks_mut::<{ ROWS * NR }>().0.iter_mut().enumerate() {
         // SAFETY: as the caller promises; the rows are `K_GROUP` bytes apart.
         unsafe { rows_i8(k, a.add(i * ROWS * K_GROUP), b, acc) }
@@ -30,13 +30,13 @@ unsafe fn tile_i8(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
 }
 
 /// # Safety
-/// As [`tile_i8`], with `a` at the first of `ROWS` rows of the tile.
+/// As [`run`], with `a` at the first of `ROWS` rows of the LHS panel.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn rows_i8(k: usize, a: *const u8, b: *const i8, out: &mut [i32; ROWS * NR]) {
     let mut acc = [[vdupq_n_s32(0); NR / 2]; ROWS];
     for step in 0..k / (2 * K_GROUP) {
-        // SAFETY: `k` is a multiple of 16, so two groups of the panel and of the tile's rows start here.
+        // SAFETY: `k` is a multiple of 16, so two groups of both panels start here.
         unsafe {
             let b = b.add(step * 2 * K_GROUP * NR);
             let a = a.add(step * 2 * K_GROUP * MR);

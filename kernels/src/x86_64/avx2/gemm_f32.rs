@@ -9,12 +9,12 @@ use core::arch::x86_64::*;
 const ROWS: usize = 6;
 
 pub(super) const GEMM_F32: MicroKernelFloat<f32> =
-    MicroKernelFloat { name: "f32_gemm_6x16_avx2_fma", mr: ROWS, kc: KC_F32, run: tile_f32, run_1x2: None };
+    MicroKernelFloat { name: "f32_gemm_6x16_avx2_fma", mr: ROWS, kc: KC_F32, run, run_1x2: None };
 
 /// # Safety
 /// As [`MicroKernelFloat::run`] says; the CPU has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
+unsafe fn run(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
     // Rows past the end repeat the last one; their sums are never read.
     // SAFETY: `a` has `rows` rows, `lda` apart.
     let a: [*const f32; ROWS] = core::array::from_fn(|row| unsafe { a.add(row.min(rows - 1) * lda) });

@@ -1,7 +1,7 @@
 //! The int8 micro-kernel, exact: `vpmaddubsw` adds pairs of products in i16, a few such results are added with
 //! wrap-around, `vpmaddwd` by ones adds pairs of those in i32. [`repack_i8`](super::repack_i8) says why that is exact.
 
-use super::repack_i8::{LANES, LONG, Panel, SHORT, Steps, repack};
+use super::repack_i8::{LANES, LONG, Panel, Partials, SHORT, repack};
 use crate::pack::{LhsCodes, MR};
 use crate::table::{AccI8, MicroKernelI8};
 use core::arch::x86_64::*;
@@ -10,7 +10,7 @@ pub(super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_avx2_maddubs",
     lhs: LhsCodes::BothK4,
     zero_point: 0,
-    run: tile,
+    run,
     run_2x2: None,
     repack: Some(repack),
 };
@@ -20,8 +20,8 @@ type Sums = [__m256i; MR];
 /// # Safety
 /// As [`MicroKernelI8::run`] says, `b` being what `repack` made; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-unsafe fn tile(_k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
-    // SAFETY: as the caller promises; `repack` cut every step from the same span as the tile.
+unsafe fn run(_k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
+    // SAFETY: as the caller promises; `repack` read the same span that the LHS panel holds.
     unsafe {
         for (i, half) in (*b.cast::<Panel>()).iter().enumerate() {
             let mut sums = [_mm256_setzero_si256(); MR];
@@ -36,20 +36,20 @@ unsafe fn tile(_k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     }
 }
 
-/// Adds the products of offset `steps`.
+/// Adds the products of offset `partials`.
 ///
 /// # Safety
-/// `a` holds the groups that the steps name; the CPU has AVX2.
+/// `a` holds the groups that the partial sums name; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn add_offset<const G: usize>(a: *const u8, steps: Steps<G>, sums: &mut Sums) {
+unsafe fn add_offset<const G: usize>(a: *const u8, partials: Partials<G>, sums: &mut Sums) {
     let ones = _mm256_set1_epi16(1);
-    for step in 0..steps.count {
-        // SAFETY: as the caller promises; a step has G weights and a correction.
+    for i in 0..partials.count {
+        // SAFETY: as the caller promises; a partial sum has G weights and a correction.
         let (weights, correction, groups) = unsafe {
-            let vectors = steps.vectors.add(step * (G + 1));
+            let vectors = partials.vectors.add(i * (G + 1));
             let weights: [__m256i; G] = core::array::from_fn(|i| _mm256_loadu_si256(vectors.add(i)));
-            let at = &*steps.at.add(step);
+            let at = &*partials.at.add(i);
             let groups: [*const i32; G] = core::array::from_fn(|i| a.add(at[i].into()).cast::<i32>());
             (weights, _mm256_loadu_si256(vectors.add(G)), groups)
         };
@@ -65,21 +65,21 @@ unsafe fn add_offset<const G: usize>(a: *const u8, steps: Steps<G>, sums: &mut S
     }
 }
 
-/// Adds the products of signed `steps`.
+/// Adds the products of signed `partials`.
 ///
 /// # Safety
-/// `a` holds the groups that the steps name; the CPU has AVX2.
+/// `a` holds the groups that the partial sums name; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn add_signed<const G: usize>(a: *const u8, steps: Steps<G>, sums: &mut Sums) {
+unsafe fn add_signed<const G: usize>(a: *const u8, partials: Partials<G>, sums: &mut Sums) {
     let ones = _mm256_set1_epi16(1);
-    for step in 0..steps.count {
-        // SAFETY: as the caller promises; a step has G weights, each followed by its magnitude.
+    for i in 0..partials.count {
+        // SAFETY: as the caller promises; a partial sum has G weights, each followed by its magnitude.
         let (weights, groups) = unsafe {
-            let vectors = steps.vectors.add(2 * step * G);
+            let vectors = partials.vectors.add(2 * i * G);
             let load = |i| _mm256_loadu_si256(vectors.add(i));
             let weights: [[__m256i; 2]; G] = core::array::from_fn(|i| [load(2 * i), load(2 * i + 1)]);
-            let at = &*steps.at.add(step);
+            let at = &*partials.at.add(i);
             let groups: [*const i32; G] = core::array::from_fn(|i| a.add(at[i].into()).cast::<i32>());
             (weights, groups)
         };

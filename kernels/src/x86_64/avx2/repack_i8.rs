@@ -1,99 +1,103 @@
-//! What the int8 micro-kernel reads in place of a panel: the same weights, as steps that `vpmaddubsw` gets right.
+//! The form in which AVX2's int8 micro-kernel reads an RHS panel: the same weights, in an order in which `vpmaddubsw` is
+//! exact.
 //!
-//! `vpmaddubsw` multiplies u8 by s8 and adds pairs of products, saturating at ±2¹⁵. Additions of its results wrap around,
-//! so a sum of several pairs is exact if, at the end, it fits i16: |a| ≤ 127, so where Σ|w| ≤ 258 over the weights of the
-//! sum. There are two ways to have an unsigned operand:
+//! `vpmaddubsw` multiplies u8 by s8 and adds the products of each pair, saturating at ±2¹⁵. A *partial sum* adds the
+//! results of several groups of four `k` in i16 before it is widened to i32: the more groups, the fewer instructions. The
+//! additions wrap around, so a partial sum is exact if no pair saturates and its value fits i16: as |a| ≤ 127, where
+//! Σ|w| ≤ 258 over its weights. `vpmaddubsw` needs one unsigned operand, and there are two ways to have one:
 //!
-//! * *Offset*: a + 128. 128·Σw is taken back by a correction, prepared for each sum. No pair saturates where
+//! * *Offset*: a + 128. 128·Σw is taken back by a correction, stored with each partial sum. No pair saturates where
 //!   255·|w₀ + w₁| < 2¹⁵, so |w₀ + w₁| ≤ 128. (Where the signs differ, one product alone is the extreme.)
-//! * *Signed*: |w|, with the sign of w moved to a by `vpsignb`. No pair saturates: 127·2·127 < 2¹⁵. One instruction more
+//! * *Signed*: |w|, with the sign of w moved to a by `vpsignb`. No pair saturates: 127·2·128 < 2¹⁵. One instruction more
 //!   for each pair, no correction.
 //!
-//! Most weights fit an offset sum of four pairs, a *long* step; where one is too large, it is a *short* step of two pairs;
-//! where a pair could saturate, it is signed, of two pairs or, in the end, of a *single* one. So any codes within ±127 are
-//! multiplied exactly; how fast depends on how many are large.
+//! Four groups whose weights are small make a *long* partial sum, offset. Otherwise they are taken two by two: a *short*
+//! partial sum, offset; a *pair*, signed, where a product could saturate; two *singles*, signed, where the sum of both
+//! could leave i16. So any weights are multiplied exactly, and how fast depends on how many are large.
+//!
+//! Whatever the weights are, each group is put into one partial sum, for which there is room: no value can make a write
+//! go outside.
 
 use crate::pack::{K_GROUP, MR, NR, SIGNED_OFFSET};
-use crate::table::KC_I8;
-use crate::table::REPACKED_BYTES;
+use crate::table::{KC_I8, REPACKED_BYTES};
 use core::arch::x86_64::*;
 
 /// Channels in a register of i32.
 pub(super) const LANES: usize = 8;
-/// Pairs in a sum of a long step: groups of four weights per channel.
+/// Groups of four weights per channel in a long partial sum.
 pub(super) const LONG: usize = 4;
-/// The same of a short step.
+/// The same of a short one or a pair.
 pub(super) const SHORT: usize = 2;
 
 /// Groups of a span.
 const GROUPS: usize = KC_I8 / K_GROUP;
-/// Most vectors of offset steps: all of them short, with two groups of weights and a correction.
+/// Most vectors of offset partial sums: all of them short, with two groups of weights and a correction.
 const OFFSET: usize = GROUPS / SHORT * (SHORT + 1);
-/// Most vectors of signed steps: w and |w| of every group.
+/// Most vectors of signed partial sums: w and |w| of every group.
 const SIGNED: usize = 2 * GROUPS;
 
 /// Four weights of each of [`LANES`] channels, or the corrections of their sums.
 type Vector = [i8; LANES * K_GROUP];
 
-/// A prepared panel: two halves of [`LANES`] channels.
+/// A repacked panel: two halves of [`LANES`] channels.
 pub(super) type Panel = [Half; NR / LANES];
 
 const _: () = assert!(size_of::<Panel>() <= REPACKED_BYTES && align_of::<Panel>() <= 64);
 
-/// The steps of [`LANES`] channels.
+/// The partial sums of [`LANES`] channels.
 #[repr(C)]
 pub(super) struct Half {
     long: usize,
     short: usize,
     pairs: usize,
     singles: usize,
-    /// Where a step's groups of activations lie in a tile, in bytes.
+    /// Where a partial sum's groups of activations lie in an LHS panel, in bytes.
     long_at: [[u16; LONG]; GROUPS / LONG],
     short_at: [[u16; SHORT]; GROUPS / SHORT],
     pairs_at: [[u16; SHORT]; GROUPS / SHORT],
     singles_at: [[u16; 1]; GROUPS],
-    /// Long steps from the start, short ones from the end.
+    /// Long partial sums from the start, short ones from the end.
     offset: [Vector; OFFSET],
-    /// Two pairs from the start, single ones from the end.
+    /// Pairs from the start, singles from the end.
     signed: [Vector; SIGNED],
 }
 
-/// Consecutive steps of `G` groups.
+/// Consecutive partial sums of `G` groups.
 #[derive(Clone, Copy)]
-pub(super) struct Steps<const G: usize> {
+pub(super) struct Partials<const G: usize> {
     pub(super) count: usize,
     pub(super) at: *const [u16; G],
     pub(super) vectors: *const __m256i,
 }
 
-impl<const G: usize> Steps<G> {
-    fn new(at: &[[u16; G]], vectors: &[Vector]) -> Steps<G> {
-        Steps { count: at.len(), at: at.as_ptr(), vectors: vectors.as_ptr().cast() }
+impl<const G: usize> Partials<G> {
+    fn new(at: &[[u16; G]], vectors: &[Vector]) -> Partials<G> {
+        Partials { count: at.len(), at: at.as_ptr(), vectors: vectors.as_ptr().cast() }
     }
 }
 
 impl Half {
-    /// Weights, group by group, and correction of each step.
-    pub(super) fn long(&self) -> Steps<LONG> {
-        Steps::new(&self.long_at[..self.long], &self.offset)
+    /// Weights, group by group, and correction of each partial sum.
+    pub(super) fn long(&self) -> Partials<LONG> {
+        Partials::new(&self.long_at[..self.long], &self.offset)
     }
 
     /// The same.
-    pub(super) fn short(&self) -> Steps<SHORT> {
-        Steps::new(
+    pub(super) fn short(&self) -> Partials<SHORT> {
+        Partials::new(
             &self.short_at[GROUPS / SHORT - self.short..],
             &self.offset[OFFSET - self.short * (SHORT + 1)..],
         )
     }
 
     /// w and |w|, group by group.
-    pub(super) fn pairs(&self) -> Steps<SHORT> {
-        Steps::new(&self.pairs_at[..self.pairs], &self.signed)
+    pub(super) fn pairs(&self) -> Partials<SHORT> {
+        Partials::new(&self.pairs_at[..self.pairs], &self.signed)
     }
 
     /// The same.
-    pub(super) fn singles(&self) -> Steps<1> {
-        Steps::new(&self.singles_at[GROUPS - self.singles..], &self.signed[SIGNED - self.singles * 2..])
+    pub(super) fn singles(&self) -> Partials<1> {
+        Partials::new(&self.singles_at[GROUPS - self.singles..], &self.signed[SIGNED - self.singles * 2..])
     }
 
     #[target_feature(enable = "avx2")]
@@ -124,7 +128,7 @@ impl Half {
         signed(&[group], &mut self.signed[SIGNED - self.singles * 2..]);
     }
 
-    /// Puts four groups into the steps that are fastest for them.
+    /// Puts four groups into the partial sums that are fastest for them.
     #[target_feature(enable = "avx2")]
     fn push(&mut self, groups: &[Group; LONG]) {
         if !any(_mm256_or_si256(saturates(groups), too_large(groups))) {
@@ -189,8 +193,8 @@ fn any(mask: __m256i) -> bool {
     _mm256_movemask_epi8(mask) != 0
 }
 
-/// Weights and correction of an offset step: −128 times the sum of each lane's weights, which may wrap, as the tile's
-/// sums may.
+/// Weights and correction of an offset partial sum: −128 times the sum of each lane's weights, which may wrap, as the
+/// partial sum may.
 #[target_feature(enable = "avx2")]
 fn offset(groups: &[Group], to: &mut [Vector]) {
     let mut sums = _mm256_setzero_si256();
@@ -201,7 +205,7 @@ fn offset(groups: &[Group], to: &mut [Vector]) {
     store(&mut to[groups.len()], _mm256_sub_epi16(_mm256_setzero_si256(), _mm256_slli_epi16::<7>(sums)));
 }
 
-/// w and |w| of a signed step.
+/// w and |w| of a signed partial sum.
 #[target_feature(enable = "avx2")]
 fn signed(groups: &[Group], to: &mut [Vector]) {
     for (group, [weights, sizes]) in groups.iter().zip(to.as_chunks_mut().0) {
@@ -221,12 +225,12 @@ fn store(to: &mut Vector, vector: __m256i) {
 /// # Safety
 /// As [`MicroKernelI8::repack`](crate::table::MicroKernelI8::repack) says; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn repack(k: usize, b: *const i8, prepared: *mut i8) {
+pub(super) unsafe fn repack(k: usize, b: *const i8, repacked: *mut i8) {
     // SAFETY: the caller's memory is as large and aligned as a `Panel`, which is valid whatever bytes it holds; a panel
     // of `k` steps holds k/4 groups of NR channels.
     let (halves, groups) = unsafe {
         (
-            &mut *prepared.cast::<Panel>(),
+            &mut *repacked.cast::<Panel>(),
             core::slice::from_raw_parts(b.cast::<[i8; NR * K_GROUP]>(), k / K_GROUP),
         )
     };

@@ -9,26 +9,21 @@ use core::arch::x86_64::*;
 
 const ROWS: usize = 12;
 
-pub(crate) const GEMM_F32: MicroKernelFloat<f32> = MicroKernelFloat {
-    name: "f32_gemm_12x32_avx512_fma",
-    mr: ROWS,
-    kc: KC_F32,
-    run: tile_f32,
-    run_1x2: Some(pair_f32),
-};
+pub(crate) const GEMM_F32: MicroKernelFloat<f32> =
+    MicroKernelFloat { name: "f32_gemm_12x32_avx512_fma", mr: ROWS, kc: KC_F32, run, run_1x2: Some(run_1x2) };
 
 /// # Safety
 /// As [`MicroKernelFloat::run`] says; the CPU has AVX-512 F.
 #[target_feature(enable = "avx512f")]
-unsafe fn tile_f32(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
+unsafe fn run(k: usize, a: *const f32, lda: usize, rows: usize, b: *const f32, c: *mut f32, ldc: usize) {
     // SAFETY: as the caller promises.
     unsafe { by_rows(k, a, lda, rows, [b], c, ldc) }
 }
 
 /// # Safety
-/// As [`MicroKernelFloat::pair`] says; the CPU has AVX-512 F.
+/// As [`MicroKernelFloat::run_1x2`] says; the CPU has AVX-512 F.
 #[target_feature(enable = "avx512f")]
-unsafe fn pair_f32(
+unsafe fn run_1x2(
     k: usize,
     a: *const f32,
     lda: usize,

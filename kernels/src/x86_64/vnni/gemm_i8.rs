@@ -8,7 +8,7 @@ pub(crate) const GEMM_I8_AVX: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_avxvnni_dpbusd",
     lhs: LhsCodes::U8K4,
     zero_point: 128,
-    run: tile_avx,
+    run: run_avx,
     run_2x2: None,
     repack: None,
 };
@@ -17,8 +17,8 @@ pub(crate) const GEMM_I8_AVX512: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_12x32c4_avx512vnni_dpbusd",
     lhs: LhsCodes::U8K4,
     zero_point: 128,
-    run: tile_avx512,
-    run_2x2: Some(quad_avx512),
+    run: run_avx512,
+    run_2x2: Some(run_2x2),
     repack: None,
 };
 
@@ -28,10 +28,10 @@ const PANEL_STEP: usize = NR * K_GROUP;
 /// # Safety
 /// As [`MicroKernelI8::run`] says; the CPU has AVX2 and AVX-VNNI.
 #[target_feature(enable = "avx2,avxvnni")]
-unsafe fn tile_avx(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
+unsafe fn run_avx(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     let mut sums = [[_mm256_setzero_si256(); 2]; MR];
     for step in 0..k / K_GROUP {
-        // SAFETY: the tile holds MR and the panel NR groups of four bytes for each of the k/4 steps.
+        // SAFETY: the LHS panel holds MR and the RHS panel NR groups of four bytes for each of the k/4 steps.
         let (a, b) = unsafe {
             let b = b.add(step * PANEL_STEP).cast::<__m256i>();
             let a = a.add(step * MR * K_GROUP).cast::<i32>();
@@ -57,14 +57,14 @@ unsafe fn tile_avx(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
 /// # Safety
 /// As [`MicroKernelI8::run`] says; the CPU has AVX-512 F and VNNI.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tile_avx512(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
+unsafe fn run_avx512(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     const GROUPS: usize = 2;
     const { assert!(K_ALIGN.is_multiple_of(GROUPS * K_GROUP)) };
     let mut sums = [[_mm512_setzero_si512(); GROUPS]; MR];
     for step in 0..k / (GROUPS * K_GROUP) {
         for group in 0..GROUPS {
             let at = step * GROUPS + group;
-            // SAFETY: the tile holds MR and the panel NR groups of four bytes for each of the k/4 groups.
+            // SAFETY: the LHS panel holds MR and the RHS panel NR groups of four bytes for each of the k/4 groups.
             let (a, b) = unsafe {
                 let b = _mm512_loadu_si512(b.add(at * PANEL_STEP).cast());
                 (a.add(at * MR * K_GROUP).cast::<i32>(), b)
@@ -87,10 +87,10 @@ unsafe fn tile_avx512(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
 /// # Safety
 /// As [`MicroKernelI8::run_2x2`] says; the CPU has AVX-512 F and VNNI.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn quad_avx512(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]) {
+unsafe fn run_2x2(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]) {
     let mut sums = [[[_mm512_setzero_si512(); MR]; 2]; 2];
     for step in 0..k / K_GROUP {
-        // SAFETY: each tile holds MR and each panel NR groups of four bytes for each of the k/4 groups.
+        // SAFETY: each LHS panel holds MR and each RHS panel NR groups of four bytes for each of the k/4 groups.
         let b = b.map(|b| unsafe { _mm512_loadu_si512(b.add(step * PANEL_STEP).cast()) });
         for (sums, a) in sums.iter_mut().zip(a) {
             for row in 0..MR {
