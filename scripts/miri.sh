@@ -14,7 +14,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/miri}
 miri() { cargo +nightly miri test --locked "$@"; }
 
 kernels() {
-  miri -p ocelli-kernels --lib -- matrix pack prefetch refusals tests::gemm resize
+  miri -p ocelli-kernels --lib -- matrix pack prefetch refusals tests::gemm
 }
 library() {
   miri -p ocelli --lib --no-default-features --features std -- plan::layout tiles naflex

@@ -3,7 +3,7 @@
 use crate::isa::Isa;
 use crate::pack::{LhsFormat, NR, Weights};
 use crate::scalar;
-use crate::table::{Element, MicroKernelFloat, Table};
+use crate::table::{Element, MicroKernelFloat, Table, Vectorized};
 
 /// The kernels chosen for one instruction set. Cheap to copy; make it once.
 #[derive(Clone, Copy)]
@@ -29,6 +29,14 @@ impl Kernels {
     /// The instruction set that these kernels use.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Runs `work` as compiled for this instruction set.
+    pub fn vectorized<W: Vectorized>(&self, work: W) -> W::Output {
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        return crate::simd::vectorized(self.isa, work);
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        work.run()
     }
 
     /// The name of the micro-kernel that multiplies by `weights`, by the grammar in the crate's documentation.

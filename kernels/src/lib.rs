@@ -4,8 +4,7 @@
 //! which no file uses one that comes after it:
 //!
 //! * [`isa`]: which extensions the CPU has; an [`Isa`] is the proof.
-//! * [`pack`]: how both operands of a GEMM lie in memory; [`matrix`]: views of plain f32 matrices; [`resample`]: the
-//!   windows of a resize.
+//! * [`pack`]: how both operands of a GEMM lie in memory; [`matrix`]: views of plain f32 matrices.
 //! * `table`: the contract of each kind of micro-kernel.
 //! * `scalar`: the specification of every micro-kernel, and the fallback. `simd` (element-wise f32 work, written once over
 //!   `pulp`), `x86_64` and `aarch64` replace what they do better, in files of the same names.
@@ -32,7 +31,6 @@
 //! | span, KC, MC | a range of `k`, its largest length, and the most rows whose sums wait between two spans |
 //! | zero point | the code that stands for 0: 128 where activations are unsigned, else 0 |
 //! | block | columns of a plain matrix that lie together ([`matrix`]), or the rows of MC |
-//! | window | the source pixels of one resized pixel |
 //! | repack | to write an RHS panel again, in a form that one micro-kernel reads faster |
 //! | unroll | to compute several vectors in lockstep |
 //!
@@ -56,14 +54,12 @@ pub mod gemm;
 pub mod isa;
 pub mod matrix;
 pub mod pack;
-pub mod resample;
 
 mod elementwise;
 mod kernels;
 mod pack_lhs;
 mod peak;
 mod prefetch;
-mod resize;
 mod table;
 
 mod scalar;
@@ -86,4 +82,4 @@ pub use isa::{Feature, Isa, IsaError};
 pub use kernels::Kernels;
 pub use matrix::{Mat, MatMut};
 pub use pack::{Lhs, LhsFormat, LhsMut, Weights, WeightsFloat, WeightsI8};
-pub use table::Activation;
+pub use table::{Activation, Vectorized};

@@ -4,7 +4,6 @@
 //! [`Kernels`](crate::Kernels), which chooses one and makes it safe to call.
 
 use crate::pack::{K_ALIGN, LhsCodes, MR, NR};
-use crate::resample::{Pass, Resampling};
 use half::f16;
 
 /// An activation function.
@@ -153,9 +152,16 @@ pub(crate) struct Table {
     pub(crate) widen_f16: unsafe fn(from: &[f16], to: &mut [f32]),
     /// Both slices have one length.
     pub(crate) narrow_f16: unsafe fn(from: &[f32], to: &mut [f16]),
-    pub(crate) resize_row: unsafe fn(axis: &Resampling<'_>, source: &[u8], out: &mut [u8]),
-    pub(crate) resize_add: unsafe fn(sums: &mut [i32], row: &[u8], coefficient: i32),
-    pub(crate) resize_round: unsafe fn(sums: &[i32], pass: Pass, out: &mut [u8]),
     pub(crate) peak_i8: Peak,
     pub(crate) peak_f32: Peak,
+}
+
+/// Work in plain loops that a compiler vectorises, in integers or otherwise with the same bits for every vector width: it
+/// needs no micro-kernel of its own, only to be compiled for each instruction set.
+pub trait Vectorized {
+    /// The result.
+    type Output;
+
+    /// Does the work. Must be `#[inline(always)]`, and so must everything in it that is to be vectorised.
+    fn run(self) -> Self::Output;
 }

@@ -9,7 +9,6 @@ mod micro_float;
 mod micro_i8;
 mod names;
 mod refusals;
-mod resize;
 
 use std::string::String;
 use std::vec::Vec;

@@ -2,10 +2,36 @@
 
 #![forbid(unsafe_code)]
 
-use ocelli_kernels::resample::{Pass, Window};
+use bytemuck::{Pod, Zeroable};
 
 use super::frame::Axis;
 use crate::format::{Filter, Resampler};
+
+/// The source pixels that one resized pixel is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Window {
+    /// The first of them.
+    pub start: u32,
+    /// How many.
+    pub len: u32,
+}
+
+impl Window {
+    /// One past the last source pixel.
+    pub fn end(self) -> usize {
+        (self.start + self.len) as usize
+    }
+}
+
+/// How one pass computes: the stride of its coefficients and their fractional bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// Coefficients kept per resized pixel; a window may need fewer.
+    pub(super) taps: usize,
+    /// Fractional bits.
+    pub(super) precision: u32,
+}
 
 /// Fractional bits of Pillow's coefficients, and the most that torchvision uses.
 const MAX_PRECISION: u32 = 22;

@@ -21,9 +21,9 @@ pub mod pixels;
 pub mod resize;
 pub mod tiles;
 
+pub use coefficients::Window;
 pub use frame::{Axis, FrameSpec, Geometry};
 pub use normalize::{Levels, normalization_levels, write_patch_row, write_patch_row_planar};
-pub use ocelli_kernels::resample::Window;
 pub use pixels::{Packed, PixelView};
 pub use resize::{ResizeMemory, ResizePlan, Resizer, Tables};
 pub use tiles::{TileBox, Tiles};

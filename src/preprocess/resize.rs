@@ -9,10 +9,9 @@
 
 use core::ops::Range;
 
-use ocelli_kernels::Kernels;
-use ocelli_kernels::resample::{Pass, Resampling, Window};
+use ocelli_kernels::{Kernels, Vectorized};
 
-use super::coefficients::{fill, max_taps};
+use super::coefficients::{Pass, Window, fill, max_taps};
 use super::frame::{FrameSpec, Geometry};
 use super::pixels::wrong;
 use super::{MAX_SIDE, PixelView};
@@ -124,8 +123,30 @@ struct Current {
     vertical_first: bool,
 }
 
+/// The windows and coefficients of one pass.
+#[derive(Clone, Copy)]
+struct Kernel<'t> {
+    windows: &'t [Window],
+    coefficients: &'t [i32],
+    pass: Pass,
+}
+
+impl<'t> Kernel<'t> {
+    /// Window and coefficients of resized pixel `index`.
+    #[inline(always)]
+    fn at(&self, index: usize) -> (Window, &'t [i32]) {
+        let window = self.windows[index];
+        (window, &self.coefficients[index * self.pass.taps..][..window.len as usize])
+    }
+
+    /// The source pixels that all windows together cover: windows never run backwards.
+    fn span(&self) -> Range<usize> {
+        self.windows[0].start as usize..self.windows[self.windows.len() - 1].end()
+    }
+}
+
 impl Resizer {
-    /// A resizer whose tables are not made yet. `kernels` run its inner loops.
+    /// A resizer whose tables are not made yet. Its loops run with the instructions that `kernels` use.
     pub fn new(plan: ResizePlan, kernels: Kernels) -> Self {
         Resizer { plan, kernels, current: None }
     }
@@ -223,43 +244,32 @@ impl Resizer {
         let picture = first - covered.start..last - covered.start;
         let width = spec.width as usize;
         let (columns, vertical) = tables.coefficients.split_at(plan.taps.0 * width);
-        let resampling = |windows, coefficients, pass| Resampling { windows, coefficients, pass };
+        let kernel = |windows, coefficients, pass| Kernel { windows, coefficients, pass };
         let (column_windows, row_windows) = tables.windows.split_at(width);
-        let work = Rows {
-            kernels: &self.kernels,
+        self.kernels.vectorized(Rows {
             current: &current,
             spec,
-            columns: resampling(
+            columns: kernel(
                 &column_windows[..current.geometry.columns.count as usize],
                 columns,
                 current.columns,
             ),
-            vertical: resampling(
-                &row_windows[..current.geometry.rows.count as usize],
-                vertical,
-                current.rows,
-            ),
+            vertical: kernel(&row_windows[..current.geometry.rows.count as usize], vertical, current.rows),
             view,
             rows: picture,
             scratch,
             out: inside,
-        };
-        if current.vertical_first {
-            work.vertical_first()
-        } else {
-            work.horizontal_first()
-        }
+        });
         Ok(())
     }
 }
 
-/// One call's work.
+/// One call's work. The compiler makes a copy of it for each instruction set, which is why all of it is inlined.
 struct Rows<'c> {
-    kernels: &'c Kernels,
     current: &'c Current,
     spec: &'c FrameSpec,
-    columns: Resampling<'c>,
-    vertical: Resampling<'c>,
+    columns: Kernel<'c>,
+    vertical: Kernel<'c>,
     view: &'c PixelView<'c>,
     /// Rows of the resized picture, counted from the first in the frame.
     rows: Range<usize>,
@@ -267,9 +277,19 @@ struct Rows<'c> {
     out: &'c mut [u8],
 }
 
+impl Vectorized for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        if self.current.vertical_first { self.vertical_first() } else { self.horizontal_first() }
+    }
+}
+
 impl Rows<'_> {
+    #[inline(always)]
     fn horizontal_first(self) {
-        let Rows { kernels, columns, vertical, view, spec, .. } = self;
+        let Rows { columns, vertical, view, spec, .. } = self;
         let (span, covered) = (columns.span(), bytes(self.current.geometry.columns.covered()));
         let (source, ring) = self.scratch.split_at_mut(span.len() * 3);
         let mut next = 0;
@@ -279,10 +299,10 @@ impl Rows<'_> {
             for y in next.max(window.start as usize)..window.end() {
                 let to = &mut ring[y % vertical.pass.taps * covered.len()..][..covered.len()];
                 match view.rgb_slice(y, span.clone()) {
-                    Some(row) => kernels.resize_row(&columns, row, to),
+                    Some(row) => horizontal(columns, row, to),
                     None => {
                         view.row_rgb(y, span.clone(), spec.alpha, source);
-                        kernels.resize_row(&columns, source, to);
+                        horizontal(columns, source, to);
                     }
                 }
             }
@@ -290,18 +310,19 @@ impl Rows<'_> {
             out[..covered.start].fill(0);
             out[covered.end..].fill(0);
             for (block, out) in out[covered.clone()].chunks_mut(BLOCK).enumerate() {
-                let mut sums = [vertical.pass.half(); BLOCK];
+                let mut sums = [1 << (vertical.pass.precision - 1); BLOCK];
                 for (y, &coefficient) in (window.start as usize..).zip(coefficients) {
                     let row = &ring[y % vertical.pass.taps * covered.len() + block * BLOCK..][..out.len()];
-                    kernels.resize_add(&mut sums, row, coefficient);
+                    accumulate(&mut sums, row, coefficient);
                 }
-                kernels.resize_round(&sums, vertical.pass, out);
+                round(&sums, vertical.pass.precision, out);
             }
         }
     }
 
+    #[inline(always)]
     fn vertical_first(self) {
-        let Rows { kernels, columns, vertical, view, spec, .. } = self;
+        let Rows { columns, vertical, view, spec, .. } = self;
         let (span, covered) = (columns.span(), bytes(self.current.geometry.columns.covered()));
         let between = &mut self.scratch[..span.len() * 3];
         let mut converted = [0; BLOCK];
@@ -310,7 +331,7 @@ impl Rows<'_> {
             for (block, to) in between.chunks_mut(BLOCK).enumerate() {
                 let left = span.start + block * (BLOCK / 3);
                 let part = left..left + to.len() / 3;
-                let mut sums = [vertical.pass.half(); BLOCK];
+                let mut sums = [1 << (vertical.pass.precision - 1); BLOCK];
                 for (y, &coefficient) in (window.start as usize..).zip(coefficients) {
                     let row = match view.rgb_slice(y, part.clone()) {
                         Some(row) => row,
@@ -320,13 +341,13 @@ impl Rows<'_> {
                             row
                         }
                     };
-                    kernels.resize_add(&mut sums, row, coefficient);
+                    accumulate(&mut sums, row, coefficient);
                 }
-                kernels.resize_round(&sums, vertical.pass, to);
+                round(&sums, vertical.pass.precision, to);
             }
             out[..covered.start].fill(0);
             out[covered.end..].fill(0);
-            kernels.resize_row(&columns, between, &mut out[covered.clone()]);
+            horizontal(columns, between, &mut out[covered.clone()]);
         }
     }
 }
@@ -334,6 +355,50 @@ impl Rows<'_> {
 /// Bytes that the vertical pass treats at a time: whole pixels, whole vectors, and sums that stay in the first cache.
 const BLOCK: usize = 768;
 
+/// Pixels whose products the horizontal pass adds side by side.
+const LANES: usize = 8;
+
 fn bytes(pixels: Range<usize>) -> Range<usize> {
     pixels.start * 3..pixels.end * 3
+}
+
+/// Resamples one row. `source` begins at the first pixel of the first window.
+#[inline(always)]
+fn horizontal(kernel: Kernel<'_>, source: &[u8], out: &mut [u8]) {
+    let base = kernel.windows[0].start;
+    for (index, out) in out.chunks_exact_mut(3).enumerate() {
+        let (window, coefficients) = kernel.at(index);
+        let pixels = &source[(window.start - base) as usize * 3..][..coefficients.len() * 3];
+        let (wide, narrow) = coefficients.as_chunks::<LANES>();
+        let (wide_pixels, narrow_pixels) = pixels.split_at(wide.len() * LANES * 3);
+        let mut lanes = [[0i32; LANES]; 3];
+        for (coefficients, pixels) in wide.iter().zip(wide_pixels.as_chunks::<{ LANES * 3 }>().0) {
+            for channel in 0..3 {
+                for lane in 0..LANES {
+                    lanes[channel][lane] += coefficients[lane] * i32::from(pixels[3 * lane + channel]);
+                }
+            }
+        }
+        let mut sums = lanes.map(|lanes| lanes.iter().sum::<i32>() + (1 << (kernel.pass.precision - 1)));
+        for (&coefficient, pixel) in narrow.iter().zip(narrow_pixels.as_chunks::<3>().0) {
+            for channel in 0..3 {
+                sums[channel] += coefficient * i32::from(pixel[channel]);
+            }
+        }
+        round(&sums, kernel.pass.precision, out);
+    }
+}
+
+#[inline(always)]
+fn accumulate(sums: &mut [i32], row: &[u8], coefficient: i32) {
+    for (sum, &level) in sums.iter_mut().zip(row) {
+        *sum += coefficient * i32::from(level);
+    }
+}
+
+#[inline(always)]
+fn round(sums: &[i32], precision: u32, out: &mut [u8]) {
+    for (out, &sum) in out.iter_mut().zip(sums) {
+        *out = (sum >> precision).clamp(0, 255) as u8;
+    }
 }

@@ -7,14 +7,11 @@ mod gemm_f32;
 mod gemm_i8;
 mod peak;
 mod quantize;
-mod resize;
 
 use crate::table::Table;
 
 pub(crate) use convert::{narrow_f16, widen_f16};
 pub(crate) use quantize::quantize_panel;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(crate) use resize::{resize_add, resize_round, resize_row};
 
 /// What every CPU can run.
 pub(crate) const TABLE: Table = Table {
@@ -29,9 +26,6 @@ pub(crate) const TABLE: Table = Table {
     activate: elementwise::activate,
     widen_f16,
     narrow_f16,
-    resize_row: resize::resize_row,
-    resize_add: resize::resize_add,
-    resize_round: resize::resize_round,
     peak_i8: peak::PEAK_I8,
     peak_f32: peak::PEAK_F32,
 };

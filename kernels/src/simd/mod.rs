@@ -1,5 +1,4 @@
-//! Element-wise f32 micro-kernels, written once over [`pulp`] for every vector width, and the loops of the resize, compiled
-//! for each.
+//! Element-wise f32 micro-kernels, written once over [`pulp`] for every vector width.
 //!
 //! The operations are generic over pulp's token of an instruction set and inline into the entry points of each
 //! instruction set, which alone carry target features. Reductions run in an order that depends on the row's length
@@ -16,7 +15,7 @@ mod unroll;
 mod tests;
 
 use crate::isa::{Feature, Isa};
-use crate::table::Table;
+use crate::table::{Table, Vectorized};
 
 /// Compiles the operations for one instruction set.
 macro_rules! entry_points {
@@ -24,10 +23,8 @@ macro_rules! entry_points {
         mod $module {
             use crate::pack::MR;
             use crate::pack::NR;
-            use crate::resample::{Pass, Resampling};
-            use crate::scalar;
             use crate::simd::{activate, norm, softmax};
-            use crate::table::{Activation, Table};
+            use crate::table::{Activation, Table, Vectorized};
 
             #[target_feature(enable = $features)]
             fn token() -> $token {
@@ -56,31 +53,12 @@ macro_rules! entry_points {
             }
 
             #[target_feature(enable = $features)]
-            fn resize_row(axis: &Resampling<'_>, source: &[u8], out: &mut [u8]) {
-                scalar::resize_row(axis, source, out);
-            }
-
-            #[target_feature(enable = $features)]
-            fn resize_add(sums: &mut [i32], row: &[u8], coefficient: i32) {
-                scalar::resize_add(sums, row, coefficient);
-            }
-
-            #[target_feature(enable = $features)]
-            fn resize_round(sums: &[i32], pass: Pass, out: &mut [u8]) {
-                scalar::resize_round(sums, pass, out);
+            pub(super) fn vectorized<W: Vectorized>(work: W) -> W::Output {
+                work.run()
             }
 
             pub(super) fn select(table: Table) -> Table {
-                Table {
-                    abs_max_rows,
-                    layer_norm,
-                    softmax,
-                    activate,
-                    resize_row,
-                    resize_add,
-                    resize_round,
-                    ..table
-                }
+                Table { abs_max_rows, layer_norm, softmax, activate, ..table }
             }
         }
     };
@@ -113,4 +91,24 @@ pub(crate) fn select(isa: Isa, table: Table) -> Table {
         return neon::select(table);
     }
     table
+}
+
+/// Runs `work` as compiled for the vectors of `isa`.
+pub(crate) fn vectorized<W: Vectorized>(isa: Isa, work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if isa.has(Feature::Avx512Vnni) {
+        // SAFETY: the feature proves all that the function requires.
+        return unsafe { avx512::vectorized(work) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if isa.has(Feature::Avx2) {
+        // SAFETY: as above.
+        return unsafe { avx2::vectorized(work) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    if isa.has(Feature::Neon) {
+        // SAFETY: as above.
+        return unsafe { neon::vectorized(work) };
+    }
+    work.run()
 }

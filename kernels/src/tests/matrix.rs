@@ -153,7 +153,7 @@ fn read(rng: &mut Rng, mat: &Mat<'_>, model: &Model) {
 fn matrices_agree_with_lists_of_rows() {
     let mut rng = Rng::new(11);
     let mut stamp = 0.0;
-    for _ in 0..if cfg!(miri) { 20 } else { 1000 } {
+    for _ in 0..if cfg!(miri) { 10 } else { 1000 } {
         let (mut model, height, width) = Model::new(&mut rng);
         // Some elements more than the matrix has, which no call may reach.
         let mut values = vec![-1.0; height * width + 3];
