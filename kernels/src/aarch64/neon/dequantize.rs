@@ -1,6 +1,6 @@
 //! From the sums of an int8 GEMM to f32.
 
-use crate::pack::{MR, NR};
+use crate::pack::NR;
 use crate::table::{AccI8, DequantizeBy};
 use core::arch::aarch64::*;
 
