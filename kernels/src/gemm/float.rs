@@ -92,7 +92,7 @@ fn start_sums(sums: &mut [f32; SUMS], rows: usize, panels: Range<usize>, output:
     }
 }
 
-/// Adds the products of `span` to the sums of the rows of `block`, which are [rows][panels][NR]; a part of `ahead` with
+/// Adds the products of `span` to the sums of the rows of `block`, which are `[rows][panels][NR]`; a part of `ahead` with
 /// every kernel.
 fn multiply<T: Element>(
     kernel: &MicroKernelFloat<T>,

@@ -75,7 +75,7 @@ impl<'k> Output<'k, '_, '_> {
         }
     }
 
-    /// Puts the sums of `rows` and `panels`, [rows][panels][NR], through the epilogue.
+    /// Puts the sums of `rows` and `panels`, `[rows][panels][NR]`, through the epilogue.
     pub(super) fn finish_sums(&mut self, rows: Range<usize>, panels: Range<usize>, sums: &mut [f32]) {
         let width = panels.len() * NR;
         let cols = self.cols(panels.start).start..self.cols(panels.end - 1).end;
