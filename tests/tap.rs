@@ -2,7 +2,7 @@
 
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::{Model, Options, Session};
-use ocelli_kernels::{Rows, Weights};
+use ocelli_kernels::{Lhs, Weights};
 use ocelli_tests::{Expected, packed};
 use ocelli_tools::Precision;
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ fn shown(precision: Precision) -> (Shown, Vec<f32>, Vec<f32>) {
         session.set_frame(image, &pixels).unwrap();
     }
     let seen = RefCell::new(Shown::new());
-    let tap = |weights: &Weights<'_>, rows: &Rows<'_>| {
+    let tap = |weights: &Weights<'_>, rows: &Lhs<'_>| {
         let first = rows.row_f32(0).map(<[f32]>::to_vec);
         seen.borrow_mut().push((weights.n(), weights.k(), rows.rows(), first));
     };

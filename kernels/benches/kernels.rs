@@ -4,11 +4,11 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use half::f16;
-use ocelli_kernels::activations::TILE_ROWS;
 use ocelli_kernels::gemm::macs;
-use ocelli_kernels::layout::{W7_MAX, W8_MAX, packed_len, padded_k, padded_n, panels};
+use ocelli_kernels::pack::MR;
+use ocelli_kernels::pack::{W7_MAX, W8_MAX, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, Mat, MatMut, RowsMut, Weights, WeightsFloat,
+    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Weights, WeightsFloat,
     WeightsI8,
 };
 use std::hint::black_box;
@@ -159,13 +159,13 @@ impl Tier {
             let x = Values(2).floats(TOKENS * padded_k(k));
             let x = Mat::new(&x, TOKENS, padded_k(k), padded_k(k));
             for (name, weights) in layer.weights() {
-                let format = kernels.row_format(&weights);
+                let format = kernels.lhs_format(&weights);
                 let mut bytes = vec![0f32; format.bytes(TOKENS, k).div_ceil(4)];
                 let mut scales = vec![0f32; TOKENS];
                 let mut rows =
-                    RowsMut::new(format, TOKENS, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-                rows.write_all(&kernels, &x);
-                let gemm = Gemm { rows: rows.as_rows(), weights, bias: &[], epilogue: Epilogue::Store };
+                    LhsMut::new(format, TOKENS, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
+                kernels.pack_lhs(&mut rows, &x);
+                let gemm = Gemm { lhs: rows.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
                 let peak = if matches!(weights, Weights::I8(_)) { self.peak_i8 } else { self.peak_f32 };
                 let shape = format!("{TOKENS}x{k}x{n}");
                 // As the runtime has it: wide outputs in blocks, the residual stream row-major.
@@ -197,18 +197,18 @@ impl Tier {
         let mut values = Values(4);
         let (x, gamma, beta) = (values.floats(TOKENS * WIDTH), values.floats(WIDTH), values.floats(WIDTH));
         let (_, weights) = layer.weights()[0];
-        let format = kernels.row_format(&weights);
+        let format = kernels.lhs_format(&weights);
         let mut bytes = vec![0f32; format.bytes(TOKENS, WIDTH).div_ceil(4)];
         let mut scales = vec![0f32; TOKENS];
-        let mut rows = RowsMut::new(format, TOKENS, WIDTH, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-        let mut normed = [0f32; TILE_ROWS * WIDTH];
+        let mut rows = LhsMut::new(format, TOKENS, WIDTH, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
+        let mut normed = [0f32; MR * WIDTH];
         let elements = (TOKENS * WIDTH) as u64;
         self.measure(c, "norm+quantize", &format!("{TOKENS}x{WIDTH}"), elements, self.peak_f32, || {
-            for (tile, x) in x.chunks(TILE_ROWS * WIDTH).enumerate() {
+            for (tile, x) in x.chunks(MR * WIDTH).enumerate() {
                 for (x, normed) in x.chunks_exact(WIDTH).zip(normed.chunks_exact_mut(WIDTH)) {
                     kernels.layer_norm(x, &gamma, &beta, 1e-5, normed);
                 }
-                rows.write_tile(&kernels, tile * TILE_ROWS, &Mat::new(&normed, TILE_ROWS, WIDTH, WIDTH), 0);
+                kernels.pack_lhs_panel(&mut rows, tile * MR, &Mat::new(&normed, MR, WIDTH, WIDTH), 0);
             }
         });
     }

@@ -3,18 +3,19 @@
 //!
 //! ```text
 //! for each head of the thread's share     K is transposed and V copied into panels of 16, once per head
-//!   for each tile of query rows
+//!   for each few query rows
 //!     S = Q·Kᵀ                            a few rows × tokens: stays in L1
 //!     P = exp((S − max)·scale), Σ         causal: entries after the query's own are zero
 //!     O = P·V / Σ
 //! ```
 //!
-//! An *item* is one tile of one head; a thread takes a run of items. The result is head-major, `[head][query][d]`, so
+//! An *item* is as many query rows of one head as the micro-kernel multiplies at once; a thread takes a run of items. The result is head-major, `[head][query][d]`, so
 //! that a run of items is one slice.
 
-use crate::layout::{NR, padded_n};
+use crate::kernels::Kernels;
 use crate::matrix::Mat;
-use crate::table::{Kernels, MAX_TILE_ROWS};
+use crate::pack::{NR, padded_n};
+use crate::table::MR_MAX;
 use core::ops::Range;
 
 /// The shape of one attention, for one image or one text.
@@ -34,31 +35,49 @@ pub struct Attention {
 
 impl Attention {
     /// f32 elements of working memory that one thread needs.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` holds.
     pub const fn scratch_len(&self) -> usize {
-        let keys = padded_n(self.tokens);
-        let values = padded_n(self.head_dim);
-        keys * self.head_dim + values * keys + MAX_TILE_ROWS * (self.head_dim + keys + values)
+        let (keys, values) = (padded_n(self.tokens), padded_n(self.head_dim));
+        // At least `keys·head_dim + values·keys + MR_MAX·(head_dim + keys + values)`.
+        let columns = values.checked_add(MR_MAX).expect(TOO_LARGE);
+        let per_key = columns.checked_add(self.head_dim).expect(TOO_LARGE);
+        let per_query = values.checked_mul(2 * MR_MAX).expect(TOO_LARGE);
+        keys.checked_mul(per_key).expect(TOO_LARGE).checked_add(per_query).expect(TOO_LARGE)
     }
 
-    /// Multiply-accumulates of all items.
+    /// Multiply-accumulates of all items; `u64::MAX` if there are more.
     pub const fn macs(&self) -> u64 {
-        2 * self.heads as u64 * self.queries as u64 * self.tokens as u64 * self.head_dim as u64
+        (2 * self.heads as u64)
+            .saturating_mul(self.queries as u64)
+            .saturating_mul(self.tokens as u64)
+            .saturating_mul(self.head_dim as u64)
     }
 }
 
+const TOO_LARGE: &str = "the attention fits memory";
+
 impl Kernels {
     /// The query rows of `items` among the `heads × queries` rows of the result.
+    ///
+    /// # Panics
+    /// If `shape` has no queries.
     pub fn attention_rows(&self, shape: &Attention, items: Range<usize>) -> Range<usize> {
-        let tiles = shape.queries.div_ceil(self.tile_f32.tile_rows);
+        let row_groups = shape.queries.div_ceil(self.table.gemm_f32.mr);
         let row = |item: usize| {
-            item / tiles * shape.queries + (item % tiles * self.tile_f32.tile_rows).min(shape.queries)
+            item / row_groups * shape.queries
+                + (item % row_groups * self.table.gemm_f32.mr).min(shape.queries)
         };
         row(items.start)..row(items.end)
     }
 
     /// How many items `shape` has.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` holds.
     pub fn attention_items(&self, shape: &Attention) -> usize {
-        shape.heads * shape.queries.div_ceil(self.tile_f32.tile_rows)
+        shape.heads.checked_mul(shape.queries.div_ceil(self.table.gemm_f32.mr)).expect(TOO_LARGE)
     }
 
     /// Computes the rows of `items` into `out`.
@@ -67,7 +86,7 @@ impl Kernels {
     /// on are this image's. `out`: the rows that [`attention_rows`](Self::attention_rows) names, `head_dim` each.
     ///
     /// # Panics
-    /// If a length does not fit `shape`.
+    /// If a length does not fit `shape`, or `shape` has no queries, no channels, or more queries than tokens.
     pub fn attention(
         &self,
         shape: &Attention,
@@ -78,14 +97,26 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let Attention { tokens, queries, heads, head_dim, causal } = *shape;
-        let width = heads * head_dim;
-        assert!(queries <= tokens && head_dim > 0, "{queries} queries, {tokens} tokens, {head_dim} channels");
-        assert_eq!(qkv.cols(), 3 * width, "qkv");
-        assert!(first_token + tokens <= qkv.rows(), "tokens from {first_token} of {}", qkv.rows());
-        assert!(items.end <= self.attention_items(shape), "items");
+        let width = heads.checked_mul(head_dim).filter(|&width| width > 0);
+        assert!(
+            (1..=tokens).contains(&queries) && width.is_some(),
+            "{queries} queries, {tokens} tokens, {heads} heads of {head_dim} channels"
+        );
+        assert!(
+            qkv.cols().is_multiple_of(3) && width == Some(qkv.cols() / 3),
+            "qkv of {} columns",
+            qkv.cols()
+        );
+        assert!(
+            first_token <= qkv.rows() && tokens <= qkv.rows() - first_token,
+            "{tokens} tokens from {first_token} of {}",
+            qkv.rows()
+        );
+        assert!(items.start <= items.end && items.end <= self.attention_items(shape), "items {items:?}");
         let rows = self.attention_rows(shape, items.clone());
-        assert_eq!(out.len(), rows.len() * head_dim, "attention output");
-        let step = self.tile_f32.tile_rows;
+        assert_eq!(rows.len().checked_mul(head_dim), Some(out.len()), "attention output");
+        assert!(scratch.len() >= shape.scratch_len(), "attention scratch of {}", scratch.len());
+        let step = self.table.gemm_f32.mr;
         let (keys, values) = (padded_n(tokens), padded_n(head_dim));
         let (k_panels, rest) = scratch.split_at_mut(keys * head_dim);
         let (v_panels, rest) = rest.split_at_mut(values * keys);
@@ -93,10 +124,10 @@ impl Kernels {
         let (scores, rest) = rest.split_at_mut(step * keys);
         let sums = &mut rest[..step * values];
         let scale = 1.0 / libm::sqrtf(head_dim as f32);
-        let tiles = queries.div_ceil(step);
+        let row_groups = queries.div_ceil(step);
         let mut packed = None;
         for item in items.clone() {
-            let (head, first) = (item / tiles, item % tiles * step);
+            let (head, first) = (item / row_groups, item % row_groups * step);
             if packed != Some(head) {
                 pack_keys(qkv, first_token, shape, head, k_panels);
                 pack_values(qkv, first_token, shape, head, v_panels);
@@ -107,8 +138,17 @@ impl Kernels {
                 qkv.copy_row(first_token + first + i, head * head_dim, q);
             }
             scores.fill(0.0);
-            self.tile_f32.multiply_all(head_dim, q, head_dim, count, k_panels, head_dim * NR, scores, keys);
-            let mut inverses = [0.0; MAX_TILE_ROWS];
+            self.table.gemm_f32.multiply_all(
+                head_dim,
+                q,
+                head_dim,
+                count,
+                k_panels,
+                head_dim * NR,
+                scores,
+                keys,
+            );
+            let mut inverses = [0.0; MR_MAX];
             for (i, row) in scores.chunks_exact_mut(keys).take(count).enumerate() {
                 // What is not seen, and what only fills the last panel, counts for nothing.
                 let seen = if causal { first + i + 1 } else { tokens };
@@ -116,7 +156,7 @@ impl Kernels {
                 inverses[i] = 1.0 / self.softmax(row, scale);
             }
             sums.fill(0.0);
-            self.tile_f32.multiply_all(tokens, scores, keys, count, v_panels, keys * NR, sums, values);
+            self.table.gemm_f32.multiply_all(tokens, scores, keys, count, v_panels, keys * NR, sums, values);
             let start = (head * queries + first - rows.start) * head_dim;
             let out = &mut out[start..][..count * head_dim];
             for ((out, sums), inverse) in

@@ -1,8 +1,8 @@
 //! Which instruction-set extensions this CPU has, and the proof of it.
 //!
-//! An [`Isa`] is a set of [`Feature`]s that can only be made from what the CPU reports, or from a subset of that. So
-//! holding one is the proof that its instructions may run, and [`Kernels::new`](crate::Kernels::new), which needs
-//! one, is the only place where a kernel is chosen.
+//! An [`Isa`] is a set of [`Feature`]s that can only be made from what the CPU reports (without `std`: from what the build
+//! target promises) or from a subset of that. So holding one is the proof that its instructions may run.
+//! [`Kernels::new`](crate::Kernels::new) takes one and is the only place where micro-kernels are chosen.
 
 use core::fmt;
 

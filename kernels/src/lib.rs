@@ -1,37 +1,70 @@
 //! GEMM, attention and element-wise kernels for Vision Transformers on small CPUs.
 //!
-//! This crate knows no model, no file and no thread, needs no `std` and never allocates. It is read in this order:
+//! This crate knows no model, no file and no thread, needs no `std` and never allocates. It is read in this order, in
+//! which no file uses one that comes after it:
 //!
 //! * [`isa`]: which extensions the CPU has; an [`Isa`] is the proof.
-//! * [`layout`], [`weights`]: how packed weight matrices lie in memory.
-//! * [`activations`]: how the left operand of a GEMM lies in memory, written row by row.
-//! * [`Kernels`]: the table of function pointers, filled once for an [`Isa`].
-//! * [`gemm`], [`attention`]: the loops around the table's micro-kernels; portable, safe to call.
-//! * `scalar`: the specification of every micro-kernel, and the fallback. `vector` (element-wise f32 work, written
-//!   once over `pulp`), `x86_64` and `aarch64` replace what they do better.
+//! * [`pack`]: how both operands of a GEMM lie in memory; [`matrix`]: views of plain f32 matrices.
+//! * `table`: the contract of each kind of micro-kernel.
+//! * `scalar`: the specification of every micro-kernel, and the fallback. `simd` (element-wise f32 work, written once over
+//!   `pulp`), `x86_64` and `aarch64` replace what they do better, in files of the same names.
+//! * [`Kernels`]: the table, filled once for an [`Isa`].
+//! * [`gemm`], [`attention`], and the methods of [`Kernels`] for everything else: the loops around the micro-kernels;
+//!   portable, and safe to call with any arguments: what does not fit panics.
 //!
-//! int8 products accumulate exactly in i32, so every instruction set gives the scalar result to the bit.
+//! int8 products accumulate exactly in i32, so every instruction set gives the scalar sums to the bit. No micro-kernel's
+//! memory accesses depend on the values of its operands, so weights may lie in a file that another process changes: what
+//! changes then is the result.
+//!
+//! # Words
+//!
+//! The words are those of BLIS (Van Zee & van de Geijn, 2015) and of gemmlowp.
+//!
+//! | Word | Meaning |
+//! |---|---|
+//! | micro-kernel | the innermost loop over `k`, for one output tile; sums stay in registers |
+//! | LHS, RHS | the left operand (activations, [`pack::Lhs`]) and the right one (weights, [`Weights`]) |
+//! | MR, NR | rows and columns of an output tile; int8 has [`pack::MR`], floats what their micro-kernel has; all have [`pack::NR`] |
+//! | KR | consecutive `k` of one row or channel that lie together: 4, or 8 for SMMLA |
+//! | LHS panel, RHS panel | MR rows, or NR channels, of all `k`, packed |
+//! | tile | MR × NR of the output |
+//! | span, KC, MC | a range of `k`, its largest length, and the most rows whose sums wait between two spans |
+//! | zero point | the code that stands for 0: 128 where activations are unsigned, else 0 |
+//! | block | columns of a plain matrix that lie together ([`matrix`]), or the rows of MC |
+//! | repack | to write an RHS panel again, in a form that one micro-kernel reads faster |
+//! | unroll | to compute several vectors in lockstep |
+//!
+//! # Names of micro-kernels
+//!
+//! ```text
+//! TYPE_gemm_MRxNR[cKR]_ISA[_INSTRUCTION]       i8_gemm_6x16c4_avxvnni_dpbusd, f32_gemm_12x32_avx512_fma
+//! ```
+//!
+//! TYPE is the type of the weights (`i8`, `f16`, `f32`). MRxNR is the largest tile that it computes at once, which may be
+//! several panels wide or high. `cKR`, for int8 only, is KR of its LHS. ISA is `scalar`, `avx2`, `avxvnni`, `avx512`,
+//! `avx512vnni`, `neon`, `dotprod`, `i8mm` or `fp16`. INSTRUCTION, on x86-64, is the one that multiplies.
 
 #![no_std]
 
 #[cfg(feature = "std")]
 extern crate std;
 
-pub mod activations;
 pub mod attention;
 pub mod gemm;
 pub mod isa;
-pub mod layout;
 pub mod matrix;
-pub mod weights;
+pub mod pack;
 
+mod elementwise;
+mod kernels;
+mod pack_lhs;
 mod peak;
 mod prefetch;
 mod table;
 
 mod scalar;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod vector;
+mod simd;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -43,10 +76,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use activations::{RowFormat, Rows, RowsMut};
 pub use attention::Attention;
 pub use gemm::{Epilogue, Gemm, GemmScratch};
 pub use isa::{Feature, Isa, IsaError};
+pub use kernels::Kernels;
 pub use matrix::{Mat, MatMut};
-pub use table::{Activation, Kernels};
-pub use weights::{Weights, WeightsFloat, WeightsI8};
+pub use pack::{Lhs, LhsFormat, LhsMut, Weights, WeightsFloat, WeightsI8};
+pub use table::{Activation, Vectorized};

@@ -22,25 +22,26 @@ pub(crate) fn soon<T>(address: *const T) {
 
 /// Memory that will be read after what is read now, brought into L2 bit by bit: weights come from far away, and x86-64
 /// CPUs guess what comes next only within a page. On AArch64 it is left to the CPU: there the instructions are what counts.
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "a step does nothing there"))]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "nothing is asked for there"))]
 pub(crate) struct Ahead<'a> {
     rest: &'a [u8],
-    step: usize,
+    /// Bytes of a part.
+    part: usize,
 }
 
 impl<'a> Ahead<'a> {
-    /// All of `next` in `steps` steps.
-    pub(crate) fn new<T: bytemuck::Pod>(next: &'a [T], steps: usize) -> Ahead<'a> {
+    /// All of `next` in so many parts.
+    pub(crate) fn new<T: bytemuck::Pod>(next: &'a [T], parts: usize) -> Ahead<'a> {
         let rest: &[u8] = bytemuck::cast_slice(next);
-        Ahead { rest, step: rest.len().div_ceil(LINE).div_ceil(steps.max(1)) * LINE }
+        Ahead { rest, part: rest.len().div_ceil(LINE).div_ceil(parts.max(1)) * LINE }
     }
 
-    /// Asks for the next step.
-    pub(crate) fn step(&mut self) {
+    /// Asks for the next part.
+    pub(crate) fn part(&mut self) {
         #[cfg(target_arch = "x86_64")]
         {
             use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            let (now, rest) = self.rest.split_at(self.step.min(self.rest.len()));
+            let (now, rest) = self.rest.split_at(self.part.min(self.rest.len()));
             for line in now.chunks(LINE) {
                 // SAFETY: every x86-64 CPU has the instruction.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
@@ -55,12 +56,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_is_asked_for_in_the_given_steps() {
-        for (len, steps) in [(0, 3), (1, 1), (64, 4), (1000, 3), (12_288, 17), (65, 1)] {
+    fn everything_is_asked_for_in_the_given_parts() {
+        for (len, parts) in [(0, 3), (1, 1), (64, 4), (1000, 3), (12_288, 17), (65, 1)] {
             let bytes = std::vec![0u8; len];
-            let mut ahead = Ahead::new(&bytes, steps);
-            (0..steps).for_each(|_| ahead.step());
-            assert!(ahead.rest.is_empty(), "{} of {len} left after {steps}", ahead.rest.len());
+            let mut ahead = Ahead::new(&bytes, parts);
+            (0..parts).for_each(|_| ahead.part());
+            assert!(ahead.rest.is_empty(), "{} of {len} left after {parts}", ahead.rest.len());
         }
     }
 }

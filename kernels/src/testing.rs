@@ -2,7 +2,7 @@
 //! no code with what they check.
 
 use crate::isa::{Feature, Isa};
-use crate::table::Kernels;
+use crate::kernels::Kernels;
 use core::ops::Range;
 use std::vec::Vec;
 

@@ -2,9 +2,14 @@
 //! what they check. Each test collects all failures before it fails.
 
 mod attention;
-mod codes;
-mod floats;
 mod gemm;
+mod gemm_i8;
+mod matrix;
+mod micro_float;
+mod micro_i8;
+mod names;
+mod refusals;
+mod vectorized;
 
 use std::string::String;
 use std::vec::Vec;

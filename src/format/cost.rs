@@ -5,7 +5,7 @@ use super::config::{Config, Filter, Position, ResizeMode, TowerConfig};
 use super::parts::{HEAD_KV, HEAD_QUERY, PATCH_EMBED, TEXT, TowerParts, VISION};
 use super::schema::Kind;
 use crate::{Error, Result};
-use ocelli_kernels::layout::{padded_k, padded_n};
+use ocelli_kernels::pack::{padded_k, padded_n};
 
 /// Longest side of a picture before it is resized, in pixels.
 const SOURCE_SIDE: u64 = 65_535;

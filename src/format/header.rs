@@ -4,7 +4,7 @@ use crate::{Error, Name, Result};
 use bytemuck::{Pod, Zeroable};
 use core::mem::{offset_of, size_of};
 use core::ops::Range;
-use ocelli_kernels::layout::{K_ALIGN, K_GROUP, NR};
+use ocelli_kernels::pack::{K_ALIGN, K_GROUP, NR};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// First bytes of every packed file: not ASCII, so that no text is taken for one, and with a line end, so that a

@@ -28,7 +28,7 @@
 //! |---|---|---|---|
 //! | vector | `n` f32, padded with zeros to a multiple of 16 | | |
 //! | table | `n` rows of `k` i8, f16 or f32 | `n` f32, one per row | |
-//! | panels | `n` × `k` i8, f16 or f32 in the panels of [`ocelli_kernels::layout`] | f32 per channel, padded to 16 | i32 per channel, padded to 16 |
+//! | panels | `n` × `k` i8, f16 or f32 in the panels of [`ocelli_kernels::pack`] | f32 per channel, padded to 16 | i32 per channel, padded to 16 |
 //!
 //! An int8 weight is `code · scale`; codes lie in −magnitude..=magnitude with the magnitude that the entry declares (at
 //! most 127; up to 64 lets AVX2 use its faster multiply). `sums` holds the sum of each channel's codes. A channel of

@@ -5,7 +5,7 @@ use crate::{Error, Name, Result};
 use bytemuck::{AnyBitPattern, Pod, Zeroable};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use ocelli_kernels::layout::{NR, padded_k, padded_n};
+use ocelli_kernels::pack::{NR, padded_k, padded_n};
 use ocelli_kernels::{Weights, WeightsFloat, WeightsI8};
 
 stored_enum! {
@@ -38,7 +38,7 @@ stored_enum! {
         Vector = 1 "vector",
         /// `n` rows of `k` elements, one after the other, without padding.
         Table = 2 "table",
-        /// The panels of [`ocelli_kernels::layout`], `packed_len(n, k)` elements.
+        /// The panels of [`ocelli_kernels::pack`], `packed_len(n, k)` elements.
         Panels = 3 "panels",
     }
 }
@@ -242,8 +242,8 @@ impl<'a> Tensor<'a> {
         let k = self.k();
         let index = match (self.layout, self.dtype) {
             (Layout::Vector | Layout::Table, _) => row * k + column,
-            (Layout::Panels, Dtype::I8) => ocelli_kernels::layout::index_i8(row, column, k),
-            (Layout::Panels, _) => ocelli_kernels::layout::index_float(row, column, k),
+            (Layout::Panels, Dtype::I8) => ocelli_kernels::pack::index_i8(row, column, k),
+            (Layout::Panels, _) => ocelli_kernels::pack::index_float(row, column, k),
         };
         match self.dtype {
             Dtype::I8 => f32::from(self.elements::<i8>()[index]) * self.scales[row],

@@ -3,7 +3,7 @@
 use super::file::File;
 use super::tensor::{Dtype, Layout, Tensor};
 use crate::{Error, Name, Result};
-use ocelli_kernels::layout::{K_GROUP, NR, padded_k};
+use ocelli_kernels::pack::{K_GROUP, NR, padded_k};
 use xxhash_rust::xxh3::xxh3_64;
 
 impl<'a> File<'a> {

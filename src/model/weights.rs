@@ -5,7 +5,7 @@ use crate::format::parts::{self, Form, Part, TowerParts};
 use crate::format::{File, Table, Tensor, TowerConfig};
 use half::f16;
 use ocelli_kernels::Weights;
-use ocelli_kernels::layout::{packed_len, padded_n};
+use ocelli_kernels::pack::{packed_len, padded_n};
 use std::vec::Vec;
 
 /// LayerNorm parameters.

@@ -6,17 +6,16 @@ use crate::model::Linear;
 use crate::profile::{Op, Profile, Work};
 use crate::runtime::Team;
 use core::ops::Range;
-use ocelli_kernels::activations::TILE_ROWS;
-use ocelli_kernels::layout::{K_ALIGN, padded_k};
+use ocelli_kernels::pack::{K_ALIGN, MR, padded_k};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Kernels, Mat, MatMut, RowFormat, RowsMut, Weights, gemm,
+    Attention, Epilogue, Gemm, GemmScratch, Kernels, LhsFormat, LhsMut, Mat, MatMut, Weights, gemm,
 };
 
 /// Working memory of one thread.
 pub(crate) struct Scratch<'a> {
     gemm: &'a mut GemmScratch,
     attention: &'a mut [f32],
-    /// TILE_ROWS rows.
+    /// MR rows.
     tile: &'a mut [f32],
 }
 
@@ -50,24 +49,24 @@ pub(crate) struct RowBuffer<'a> {
     bytes: &'a mut [u8],
     scales: &'a mut [f32],
     /// Format, rows and k of what `produce` wrote last.
-    shape: (RowFormat, usize, usize),
+    shape: (LhsFormat, usize, usize),
 }
 
 impl<'a> RowBuffer<'a> {
     pub(crate) fn new(bytes: &'a mut [u8], scales: &'a mut [f32]) -> Self {
-        RowBuffer { bytes, scales, shape: (RowFormat::F32, 0, 0) }
+        RowBuffer { bytes, scales, shape: (LhsFormat::F32, 0, 0) }
     }
 
     /// Bytes of the rows and their scales.
     fn bytes_len(&self) -> usize {
         let (format, rows, k) = self.shape;
-        let scales = if matches!(format, RowFormat::I8(_)) { rows * size_of::<f32>() } else { 0 };
+        let scales = if matches!(format, LhsFormat::I8(_)) { rows * size_of::<f32>() } else { 0 };
         format.bytes(rows, k) + scales
     }
 
-    fn rows_mut(&mut self) -> RowsMut<'_> {
+    fn rows_mut(&mut self) -> LhsMut<'_> {
         let (format, rows, k) = self.shape;
-        RowsMut::new(format, rows, k, self.bytes, self.scales)
+        LhsMut::new(format, rows, k, self.bytes, self.scales)
     }
 }
 
@@ -117,7 +116,7 @@ impl Forward<'_> {
                 row[k..].fill(0.0);
                 fill(i, &mut row[..k]);
             }
-            part.write_tile(kernels, at, &Mat::new(scratch, TILE_ROWS, width, width), 0);
+            kernels.pack_lhs_panel(part, at, &Mat::new(scratch, MR, width, width), 0);
         });
     }
 
@@ -133,7 +132,7 @@ impl Forward<'_> {
         if x.block().is_multiple_of(K_ALIGN) {
             let read = x.rows() * x.cols() * size_of::<f32>();
             self.write_tiles(read, op, next, x.rows(), |part, at, first, _| {
-                part.write_tile(kernels, at, x, first);
+                kernels.pack_lhs_panel(part, at, x, first);
             });
         } else {
             self.produce(op, next, x.rows(), |i, row| x.copy_row(i, 0, row));
@@ -148,11 +147,11 @@ impl Forward<'_> {
         op: Op,
         next: &Linear<'_>,
         rows: usize,
-        write: impl Fn(&mut RowsMut<'_>, usize, usize, &mut [f32]) + Sync,
+        write: impl Fn(&mut LhsMut<'_>, usize, usize, &mut [f32]) + Sync,
     ) {
         let Forward { kernels, team, profile, scratch, rows: buffer, .. } = self;
         let k = next.weights.k();
-        buffer.shape = (kernels.row_format(&next.weights), rows, k);
+        buffer.shape = (kernels.lhs_format(&next.weights), rows, k);
         let work = Work::moved(read + buffer.bytes_len());
         let threads = team.threads();
         let mut rest = Some(buffer.rows_mut());
@@ -164,8 +163,8 @@ impl Forward<'_> {
         });
         profile.time(op, work, || {
             team.run_parts(parts, |(first, mut part, scratch)| {
-                for at in (0..part.rows()).step_by(TILE_ROWS) {
-                    write(&mut part, at, first + at, &mut scratch[..TILE_ROWS * padded_k(k)]);
+                for at in (0..part.rows()).step_by(MR) {
+                    write(&mut part, at, first + at, &mut scratch[..MR * padded_k(k)]);
                 }
             });
         });
@@ -214,7 +213,7 @@ impl Forward<'_> {
         let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;
         let read = buffer.bytes_len() + linear.bytes_len();
         let rows = buffer.rows_mut();
-        let rows = rows.as_rows();
+        let rows = rows.as_lhs();
         if let Some(tap) = tap {
             tap(&linear.weights, &rows);
         }
@@ -236,7 +235,7 @@ impl Forward<'_> {
             rest = Some(others);
             (panels, window, scratch.gemm)
         });
-        let gemm = Gemm { rows, weights, bias, epilogue };
+        let gemm = Gemm { lhs: rows, weights, bias, epilogue };
         profile.time(op, work, || {
             team.run_parts(parts, |(panels, mut window, scratch)| {
                 kernels.gemm(&gemm, panels, &mut window, scratch);
@@ -298,7 +297,7 @@ impl Forward<'_> {
 
 /// The rows of thread `thread`: whole tiles.
 fn tiles(rows: usize, thread: usize, threads: usize) -> Range<usize> {
-    let count = rows.div_ceil(TILE_ROWS);
-    let row = |part: usize| (count * part / threads * TILE_ROWS).min(rows);
+    let count = rows.div_ceil(MR);
+    let row = |part: usize| (count * part / threads * MR).min(rows);
     row(thread)..row(thread + 1)
 }

@@ -1,6 +1,6 @@
 //! Looking into a forward pass.
 
-use ocelli_kernels::{Rows, Weights};
+use ocelli_kernels::{Lhs, Weights};
 
 /// A point of the forward pass at which an encoder can show its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub enum Stage {
 pub type Observer<'o> = &'o mut dyn FnMut(Stage, &[f32]);
 
 /// Is shown the weights and the left operand of every GEMM before it runs. Made for calibration, which runs the f32
-/// model: [`Rows::row_f32`] shows rows of f32, not codes or halves.
-pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Rows<'_>);
+/// model: [`Lhs::row_f32`] shows rows of f32, not codes or halves.
+pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Lhs<'_>);
 
 /// Shows `values` to whoever watches.
 pub(crate) fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {

@@ -9,6 +9,8 @@
 
 use core::ops::Range;
 
+use ocelli_kernels::{Kernels, Vectorized};
+
 use super::coefficients::{Pass, Window, fill, max_taps};
 use super::frame::{FrameSpec, Geometry};
 use super::pixels::wrong;
@@ -108,6 +110,7 @@ pub struct Tables<'m> {
 #[derive(Clone, Debug)]
 pub struct Resizer {
     plan: ResizePlan,
+    kernels: Kernels,
     current: Option<Current>,
 }
 
@@ -143,9 +146,9 @@ impl<'t> Kernel<'t> {
 }
 
 impl Resizer {
-    /// A resizer whose tables are not made yet.
-    pub fn new(plan: ResizePlan) -> Self {
-        Resizer { plan, current: None }
+    /// A resizer whose tables are not made yet. Its loops run with the instructions that `kernels` use.
+    pub fn new(plan: ResizePlan, kernels: Kernels) -> Self {
+        Resizer { plan, kernels, current: None }
     }
 
     /// The plan it was made with.
@@ -243,7 +246,7 @@ impl Resizer {
         let (columns, vertical) = tables.coefficients.split_at(plan.taps.0 * width);
         let kernel = |windows, coefficients, pass| Kernel { windows, coefficients, pass };
         let (column_windows, row_windows) = tables.windows.split_at(width);
-        pulp::Arch::new().dispatch(Rows {
+        self.kernels.vectorized(Rows {
             current: &current,
             spec,
             columns: kernel(
@@ -261,8 +264,7 @@ impl Resizer {
     }
 }
 
-/// One call's work. The compiler makes a copy of it for each level of vector instructions that pulp finds at run time,
-/// which is why all of it is inlined.
+/// One call's work. The compiler makes a copy of it for each instruction set, which is why all of it is inlined.
 struct Rows<'c> {
     current: &'c Current,
     spec: &'c FrameSpec,
@@ -275,11 +277,11 @@ struct Rows<'c> {
     out: &'c mut [u8],
 }
 
-impl pulp::WithSimd for Rows<'_> {
+impl Vectorized for Rows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
+    fn run(self) {
         if self.current.vertical_first { self.vertical_first() } else { self.horizontal_first() }
     }
 }

@@ -3,9 +3,9 @@
 use crate::nn::{RowBuffer, Shape, ThreadScratch};
 use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables, Window};
 use crate::runtime::{Carver, Plan};
-use ocelli_kernels::activations::TILE_ROWS;
-use ocelli_kernels::layout::padded_k;
-use ocelli_kernels::{GemmScratch, RowFormat};
+use ocelli_kernels::pack::MR;
+use ocelli_kernels::pack::padded_k;
+use ocelli_kernels::{GemmScratch, LhsFormat};
 use std::vec::Vec;
 
 /// Everything that sizes depend on.
@@ -20,7 +20,7 @@ pub(crate) struct Dimensions {
     /// Classes of the model's own classifier.
     pub(crate) classes: usize,
     /// (rows, format, k) of every left operand of a GEMM.
-    pub(crate) operands: Vec<(usize, RowFormat, usize)>,
+    pub(crate) operands: Vec<(usize, LhsFormat, usize)>,
     /// Threads.
     pub(crate) threads: usize,
 }
@@ -113,7 +113,7 @@ impl Dimensions {
         let attention = self.largest(|s| s.attention(s.tokens).scratch_len()).next_multiple_of(16);
         plan.add("attention scratch, per thread", self.threads * attention * F32);
         let row = self.operands.iter().map(|(.., k)| padded_k(*k)).max();
-        plan.add("rows of a tile, per thread", self.threads * TILE_ROWS * row.unwrap_or(0) * F32);
+        plan.add("rows of a tile, per thread", self.threads * MR * row.unwrap_or(0) * F32);
         plan
     }
 

@@ -10,7 +10,7 @@ use crate::model::{Block, Linear, TextWeights, VisionWeights};
 use crate::nn::{Shape, activation, rope};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
 use crate::vision::position::pyramid;
-use ocelli_kernels::{Kernels, RowFormat};
+use ocelli_kernels::{Kernels, LhsFormat};
 use std::vec::Vec;
 
 /// An image has fewer patches than this.
@@ -63,13 +63,13 @@ pub(super) fn of(
 /// Collects the left operands of all GEMMs.
 struct Operands<'k> {
     kernels: &'k Kernels,
-    list: Vec<(usize, RowFormat, usize)>,
+    list: Vec<(usize, LhsFormat, usize)>,
 }
 
 impl Operands<'_> {
     fn add(&mut self, rows: usize, linear: Option<&Linear<'_>>) {
         let operand =
-            |linear: &Linear<'_>| (rows, self.kernels.row_format(&linear.weights), linear.weights.k());
+            |linear: &Linear<'_>| (rows, self.kernels.lhs_format(&linear.weights), linear.weights.k());
         self.list.extend(linear.map(operand));
     }
 

@@ -10,6 +10,7 @@ use crate::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, naflex};
 use crate::profile::{Op, Work};
 use crate::score::{Scored, normalize, score};
 use crate::vision::{Layer, position};
+use ocelli_kernels::Kernels;
 
 impl Session<'_> {
     /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
@@ -46,7 +47,7 @@ impl Session<'_> {
     /// No image tower, or more images than planned for.
     pub fn preprocess(&mut self, images: &[PixelView<'_>]) -> Result<()> {
         self.check_batch(images.len())?;
-        let Parts { config, team, dimensions, resizer, grids, profile, buffers, .. } = self.parts();
+        let Parts { config, kernels, team, dimensions, resizer, grids, profile, buffers, .. } = self.parts();
         let Some(vision) = &dimensions.vision else { return Err(no_vision()) };
         let Buffers { frames, mut tables, rings, .. } = buffers;
         let threads = team.threads();
@@ -54,7 +55,7 @@ impl Session<'_> {
             // Bytes of red, green and blue; the frame of a model without a fixed size may be smaller.
             let read = 3 * image.width() as usize * image.height() as usize;
             profile.time(Op::Resize, Work::moved(read + vision.slot), || {
-                let (resizer, spec) = resizer_for(&config.vision, vision, resizer, image, grid)?;
+                let (resizer, spec) = resizer_for(kernels, &config.vision, vision, resizer, image, grid)?;
                 resizer.prepare(image, &mut tables)?;
                 let (resizer, tables) = (&*resizer, &tables);
                 let (height, row_len) = (spec.height as usize, spec.width as usize * 3);
@@ -287,6 +288,7 @@ impl Session<'_> {
 
 /// The resizer for `image`, and the frame that it makes; `grid` becomes that of the frame's patches.
 fn resizer_for<'r>(
+    kernels: &Kernels,
     config: &VisionConfig,
     vision: &VisionDimensions,
     resizer: &'r mut Option<Resizer>,
@@ -305,7 +307,7 @@ fn resizer_for<'r>(
                     "resizing takes {needed} bytes, planned are {room}"
                 )));
             }
-            *resizer = Some(Resizer::new(plan));
+            *resizer = Some(Resizer::new(plan, *kernels));
         }
     }
     Ok((resizer.as_mut().ok_or_else(no_vision)?, spec))

@@ -99,7 +99,11 @@ impl<'m> Session<'m> {
             config,
             kernels,
             team: Team::new(options.threads)?,
-            resizer: dimensions.vision.as_ref().and_then(|vision| vision.resize).map(Resizer::new),
+            resizer: dimensions
+                .vision
+                .as_ref()
+                .and_then(|vision| vision.resize)
+                .map(|plan| Resizer::new(plan, kernels)),
             grids: vec![dimensions.vision.as_ref().map_or((0, 0), |vision| vision.grid); options.batch],
             levels: Box::new(crate::preprocess::normalization_levels(&config.preprocess)),
             vision,

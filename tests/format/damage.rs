@@ -100,7 +100,7 @@ fn verify_reads_what_a_right_checksum_cannot_vouch_for() {
     assert!(message.contains("sum"), "{message}");
     // 72 channels in panels of 16: the last panel is half padding.
     let short = "text.block.0.fc1.weight";
-    let padding = ocelli_kernels::layout::index_i8(72, 0, 16) as u64;
+    let padding = ocelli_kernels::pack::index_i8(72, 0, 16) as u64;
     let message = verify_after(short, |data, e| set(e.data_offset + padding, &[1], data));
     assert!(message.contains("padding"), "{message}");
     let message = verify_after(short, |data, e| set(e.scales_offset + 4 * 79, &1f32.to_le_bytes(), data));

@@ -47,6 +47,10 @@ fn config(mode: ResizeMode, filter: Filter, resampler: Resampler, shortest: u32)
     }
 }
 
+fn kernels() -> ocelli_kernels::Kernels {
+    ocelli_kernels::Kernels::new(ocelli_kernels::Isa::detect())
+}
+
 /// A resizer with memory of its own, exactly as large as its plan says.
 struct Bench {
     resizer: Resizer,
@@ -63,7 +67,7 @@ impl Bench {
             windows: vec![Window::default(); plan.windows_len()],
             // Whatever scratch holds must not show.
             scratch: vec![0xa5; plan.scratch_len()],
-            resizer: Resizer::new(plan),
+            resizer: Resizer::new(plan, kernels()),
         }
     }
 

@@ -2,7 +2,7 @@ use ocelli::format::{Filter, Resampler, ResizeMode};
 use ocelli::preprocess::fast::resize_fast;
 use ocelli::preprocess::{FrameSpec, Packed, PixelView, ResizePlan, Resizer, Tables, Window};
 
-use super::{Bench, assert_same, config, fixture, fnv, frame, noise, open, pixels};
+use super::{Bench, assert_same, config, fixture, fnv, frame, kernels, noise, open, pixels};
 
 #[test]
 fn resize_goldens_are_bit_exact() {
@@ -134,7 +134,7 @@ fn wrong_use_is_an_error() {
     let config = config(ResizeMode::Squash, Filter::Bicubic, Resampler::Pillow, 0);
     let spec = FrameSpec::new(&config, 8, 8).unwrap();
     let plan = ResizePlan::new(spec, 16).unwrap();
-    let mut resizer = Resizer::new(plan);
+    let mut resizer = Resizer::new(plan, kernels());
     let mut coefficients = vec![0; plan.coefficients_len()];
     let mut windows = vec![Window::default(); plan.windows_len()];
     let mut tables = Tables { coefficients: &mut coefficients, windows: &mut windows };
@@ -154,7 +154,7 @@ fn wrong_use_is_an_error() {
     assert!(resizer.resize_rows(&small, &tables, 0..8, &mut scratch[1..], &mut out).is_err());
     resizer.resize_rows(&small, &tables, 0..8, &mut scratch, &mut out).unwrap();
     let mut short = Tables { coefficients: &mut [], windows: &mut windows };
-    assert!(Resizer::new(plan).prepare(&small, &mut short).is_err());
+    assert!(Resizer::new(plan, kernels()).prepare(&small, &mut short).is_err());
     assert!(ResizePlan::new(spec, 0).is_err() && ResizePlan::new(spec, 65_536).is_err());
     let unknown = ocelli::format::PreprocessConfig { filter: 9, ..config };
     assert!(FrameSpec::new(&unknown, 8, 8).unwrap_err().to_string().contains("filter"));

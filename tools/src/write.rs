@@ -9,7 +9,7 @@ use ocelli::format::{
     ALIGN, Config, Dtype, Header, Layout, Placement, SectionEntry, SectionKind, TensorEntry, TensorSpec,
 };
 use ocelli::{Model, Name};
-use ocelli_kernels::layout::{NR, pack_float, pack_i8, padded_k};
+use ocelli_kernels::pack::{NR, pack_float, pack_i8, padded_k};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;

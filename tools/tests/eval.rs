@@ -3,7 +3,7 @@
 use half::f16;
 use ocelli::format::{Dtype, Layout, TensorSpec, for_each_tensor};
 use ocelli::{Model, Options, Session};
-use ocelli_kernels::layout::{index_float, index_i8};
+use ocelli_kernels::pack::{index_float, index_i8};
 use ocelli_tools::eval::{EvalOptions, evaluate, html, retrieval};
 use ocelli_tools::write::{Contents, Planned, ReadRows, write};
 use ocelli_tools::{ConvertOptions, Precision, convert};

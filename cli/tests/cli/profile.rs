@@ -1,7 +1,7 @@
 //! `ocelli profile`.
 
 use crate::{FULL, VISION, ocelli, run};
-use ocelli_kernels::RowFormat;
+use ocelli_kernels::LhsFormat;
 use serde_json::Value;
 use std::fs;
 
@@ -64,7 +64,7 @@ fn profile_counts_what_is_multiplied_and_moved_per_image() {
     let (width, depth, mlp) = (number("width"), number("depth"), number("mlp_width"));
     let tokens = (64 / number("patch")).pow(2) + number("prefix_tokens");
     let matrix = |n: usize, k: usize| 4 * (n * k + n);
-    let rows = |count: usize, k: usize| RowFormat::F32.bytes(count, k);
+    let rows = |count: usize, k: usize| LhsFormat::F32.bytes(count, k);
 
     let [one, four] = ["1", "4"].map(profile);
     for (report, images) in [(&one, 1), (&four, 4)] {

@@ -1,11 +1,13 @@
-//! Instructions whose intrinsics are not stable yet, one each: the compiler still allocates the registers. And no
-//! instruction at all, where the compiler knows too much.
+//! Inline assembly of one instruction each, or of none.
+//!
+//! SMMLA has no stable intrinsic. And an empty statement hides a value's origin from the optimiser, where what it would
+//! conclude makes the code slower.
 
 use core::arch::aarch64::{int8x16_t, int32x4_t};
 use core::arch::asm;
 
-/// `acc[2i + j] += Σₗ a[8i + l] · b[8j + l]`, i, j < 2, l < 8. Not `pure`, so it stays between the fences it is written
-/// between.
+/// `acc[2i + j] += Σₗ a[8i + l] · b[8j + l]`, i, j < 2, l < 8. Not `pure`, so that the
+/// compiler keeps it between the compiler fences around it, which bound how many registers are in use at once.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 pub(super) fn smmla(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
@@ -22,8 +24,8 @@ pub(super) fn smmla(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t
     acc
 }
 
-/// `x`, about which the compiler then knows nothing. Where it sees that both halves of a factor are equal, it replaces
-/// SMULL2 by SMULL and an EXT that moves the other factor's upper half down: a third more instructions.
+/// `x`, hidden from the optimiser. Where the compiler sees that both halves of a factor are equal, it replaces SMULL2 by
+/// SMULL and an EXT that moves the other factor's upper half down: a third more instructions.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn opaque(mut x: int8x16_t) -> int8x16_t {

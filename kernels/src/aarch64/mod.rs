@@ -5,28 +5,32 @@ mod dotprod;
 mod fp16;
 mod i8mm;
 mod neon;
+mod peak;
 
 use crate::isa::{Feature, Isa};
-use crate::table::Kernels;
+use crate::table::Table;
 
 /// Replaces what the features of `isa` do better.
-pub(crate) fn select(isa: Isa, mut kernels: Kernels) -> Kernels {
+pub(crate) fn select(isa: Isa, mut table: Table) -> Table {
     if isa.has(Feature::Neon) {
-        kernels.tile_i8 = neon::TILE_I8;
-        kernels.tile_f32 = neon::TILE_F32;
-        kernels.dequant = neon::dequant;
-        kernels.quantize_tile = neon::quantize_tile;
-        kernels.widen_f16 = neon::widen_f16;
-        kernels.narrow_f16 = neon::narrow_f16;
+        table.gemm_i8 = neon::GEMM_I8;
+        table.gemm_f32 = neon::GEMM_F32;
+        table.dequantize_tile = neon::dequantize_tile;
+        table.quantize_panel = neon::quantize_panel;
+        table.widen_f16 = neon::widen_f16;
+        table.narrow_f16 = neon::narrow_f16;
+        (table.peak_i8, table.peak_f32) = (peak::SMULL, peak::FMLA);
     }
     if isa.has(Feature::Dotprod) {
-        kernels.tile_i8 = dotprod::TILE_I8;
+        table.gemm_i8 = dotprod::GEMM_I8;
+        table.peak_i8 = peak::SDOT;
     }
     if isa.has(Feature::I8mm) {
-        kernels.tile_i8 = i8mm::TILE_I8;
+        table.gemm_i8 = i8mm::GEMM_I8;
+        table.peak_i8 = peak::SMMLA;
     }
     if isa.has(Feature::Fp16) {
-        kernels.tile_f16 = Some(fp16::TILE_F16);
+        table.gemm_f16 = Some(fp16::GEMM_F16);
     }
-    kernels
+    table
 }

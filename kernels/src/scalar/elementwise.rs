@@ -1,11 +1,9 @@
 //! Element-wise f32 operations.
 
-use crate::activations::TILE_ROWS;
-use crate::layout::NR;
+use crate::pack::{MR, NR};
 use crate::table::Activation;
-use half::f16;
 
-pub(crate) fn abs_max_rows(x: &[f32], width: usize, peaks: &mut [[f32; NR]; TILE_ROWS]) {
+pub(crate) fn abs_max_rows(x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]) {
     for (x, peaks) in x.chunks_exact(width).zip(peaks) {
         for x in x.as_chunks::<NR>().0 {
             peaks.iter_mut().zip(x).for_each(|(peak, x)| *peak = peak.max(x.abs()));
@@ -48,12 +46,4 @@ pub(crate) fn activate(act: Activation, x: &mut [f32]) {
             Activation::Silu => v * sigmoid(v),
         };
     }
-}
-
-pub(crate) fn widen_f16(from: &[f16], to: &mut [f32]) {
-    from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32());
-}
-
-pub(crate) fn narrow_f16(from: &[f32], to: &mut [f16]) {
-    from.iter().zip(to).for_each(|(from, to)| *to = f16::from_f32(*from));
 }

@@ -1,11 +1,31 @@
 //! The specification of every micro-kernel, in plain Rust: reference, and fallback where nothing better runs.
 
-mod dequant;
+mod convert;
+mod dequantize;
 mod elementwise;
-mod tile_float;
-mod tile_i8;
+mod gemm_f32;
+mod gemm_i8;
+mod peak;
+mod quantize;
 
-pub(crate) use dequant::{dequant, quantize_tile};
-pub(crate) use elementwise::{abs_max_rows, activate, layer_norm, narrow_f16, softmax, widen_f16};
-pub(crate) use tile_float::TILE_F32;
-pub(crate) use tile_i8::TILE_I8;
+use crate::table::Table;
+
+pub(crate) use convert::{narrow_f16, widen_f16};
+pub(crate) use quantize::quantize_panel;
+
+/// What every CPU can run.
+pub(crate) const TABLE: Table = Table {
+    gemm_i8: gemm_i8::GEMM_I8,
+    gemm_f32: gemm_f32::GEMM_F32,
+    gemm_f16: None,
+    dequantize_tile: dequantize::dequantize_tile,
+    quantize_panel,
+    abs_max_rows: elementwise::abs_max_rows,
+    layer_norm: elementwise::layer_norm,
+    softmax: elementwise::softmax,
+    activate: elementwise::activate,
+    widen_f16,
+    narrow_f16,
+    peak_i8: peak::PEAK_I8,
+    peak_f32: peak::PEAK_F32,
+};

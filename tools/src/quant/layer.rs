@@ -3,9 +3,9 @@
 use crate::codes::Codes;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use ocelli_kernels::layout::{NR, pack_float, pack_i8, packed_len, padded_k, padded_n, panels};
+use ocelli_kernels::pack::{NR, pack_float, pack_i8, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Epilogue, Gemm, GemmScratch, Kernels, Mat, MatMut, RowsMut, Weights, WeightsFloat, WeightsI8,
+    Epilogue, Gemm, GemmScratch, Kernels, LhsMut, Mat, MatMut, Weights, WeightsFloat, WeightsI8,
 };
 
 /// The signal-to-noise ratio of a product without noise.
@@ -75,20 +75,20 @@ pub(super) fn product_i8(kernels: &Kernels, rows: &[f32], codes: &Codes) -> Vec<
 
 fn multiply(kernels: &Kernels, values: &[f32], weights: Weights<'_>) -> Vec<f32> {
     let (n, k) = (weights.n(), weights.k());
-    let (format, rows) = (kernels.row_format(&weights), values.len() / k);
+    let (format, rows) = (kernels.lhs_format(&weights), values.len() / k);
     // Of f32, which aligns it.
     let mut bytes = vec![0f32; format.bytes(rows, k).div_ceil(4)];
     let mut scales = vec![0.0; rows];
-    let mut buffer = RowsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
+    let mut buffer = LhsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
     let width = padded_k(k);
     let mut padded = vec![0.0; rows * width];
     for (padded, row) in padded.chunks_exact_mut(width).zip(values.chunks_exact(k)) {
         padded[..k].copy_from_slice(row);
     }
-    buffer.write_all(kernels, &Mat::new(&padded, rows, width, width));
+    kernels.pack_lhs(&mut buffer, &Mat::new(&padded, rows, width, width));
     let mut out = vec![0.0; rows * n];
     let mut scratch: Box<GemmScratch> = bytemuck::zeroed_box();
-    let gemm = Gemm { rows: buffer.as_rows(), weights, bias: &[], epilogue: Epilogue::Store };
+    let gemm = Gemm { lhs: buffer.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
     debug_assert_eq!(panels(n), n.div_ceil(NR));
     kernels.gemm(&gemm, 0..panels(n), &mut MatMut::new(&mut out, rows, n), &mut scratch);
     out

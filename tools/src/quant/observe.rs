@@ -4,7 +4,7 @@ use super::calibration::{Calibration, split};
 use super::canonical::Canonical;
 use crate::error::Result;
 use ocelli::{Model, Options, Session};
-use ocelli_kernels::{Rows, Weights};
+use ocelli_kernels::{Lhs, Weights};
 use std::cell::RefCell;
 
 /// Rows of a matrix's sample, spread evenly over the pictures, unless memory sets a limit.
@@ -40,7 +40,7 @@ impl Inputs {
         self.seen as f64 / self.calls.max(1) as f64
     }
 
-    fn add(&mut self, k: usize, rows: &Rows<'_>, take: usize) {
+    fn add(&mut self, k: usize, rows: &Lhs<'_>, take: usize) {
         if self.k == 0 {
             *self = Inputs { k, peak: vec![0.0; k], squares: vec![0.0; k], ..Inputs::default() };
         }
@@ -93,7 +93,7 @@ pub(super) fn observe(
     let inputs = RefCell::new(vec![Inputs::default(); canonical.demands.len()]);
     let tap_with = |take: usize| {
         let (inputs, places) = (&inputs, &places);
-        move |weights: &Weights<'_>, rows: &Rows<'_>| {
+        move |weights: &Weights<'_>, rows: &Lhs<'_>| {
             let at = weights.address();
             if let Some((_, i)) = places.iter().find(|(known, _)| *known == at) {
                 inputs.borrow_mut()[*i].add(weights.k(), rows, take);

@@ -54,8 +54,8 @@ impl Precision {
     /// Largest code of an int8 tensor. Tables are only looked up, never multiplied, so they always use the full range.
     pub(super) fn magnitude(self, kind: Kind) -> i8 {
         match (self, kind) {
-            (Precision::Int8w7, Kind::Matrix) => ocelli_kernels::layout::W7_MAX,
-            _ => ocelli_kernels::layout::W8_MAX,
+            (Precision::Int8w7, Kind::Matrix) => ocelli_kernels::pack::W7_MAX,
+            _ => ocelli_kernels::pack::W8_MAX,
         }
     }
 }

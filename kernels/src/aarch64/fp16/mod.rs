@@ -1,5 +1,5 @@
 //! Cores with half-precision arithmetic.
 
-mod tile_f16;
+mod gemm_f16;
 
-pub(super) use tile_f16::TILE_F16;
+pub(super) use gemm_f16::GEMM_F16;

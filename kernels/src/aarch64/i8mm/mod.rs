@@ -1,5 +1,5 @@
 //! Cores with SMMLA.
 
-mod tile_i8;
+mod gemm_i8;
 
-pub(super) use tile_i8::TILE_I8;
+pub(super) use gemm_i8::GEMM_I8;

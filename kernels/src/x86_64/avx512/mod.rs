@@ -1,7 +1,7 @@
 //! AVX-512 F: one register holds a panel's 16 channels.
 
-mod dequant;
-mod tile_f32;
+mod dequantize;
+mod gemm_f32;
 
-pub(super) use dequant::dequant;
-pub(super) use tile_f32::TILE_F32;
+pub(super) use dequantize::dequantize_tile;
+pub(super) use gemm_f32::GEMM_F32;

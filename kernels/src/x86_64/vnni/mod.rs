@@ -1,5 +1,5 @@
 //! `vpdpbusd`: four u8 × s8 products added to an i32 in one instruction, exact for any weights.
 
-mod tile_i8;
+mod gemm_i8;
 
-pub(super) use tile_i8::{TILE_I8_AVX, TILE_I8_AVX512};
+pub(super) use gemm_i8::{GEMM_I8_AVX, GEMM_I8_AVX512};

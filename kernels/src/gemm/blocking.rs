@@ -1,0 +1,65 @@
+//! How a GEMM is cut, and the memory in which its unfinished parts wait.
+
+use crate::pack::NR;
+use crate::prefetch::Ahead;
+use crate::table::{KC_F32, REPACKED_BYTES};
+use bytemuck::{Pod, Zeroable};
+use core::ops::Range;
+
+/// Most RHS panels that a micro-kernel multiplies at once.
+pub(super) const MAX_PANELS: usize = 2;
+
+/// Rows whose unfinished sums the scratch holds, with those of `MAX_PANELS` panels.
+const MC: usize = 256;
+/// Room for unfinished sums.
+pub(super) const SUMS: usize = MC * MAX_PANELS * NR;
+
+/// Room for RHS panels in another form.
+const PANELS: usize = REPACKED_BYTES / size_of::<f32>();
+const _: () = assert!(MAX_PANELS * KC_F32 * NR <= PANELS);
+
+/// Working memory of one thread: 80 KB.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct GemmScratch {
+    /// RHS panels in the form that the micro-kernel reads: widened f16, or repacked int8.
+    pub(super) panels: [f32; PANELS],
+    /// f32, or i32 where the weights are int8.
+    pub(super) sums: [f32; SUMS],
+}
+
+impl core::fmt::Debug for GemmScratch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("GemmScratch").finish_non_exhaustive()
+    }
+}
+
+/// `panels` in groups of `step`; the last may be smaller.
+pub(super) fn panel_groups(panels: Range<usize>, step: usize) -> impl Iterator<Item = Range<usize>> {
+    panels.clone().step_by(step).map(move |first| first..panels.end.min(first + step))
+}
+
+/// `rows` in blocks of at most `MC` and a multiple of `mr`: about as many rows as ViT-B/16 has.
+pub(super) fn row_blocks(rows: usize, mr: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = MC / mr * mr;
+    (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+}
+
+/// The next weights that will be read after steps `span` of `panels`, to be prefetched in so many parts: the same panels'
+/// next steps, or the first ones of the panels after them.
+pub(super) fn ahead<'w, T: Pod>(
+    weights: &'w [T],
+    panels: &Range<usize>,
+    k: usize,
+    span: &Range<usize>,
+    parts: usize,
+) -> [Ahead<'w>; MAX_PANELS] {
+    let (first, start) = if span.end < k { (panels.start, span.end) } else { (panels.end, 0) };
+    let end = k.min(start + span.len());
+    core::array::from_fn(|i| {
+        let panel = (first + i) * k;
+        let there = i < panels.len();
+        let next = weights.get((panel + start) * NR..(panel + end) * NR).filter(|_| there);
+        Ahead::new(next.unwrap_or_default(), parts)
+    })
+}

@@ -1,0 +1,88 @@
+//! LayerNorm and the largest magnitudes.
+
+use super::reduce::{Sum, join, reduce};
+use super::unroll::{Ops, UNROLL};
+use crate::pack::{MR, NR};
+use pulp::Simd;
+
+/// `(x − mean) / √(var + eps) · gamma + beta`
+#[inline(always)]
+pub(crate) fn layer_norm<S: Simd>(
+    simd: S,
+    x: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    eps: f32,
+    out: &mut [f32],
+) {
+    let n = x.len() as f32;
+    let (x, x_tail) = S::as_simd_f32s(x);
+    let (out, tail) = S::as_mut_simd_f32s(out);
+    let zero = simd.splat_f32s(0.0);
+    let last = simd.partial_load_f32s(x_tail);
+    let sum = simd.add_f32s(reduce::<S, Sum>(simd, x, zero), last);
+    let mean = simd.splat_f32s(simd.reduce_sum_f32s(sum) / n);
+
+    // The deviations wait in `out`; the sum of their squares is the variance, without cancellation.
+    let mut chains = [zero; UNROLL];
+    let (x_blocks, x_rest) = x.as_chunks::<UNROLL>();
+    let (blocks, rest) = out.as_chunks_mut::<UNROLL>();
+    for (x, out) in x_blocks.iter().zip(blocks) {
+        for ((x, out), chain) in x.iter().zip(out).zip(&mut chains) {
+            *out = simd.sub_f32s(*x, mean);
+            *chain = simd.mul_add_f32s(*out, *out, *chain);
+        }
+    }
+    for (x, out) in x_rest.iter().zip(rest) {
+        *out = simd.sub_f32s(*x, mean);
+        chains[0] = simd.mul_add_f32s(*out, *out, chains[0]);
+    }
+    simd.partial_store_f32s(tail, simd.sub_f32s(last, mean));
+    // Read back, so that the missing lanes are zero.
+    let last = simd.partial_load_f32s(tail);
+    chains[0] = simd.mul_add_f32s(last, last, chains[0]);
+    let variance = simd.reduce_sum_f32s(join::<S, Sum>(simd, chains)) / n;
+    let inverse = 1.0 / libm::sqrtf(variance + eps);
+
+    let (gamma, gamma_tail) = S::as_simd_f32s(gamma);
+    let (beta, beta_tail) = S::as_simd_f32s(beta);
+    let (blocks, rest) = out.as_chunks_mut::<UNROLL>();
+    let (gamma_blocks, gamma_rest) = gamma.as_chunks::<UNROLL>();
+    let (beta_blocks, beta_rest) = beta.as_chunks::<UNROLL>();
+    for ((out, gamma), beta) in blocks.iter_mut().zip(gamma_blocks).zip(beta_blocks) {
+        *out = scale(Ops(simd), *out, inverse, *gamma, *beta);
+    }
+    for ((out, gamma), beta) in rest.iter_mut().zip(gamma_rest).zip(beta_rest) {
+        [*out] = scale(Ops(simd), [*out], inverse, [*gamma], [*beta]);
+    }
+    let gamma = simd.partial_load_f32s(gamma_tail);
+    let beta = simd.partial_load_f32s(beta_tail);
+    let [last] = scale(Ops(simd), [last], inverse, [gamma], [beta]);
+    simd.partial_store_f32s(tail, last);
+}
+
+/// `deviation · inverse · gamma + beta`
+#[inline(always)]
+fn scale<S: Simd, const N: usize>(
+    ops: Ops<S, N>,
+    deviation: [S::f32s; N],
+    inverse: f32,
+    gamma: [S::f32s; N],
+    beta: [S::f32s; N],
+) -> [S::f32s; N] {
+    ops.mul_add(ops.mul(deviation, ops.splat(inverse)), gamma, beta)
+}
+
+/// Raises `peaks`, the largest magnitudes of each row at columns i, i + 16, ...
+#[inline(always)]
+pub(crate) fn abs_max_rows<S: Simd>(simd: S, x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]) {
+    for (x, peaks) in x.chunks_exact(width).zip(peaks) {
+        let (peaks, _) = S::as_mut_simd_f32s(peaks);
+        let (x, _) = S::as_simd_f32s(x);
+        for x in x.chunks_exact(peaks.len()) {
+            for (peak, x) in peaks.iter_mut().zip(x) {
+                *peak = simd.max_f32s(simd.abs_f32s(*x), *peak);
+            }
+        }
+    }
+}

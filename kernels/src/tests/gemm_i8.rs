@@ -1,0 +1,121 @@
+//! int8 GEMMs of every size that occurs, against sums in i64: equal to the bit on every instruction set.
+//!
+//! Scales are powers of two and each row's largest magnitude is 127, so that quantization and dequantization are exact and
+//! only a wrong sum can make a difference. A row's result does not depend on the rows beside it: the right sums of the
+//! most rows serve for fewer.
+
+use super::Failures;
+use crate::gemm::{Epilogue, Gemm, GemmScratch};
+use crate::matrix::{Mat, MatMut};
+use crate::pack::{LhsMut, Weights, WeightsI8, pack_i8, packed_len, padded_k, panels};
+use crate::testing::{Rng, each_isa};
+use bytemuck::Zeroable;
+use std::format;
+use std::vec;
+use std::vec::Vec;
+
+/// Three panels, the last of them not full.
+const N: usize = 40;
+const SCALE: f32 = 0.25;
+
+struct Case {
+    k: usize,
+    /// Rows of `padded_k(k)`.
+    x: Vec<f32>,
+    codes: Vec<i8>,
+    sums: Vec<i32>,
+    bias: Vec<f32>,
+    /// Rows of `N`.
+    right: Vec<f32>,
+}
+
+impl Case {
+    fn new(rng: &mut Rng, rows: usize, k: usize) -> Case {
+        let width = padded_k(k);
+        let mut x = vec![0i8; rows * k];
+        for (r, row) in x.chunks_exact_mut(k).enumerate() {
+            // Every seventh row has the largest sums there are.
+            row.fill_with(|| if r % 7 == 5 { 127 } else { rng.int(-127..128) as i8 });
+            row[r % k] = if r % 2 == 0 { 127 } else { -127 };
+        }
+        let mut w = vec![0i8; N * k];
+        for (c, w) in w.chunks_exact_mut(k).enumerate() {
+            // Also −128, which no packer writes.
+            w.fill_with(|| if c % 5 == 3 { 127 } else { rng.int(-128..128) as i8 });
+        }
+        let mut codes = vec![0; packed_len(N, k)];
+        pack_i8(&w, 0, k, &mut codes);
+        let mut sums: Vec<i32> = w.chunks_exact(k).map(|w| w.iter().map(|&w| i32::from(w)).sum()).collect();
+        let mut bias: Vec<f32> = (0..N).map(|_| rng.int(-64..64) as f32).collect();
+        sums.resize(panels(N) * 16, 0);
+        bias.resize(panels(N) * 16, 0.0);
+        let mut right = Vec::new();
+        for x in x.chunks_exact(k) {
+            for (w, bias) in w.chunks_exact(k).zip(&bias) {
+                let sum: i64 = x.iter().zip(w).map(|(&x, &w)| i64::from(i32::from(x) * i32::from(w))).sum();
+                right.push(sum as f32 * SCALE + bias);
+            }
+        }
+        let mut padded = vec![0.0; rows * width];
+        for (padded, x) in padded.chunks_exact_mut(width).zip(x.chunks_exact(k)) {
+            padded.iter_mut().zip(x).for_each(|(padded, &x)| *padded = f32::from(x));
+        }
+        Case { k, x: padded, codes, sums, bias, right }
+    }
+
+    fn check(&self, row_counts: impl Iterator<Item = usize> + Clone, failures: &mut Failures) {
+        let (k, width) = (self.k, padded_k(self.k));
+        let scales = [SCALE; 48];
+        let weights = Weights::I8(WeightsI8::new(N, k, &self.codes, &scales, &self.sums).expect("fits"));
+        let mut scratch = GemmScratch::zeroed();
+        for kernels in each_isa() {
+            for rows in row_counts.clone() {
+                let format = kernels.lhs_format(&weights);
+                let mut bytes = vec![0x5a5a_5a5au32; format.bytes(rows, k).div_ceil(4)];
+                let mut scales = vec![f32::NAN; rows];
+                let mut lhs = LhsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
+                kernels.pack_lhs(&mut lhs, &Mat::new(&self.x[..rows * width], rows, width, width));
+                let gemm = Gemm { lhs: lhs.as_lhs(), weights, bias: &self.bias, epilogue: Epilogue::Store };
+                let mut out = vec![f32::NAN; rows * N];
+                kernels.gemm(&gemm, 0..panels(N), &mut MatMut::new(&mut out, rows, N), &mut scratch);
+                let wrong =
+                    out.iter().zip(&self.right).position(|(got, right)| got.to_bits() != right.to_bits());
+                failures.check(wrong.is_none(), || {
+                    let at = wrong.expect("failed");
+                    let (row, col, got, right) = (at / N, at % N, out[at], self.right[at]);
+                    format!("{} {rows}x{N}x{k}: ({row}, {col}) is {got}, not {right}", kernels.isa())
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn every_number_of_rows_is_exact() {
+    let mut failures = Failures::default();
+    let most = if cfg!(miri) { 14 } else { 600 };
+    Case::new(&mut Rng::new(21), most, 1).check(1..=most, &mut failures);
+    failures.report();
+}
+
+/// Widths of real models and of their hidden layers, at rows around every edge: of a panel, of two, of a block (252), and
+/// the most.
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of millions of products")]
+fn every_width_is_exact() {
+    let mut failures = Failures::default();
+    let mut rng = Rng::new(22);
+    for (k, rows) in [
+        (
+            768,
+            &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 50, 197, 251, 252, 253, 258, 264, 504, 505, 600][..],
+        ),
+        (1024, &[1, 6, 7, 12, 13, 257, 600]),
+        (3072, &[1, 5, 13, 197, 253]),
+        (4096, &[1, 12, 19, 264]),
+        (8192, &[1, 7, 50]),
+    ] {
+        Case::new(&mut rng, rows[rows.len() - 1], k).check(rows.iter().copied(), &mut failures);
+    }
+    failures.report();
+}

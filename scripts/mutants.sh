@@ -1,0 +1,19 @@
+#!/bin/bash
+# Changes one expression at a time and runs the tests, which should notice: what survives is not tested.
+#
+#   scripts/mutants.sh [FILE...]        such as kernels/src/matrix.rs; everything listed below if none is named
+#
+# Needs cargo-mutants: cargo install cargo-mutants --locked. Writes mutants.out/; a mutant takes about ten seconds, so
+# everything takes hours. TESTS narrows the kernels' tests: TESTS="matrix pack" scripts/mutants.sh kernels/src/matrix.rs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+files=("$@")
+[ $# -gt 0 ] || files=('kernels/src/**/*.rs' 'src/format/**/*.rs' 'src/preprocess/**/*.rs' 'src/score/**/*.rs')
+export RUST_BACKTRACE=0
+# Micro-kernels of another architecture are not compiled; instructions asked for early change no result.
+exclude=(--exclude 'kernels/src/aarch64/**' --exclude kernels/src/prefetch.rs --exclude-re '::prefetch|impl .*Debug')
+args=()
+for file in "${files[@]}"; do args+=(--file "$file"); done
+# shellcheck disable=SC2086
+exec cargo mutants --workspace --jobs 1 --timeout 120 --no-shuffle "${exclude[@]}" "${args[@]}" -- ${TESTS:+--lib -- $TESTS}
