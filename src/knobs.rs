@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::Limits;
-use crate::runtime::{MAX_THREADS, default_threads};
+use crate::runtime::{MAX_THREADS, RuntimeOptions, default_threads};
 use ocelli_kernels::Isa;
 use std::string::String;
 
@@ -112,4 +112,12 @@ pub fn verify() -> Result<bool> {
         Some("0") => Ok(false),
         Some(value) => Err(Error::Message(std::format!("{}={value}: 0 or 1", VERIFY.name))),
     }
+}
+
+/// Threads and instruction sets as [`THREADS`] and [`ISA`] say.
+///
+/// # Errors
+/// One of them has an unusable value.
+pub fn runtime_options() -> Result<RuntimeOptions> {
+    Ok(RuntimeOptions::default().threads(threads()?).isa(isa()?))
 }

@@ -19,6 +19,8 @@ pub mod error;
 pub mod format;
 
 #[cfg(feature = "std")]
+pub mod encoder;
+#[cfg(feature = "std")]
 pub mod knobs;
 #[cfg(feature = "std")]
 pub mod model;
@@ -33,16 +35,16 @@ pub mod runtime;
 #[cfg(feature = "std")]
 pub mod score;
 #[cfg(feature = "std")]
-mod session;
-#[cfg(feature = "std")]
 pub mod text;
 #[cfg(feature = "std")]
 pub mod vision;
 
+#[cfg(feature = "std")]
+pub use encoder::{Classifier, ImageEncoder, ImageOptions, Input, Labels, Preprocessor, TextEncoder, Watch};
 pub use error::{Error, Name, Result};
 #[cfg(feature = "std")]
 pub use model::Model;
 #[cfg(feature = "std")]
 pub use ocelli_kernels::Isa;
 #[cfg(feature = "std")]
-pub use session::{Options, Session};
+pub use runtime::{Runtime, RuntimeOptions};

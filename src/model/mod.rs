@@ -1,8 +1,8 @@
 //! An open model: the packed file in memory, and its weights as borrowed views.
 
 #[expect(unsafe_code, reason = "memory maps, and a view that lives beside what it borrows")]
-mod map;
+mod open;
 mod weights;
 
-pub use map::Model;
+pub use open::Model;
 pub use weights::{AttentionHead, Block, Linear, Norm, TextWeights, VisionWeights};

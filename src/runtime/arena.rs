@@ -5,11 +5,11 @@ use core::ptr::NonNull;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 
 /// Alignment of the arena and of every buffer in it: a cache line.
-pub const ALIGN: usize = 64;
+pub(super) const ALIGN: usize = 64;
 
 /// A zeroed, cache-line-aligned block, allocated once.
 #[derive(Debug)]
-pub struct Arena {
+pub(crate) struct Arena {
     first: NonNull<u8>,
     layout: Layout,
 }
@@ -24,7 +24,7 @@ impl Arena {
     ///
     /// # Errors
     /// If there is no such block.
-    pub fn new(bytes: usize) -> Result<Arena> {
+    pub(crate) fn new(bytes: usize) -> Result<Arena> {
         let none = || Error::Message(std::format!("no {bytes} bytes of memory for the session's buffers"));
         let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).map_err(|_| none())?;
         // SAFETY: the size is not zero.
@@ -33,7 +33,7 @@ impl Arena {
     }
 
     /// All of it.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the block is `size` initialised bytes that this arena owns, and `&mut self` excludes other access.
         unsafe { core::slice::from_raw_parts_mut(self.first.as_ptr(), self.layout.size()) }
     }

@@ -1,5 +1,7 @@
-//! Memory and threads, settled before the first frame: every buffer is named, sized and placed in one [`Arena`], and
-//! the [`Team`] is made.
+//! What encoders run on: threads, kernels and memory, settled before the first frame.
+//!
+//! A [`Runtime`] has the threads and the kernels, and any number of encoders share it, one at a time. Each encoder has
+//! memory of its own: a [`Plan`] names, sizes and places every buffer in one arena.
 
 #[expect(unsafe_code, reason = "owns raw memory")]
 mod arena;
@@ -7,11 +9,18 @@ mod arena;
 mod cores;
 mod cpu;
 mod layout;
+mod peaks;
+mod shared;
 #[expect(unsafe_code, reason = "hands a borrowed closure to its threads")]
 mod team;
 
-pub use arena::{ALIGN, Arena};
+pub(crate) use arena::Arena;
 pub use cores::{cpus, default_threads};
 pub use cpu::{Cpu, describe};
-pub use layout::{Buffer, Carver, Plan};
-pub use team::{MAX_THREADS, Team};
+pub use layout::{Buffer, Plan};
+pub(crate) use layout::{Carver, Place};
+pub use peaks::Peaks;
+pub(crate) use shared::Hold;
+pub use shared::{Runtime, RuntimeOptions};
+pub use team::MAX_THREADS;
+pub(crate) use team::Team;

@@ -3,15 +3,11 @@
 #[cfg(feature = "text")]
 mod canonical;
 mod encoder;
-#[cfg(feature = "text")]
-mod labels;
 mod template;
 #[cfg(feature = "text")]
 mod tokenizer;
 
 pub(crate) use encoder::{TextBuffers, encode, pooled_token};
-#[cfg(feature = "text")]
-pub use labels::embed_labels;
 pub use template::{DEFAULT_TEMPLATE, fill, read_labels, templates};
 #[cfg(feature = "text")]
 pub use tokenizer::{TextTokenizer, Tokens};

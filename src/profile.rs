@@ -1,8 +1,5 @@
-//! Where the time goes: one timer per operation, in a fixed array; and [`Limits`], what the machine could do.
-
-mod limits;
-
-pub use limits::Limits;
+//! Where the time goes: one timer per operation, in a fixed array. [`Peaks`](crate::runtime::Peaks)
+//! is what the machine could do.
 
 use core::ops::AddAssign;
 use core::time::Duration;

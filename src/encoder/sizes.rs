@@ -1,7 +1,7 @@
-//! From a model's configuration to the sizes of a session.
+//! From a model's configuration to the sizes of an encoder.
 
-use super::Options;
-use super::buffers::{Dimensions, VisionDimensions};
+use super::buffers::{FrameSizes, ImageSizes, TowerSizes};
+use super::image::ImageOptions;
 use crate::error::{Error, Result};
 use crate::format::{
     Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
@@ -9,6 +9,7 @@ use crate::format::{
 use crate::model::{Block, Linear, TextWeights, VisionWeights};
 use crate::nn::{Shape, activation, rope};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
+use crate::runtime::Runtime;
 use crate::vision::position::pyramid;
 use ocelli_kernels::{Kernels, LhsFormat};
 use std::vec::Vec;
@@ -16,48 +17,43 @@ use std::vec::Vec;
 /// An image has fewer patches than this.
 const MAX_TOKENS: u32 = 65536;
 
-/// The sizes of a session for these towers.
-pub(super) fn of(
+/// The sizes of an image encoder.
+pub(super) fn of_images(
     config: &Config,
-    vision: Option<&VisionWeights<'_>>,
-    text: Option<&TextWeights<'_>>,
-    kernels: &Kernels,
-    options: &Options,
-) -> Result<Dimensions> {
-    let mut operands = Operands { kernels, list: Vec::new() };
-    let vision = match vision {
-        None => None,
-        Some(weights) => {
-            let dimensions = vision_dimensions(config, options)?;
-            let (shape, (rows, columns)) = (&dimensions.shape, dimensions.grid);
-            operands.add(shape.images * rows * columns, Some(&weights.patch_embed));
-            operands.add_tower(shape, &weights.blocks, weights.project.as_ref());
-            if let Some(head) = &weights.head {
-                operands.add(shape.images * shape.tokens, Some(&head.kv));
-                for linear in [&head.out, &head.fc1, &head.fc2] {
-                    operands.add(shape.images, Some(linear));
-                }
-            }
-            operands.add(1, weights.classifier.as_ref());
-            Some(dimensions)
+    weights: &VisionWeights<'_>,
+    runtime: &Runtime,
+    options: &ImageOptions,
+) -> Result<ImageSizes> {
+    let vision = &config.vision;
+    let frames = frames(config, options)?;
+    let (rows, columns) = frames.grid;
+    let shape = shape(&vision.tower, options.batch, vision.prefix_tokens as usize + rows * columns, false)?;
+    let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
+    operands.add(shape.images * rows * columns, Some(&weights.patch_embed));
+    operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
+    if let Some(head) = &weights.head {
+        operands.add(shape.images * shape.tokens, Some(&head.kv));
+        for linear in [&head.out, &head.fc1, &head.fc2] {
+            operands.add(shape.images, Some(linear));
         }
-    };
-    let text = match text {
-        None => None,
-        Some(weights) => {
-            let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
-            operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
-            Some(shape)
-        }
-    };
-    Ok(Dimensions {
-        vision,
-        text,
+    }
+    operands.add(1, weights.classifier.as_ref());
+    Ok(ImageSizes {
+        tower: TowerSizes { shape, operands: operands.list, threads: runtime.threads() },
+        frames,
+        rotary: rope::table_len(vision, rows * columns),
+        levels: if is_pyramid(vision) { pyramid::levels_len(vision) } else { 0 },
         embed_dim: config.score.embed_dim as usize,
         classes: config.score.classes as usize,
-        operands: operands.list,
-        threads: options.threads,
     })
+}
+
+/// The sizes of a text encoder.
+pub(super) fn of_text(config: &Config, weights: &TextWeights<'_>, runtime: &Runtime) -> Result<TowerSizes> {
+    let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
+    let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
+    operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
+    Ok(TowerSizes { shape, operands: operands.list, threads: runtime.threads() })
 }
 
 /// Collects the left operands of all GEMMs.
@@ -83,57 +79,44 @@ impl Operands<'_> {
     }
 }
 
-fn vision_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
+fn is_pyramid(vision: &VisionConfig) -> bool {
+    vision.position == Position::ScaledAverage as u32
+}
+
+/// How pictures become the frames that the model sees, and what that takes.
+pub(super) fn frames(config: &Config, options: &ImageOptions) -> Result<FrameSizes> {
     let vision = &config.vision;
     if vision.max_patches > 0 {
-        return naflex_dimensions(config, options);
+        return naflex_frames(config, options);
     }
-    let is_pyramid = vision.position == Position::ScaledAverage as u32;
-    if is_pyramid && options.image_size.is_some() {
+    if is_pyramid(vision) && options.image_size.is_some() {
         return Err(Error::Message("this model sees an image pyramid, whose sizes cannot be changed".into()));
     }
     let (height, width) = options.image_size.unwrap_or((vision.height, vision.width));
-    let grid = if is_pyramid { (1, pyramid::count(vision)) } else { grid(vision, height, width)? };
-    let tokens = vision.prefix_tokens as usize + grid.0 * grid.1;
+    let grid = if is_pyramid(vision) { (1, pyramid::count(vision)) } else { grid(vision, height, width)? };
     let preprocess = PreprocessConfig { shortest: config.shortest(height, width), ..config.preprocess };
-    let frame = FrameSpec::new(&preprocess, height, width)?;
-    let resize = ResizePlan::new(frame, MAX_SIDE)?;
-    let rotary = rope::table_len(vision, grid.0 * grid.1);
-    let shape = shape(&vision.tower, options.batch, tokens, false)?;
-    let (memory, slot) = (resize.memory(), frame.frame_len());
-    Ok(VisionDimensions {
-        shape,
-        frame,
-        resize: Some(resize),
-        memory,
-        slot,
-        grid,
-        rotary,
-        levels: if is_pyramid { pyramid::levels_len(vision) } else { 0 },
-    })
+    let spec = FrameSpec::new(&preprocess, height, width)?;
+    let resize = ResizePlan::new(spec, MAX_SIDE)?;
+    Ok(FrameSizes { spec, resize: Some(resize), memory: resize.memory(), slot: spec.frame_len(), grid })
 }
 
 /// Room for the most patches that an image may have, however they lie.
-fn naflex_dimensions(config: &Config, options: &Options) -> Result<VisionDimensions> {
+fn naflex_frames(config: &Config, options: &ImageOptions) -> Result<FrameSizes> {
     let vision = &config.vision;
     if options.image_size.is_some() {
         return Err(Error::Message(
             "this model keeps the aspect ratio of every image: it has no image size".into(),
         ));
     }
-    let frame = FrameSpec::new(&config.preprocess, vision.height, vision.width)?;
+    let spec = FrameSpec::new(&config.preprocess, vision.height, vision.width)?;
     let patches = vision.max_patches as usize;
-    let shape = shape(&vision.tower, options.batch, vision.prefix_tokens as usize + patches, false)?;
-    Ok(VisionDimensions {
-        shape,
-        frame,
+    Ok(FrameSizes {
+        spec,
         resize: None,
-        memory: naflex::memory(frame.filter, vision.patch, vision.max_patches),
+        memory: naflex::memory(spec.filter, vision.patch, vision.max_patches),
         slot: patches * vision.patch_values(),
         // Until the first image says otherwise.
         grid: (1, patches),
-        rotary: rope::table_len(vision, patches),
-        levels: 0,
     })
 }
 

@@ -1,0 +1,459 @@
+//! Images to embeddings.
+
+use super::buffers::{ImageBuffers, ImageSizes};
+use super::frames::{self, Frame};
+use super::input::{Input, Watch};
+use super::{check_finite, check_len, sizes};
+use crate::error::{Error, Result};
+use crate::format::{Config, Cost, Limits, feature};
+use crate::model::{Model, VisionWeights};
+use crate::nn::{Forward, rope};
+use crate::preprocess::{FrameSpec, Levels, PixelView, Resizer, normalization_levels};
+use crate::profile::{Op, Profile, Work};
+use crate::runtime::{Arena, Carver, Hold, Plan, Runtime};
+use crate::score::normalize;
+use crate::vision::{Layer, position};
+use ocelli_kernels::Kernels;
+use std::boxed::Box;
+use std::sync::Arc;
+use std::vec;
+use std::vec::Vec;
+
+/// What an [`ImageEncoder`] is made for.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ImageOptions {
+    /// Most images in one call of [`ImageEncoder::embed_batch_into`].
+    pub batch: usize,
+    /// Height and width of the image that the model sees, instead of those in the file: positions are interpolated as
+    /// the model's family does it, when the encoder is made.
+    pub image_size: Option<(u32, u32)>,
+    /// The most that a model may cost.
+    pub limits: Limits,
+}
+
+impl Default for ImageOptions {
+    /// One image at a time, of the model's own size.
+    fn default() -> ImageOptions {
+        ImageOptions { batch: 1, image_size: None, limits: Limits::default() }
+    }
+}
+
+impl ImageOptions {
+    /// The same for batches of up to `batch` images.
+    #[must_use]
+    pub fn batch(self, batch: usize) -> ImageOptions {
+        ImageOptions { batch, ..self }
+    }
+
+    /// The same with images of this (height, width) in pixels; `None` for the model's own.
+    #[must_use]
+    pub fn image_size(self, image_size: Option<(u32, u32)>) -> ImageOptions {
+        ImageOptions { image_size, ..self }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> ImageOptions {
+        ImageOptions { limits, ..self }
+    }
+
+    /// Holds the model's cost against the limits, before anything is allocated.
+    pub(super) fn check(&self, config: &Config, threads: usize) -> Result<()> {
+        if self.batch == 0 {
+            return Err(Error::Message("a batch of 0 images; 1 or more are possible".into()));
+        }
+        let cost = Cost::of_images(config, self.image_size, self.batch, threads).ok_or_else(no_vision)?;
+        cost.check(&self.limits)
+    }
+}
+
+/// An image tower ready to run.
+///
+/// All memory is taken by [`ImageEncoder::new`]; embedding an image afterwards allocates nothing, on any thread.
+pub struct ImageEncoder {
+    model: Arc<Model>,
+    runtime: Runtime,
+    sizes: ImageSizes,
+    plan: Plan,
+    arena: Arena,
+    levels: Box<Levels>,
+    resizer: Option<Resizer>,
+    /// Rows and columns of patches in each frame.
+    grids: Vec<(usize, usize)>,
+    profile: Profile,
+}
+
+impl ImageEncoder {
+    /// Plans the memory for the image tower of `model` and takes it.
+    ///
+    /// # Errors
+    /// The model has no image tower, `options` don't fit it, it costs more than their limits allow, or the memory can't
+    /// be had.
+    pub fn new(model: &Arc<Model>, runtime: &Runtime, options: &ImageOptions) -> Result<ImageEncoder> {
+        let config = model.config();
+        let weights = model.vision().ok_or_else(no_vision)?;
+        options.check(config, runtime.threads())?;
+        let sizes = sizes::of_images(config, weights, runtime, options)?;
+        let mut plan = Plan::default();
+        sizes.lay_out(&mut plan);
+        let mut encoder = ImageEncoder {
+            arena: Arena::new(plan.bytes())?,
+            plan,
+            levels: Box::new(normalization_levels(&config.preprocess)),
+            resizer: sizes.frames.resize.map(|plan| Resizer::new(plan, *runtime.kernels())),
+            grids: vec![sizes.frames.grid; options.batch],
+            profile: Profile::default(),
+            sizes,
+            runtime: runtime.clone(),
+            model: Arc::clone(model),
+        };
+        encoder.fill_positions();
+        Ok(encoder)
+    }
+
+    /// Preprocesses and embeds one image into `out`, normalised to length 1. Allocates nothing.
+    ///
+    /// # Errors
+    /// `out` has another length than an embedding.
+    pub fn embed_into(&mut self, image: &PixelView<'_>, out: &mut [f32]) -> Result<()> {
+        self.embed_batch_into(core::slice::from_ref(image), out)
+    }
+
+    /// Preprocesses and embeds `images`, at most the encoder's batch, into `out`, [images, embed_dim], each normalised
+    /// to length 1. Allocates nothing.
+    ///
+    /// # Errors
+    /// More images than planned for, or `out` has another length.
+    pub fn embed_batch_into(&mut self, images: &[PixelView<'_>], out: &mut [f32]) -> Result<()> {
+        self.preprocess(images)?;
+        self.encode(Input::Frames(images.len()), Layer::Projected, out)?;
+        out.chunks_exact_mut(self.embed_dim()).for_each(normalize);
+        Ok(())
+    }
+
+    /// Preprocesses `images` into the encoder's frames.
+    ///
+    /// # Errors
+    /// More images than planned for.
+    pub fn preprocess(&mut self, images: &[PixelView<'_>]) -> Result<()> {
+        self.check_batch(images.len())?;
+        let Parts { config, kernels, mut team, sizes, resizer, grids, profile, buffers, .. } =
+            self.parts()?;
+        let (frame_sizes, ImageBuffers { frames, mut tables, rings, .. }) = (&sizes.frames, buffers);
+        for ((image, slot), grid) in images.iter().zip(frames.chunks_exact_mut(frame_sizes.slot)).zip(grids) {
+            // Bytes of red, green and blue; the frame of a model without a fixed size may be smaller.
+            let read = 3 * image.width() as usize * image.height() as usize;
+            profile.time(Op::Resize, Work::moved(read + frame_sizes.slot), || {
+                let (config, tables) = (&config.vision, &mut tables);
+                frames::preprocess(
+                    &mut team,
+                    kernels,
+                    config,
+                    frame_sizes,
+                    resizer,
+                    tables,
+                    rings,
+                    image,
+                    slot,
+                    grid,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The frame of image `index`, which [`preprocess`](Self::preprocess) made: [height, width, 3], red first.
+    ///
+    /// # Errors
+    /// `index` is not below the encoder's batch.
+    pub fn frame(&mut self, index: usize) -> Result<&[u8]> {
+        self.check_batch(index.saturating_add(1))?;
+        let (slot, len) = (self.sizes.frames.slot, self.frame_len(self.grids[index]));
+        Ok(&self.buffers().frames[index * slot..][..len])
+    }
+
+    /// Replaces the frame of image `index` by one that a [`Preprocessor`](super::Preprocessor) made for this model.
+    ///
+    /// # Errors
+    /// As [`set_pixels`](Self::set_pixels).
+    pub fn set_frame(&mut self, index: usize, frame: &Frame) -> Result<()> {
+        self.set_pixels(index, frame.grid(), frame.pixels())
+    }
+
+    /// Replaces the frame of image `index` by one that was preprocessed elsewhere, [rows · patch, columns · patch, 3]
+    /// where `grid` is (rows, columns). A model whose images have a fixed size has one [`grid`](Self::grid).
+    ///
+    /// # Errors
+    /// `index` is not below the encoder's batch; `grid` is not possible, or not that of `pixels`.
+    pub fn set_pixels(&mut self, index: usize, grid: (usize, usize), pixels: &[u8]) -> Result<()> {
+        self.check_batch(index.saturating_add(1))?;
+        let possible = match self.sizes.frames.resize {
+            Some(_) => grid == self.sizes.frames.grid,
+            None => {
+                let most = self.config().vision.max_patches as usize;
+                (1..=most).contains(&grid.0.saturating_mul(grid.1))
+            }
+        };
+        if !possible {
+            return Err(Error::Message(std::format!("{grid:?} patches are no grid of this model's images")));
+        }
+        let (slot, len) = (self.sizes.frames.slot, self.frame_len(grid));
+        if pixels.len() != len {
+            let found = pixels.len();
+            return Err(Error::Message(std::format!("a frame of {found} bytes; the model's has {len}")));
+        }
+        self.buffers().frames[index * slot..][..len].copy_from_slice(pixels);
+        self.grids[index] = grid;
+        Ok(())
+    }
+
+    /// Encodes `input` and writes the vectors of `layer` for each of its images to `out`, [images, vectors, channels] as
+    /// [`layer_shape`](Self::layer_shape) says, not normalised. Allocates nothing.
+    ///
+    /// # Errors
+    /// `input` does not fit this encoder, the model has no such layer, or `out` has another length.
+    pub fn encode(&mut self, input: Input<'_>, layer: Layer, out: &mut [f32]) -> Result<()> {
+        self.encode_watched(input, layer, out, Watch::default())
+    }
+
+    /// [`encode`](Self::encode) with what happens shown to `watch`. With an observer the last block carries all tokens,
+    /// which the plain call skips; the embedding is the same.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_watched(
+        &mut self,
+        input: Input<'_>,
+        layer: Layer,
+        out: &mut [f32],
+        watch: Watch<'_>,
+    ) -> Result<()> {
+        let images = self.images_of(&input)?;
+        self.check_batch(images)?;
+        let (vectors, channels) = self.layer_shape(layer)?;
+        if layer == Layer::Patch && images > 1 && self.config().vision.max_patches > 0 {
+            let message =
+                "patches of one image at a time: every image of this model has its own number of them";
+            return Err(Error::Message(message.into()));
+        }
+        check_len(images * vectors * channels, out)?;
+        self.parts()?.encode(input, layer, out, watch)
+    }
+
+    /// The classifier's logits, one per class, for an `embedding` that is not normalised. Allocates nothing.
+    ///
+    /// # Errors
+    /// No classifier, or a length does not fit.
+    pub fn logits_into(&mut self, embedding: &[f32], logits: &mut [f32]) -> Result<()> {
+        check_len(self.classes(), logits)?;
+        check_len(self.embed_dim(), embedding)?;
+        self.parts()?.classify(embedding, logits)
+    }
+
+    /// The shape of what [`encode`](Self::encode) gives for one image: vectors, and channels of each.
+    ///
+    /// # Errors
+    /// The model has no class token.
+    pub fn layer_shape(&self, layer: Layer) -> Result<(usize, usize)> {
+        let width = self.sizes.tower.shape.width;
+        match layer {
+            Layer::Patch => {
+                let (rows, columns) = self.grid();
+                Ok((rows * columns, width))
+            }
+            Layer::Class if !self.config().vision.tower.has(feature::CLASS_TOKEN) => {
+                Err(Error::Message("this model has no class token".into()))
+            }
+            Layer::Class | Layer::Pooled => Ok((1, width)),
+            Layer::Projected => Ok((1, self.embed_dim())),
+        }
+    }
+
+    /// Rows and columns of the patches of an image, in whose order [`Layer::Patch`] lists them; where every image has
+    /// its own (NaFlex), those of the first frame.
+    pub fn grid(&self) -> (usize, usize) {
+        self.grids[0]
+    }
+
+    /// Height and width of the image that the model sees, in pixels.
+    pub fn image_size(&self) -> (u32, u32) {
+        (self.frame_spec().height, self.frame_spec().width)
+    }
+
+    /// How a picture becomes the frame that the model sees.
+    pub fn frame_spec(&self) -> &FrameSpec {
+        &self.sizes.frames.spec
+    }
+
+    /// Length of an embedding.
+    pub fn embed_dim(&self) -> usize {
+        self.sizes.embed_dim
+    }
+
+    /// Classes of the model's own classifier; 0 if it has none. [`File::labels`](crate::format::File::labels) names
+    /// them.
+    pub fn classes(&self) -> usize {
+        self.sizes.classes
+    }
+
+    /// Most images at a time.
+    pub fn batch(&self) -> usize {
+        self.sizes.tower.shape.images
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// What the encoder runs on.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Every buffer of the encoder.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Where the time went since the encoder was made, or since the profile was cleared.
+    pub fn profile_mut(&mut self) -> &mut Profile {
+        &mut self.profile
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        self.model.config()
+    }
+
+    /// Bytes of the frame with this grid of patches.
+    fn frame_len(&self, (rows, columns): (usize, usize)) -> usize {
+        match self.sizes.frames.resize {
+            Some(_) => self.sizes.frames.slot,
+            None => rows * columns * self.config().vision.patch_values(),
+        }
+    }
+
+    /// How many images `input` has.
+    fn images_of(&self, input: &Input<'_>) -> Result<usize> {
+        let fixed = self.sizes.frames.resize.is_some();
+        match input {
+            Input::Frames(images) => Ok(*images),
+            Input::Planar(_) if !fixed => {
+                Err(Error::Message("this model's images have no fixed size: give it patches".into()))
+            }
+            Input::Planar(pixels) => {
+                let len = self.frame_spec().frame_len();
+                if !pixels.len().is_multiple_of(len) {
+                    let found = pixels.len();
+                    return Err(Error::Message(std::format!("{found} values are no images of {len} each")));
+                }
+                Ok(pixels.len() / len)
+            }
+            Input::Patches(patches, grid) => {
+                let vision = &self.config().vision;
+                let (count, most) = (grid.0.saturating_mul(grid.1), vision.max_patches as usize);
+                if fixed || count.saturating_mul(vision.patch_values()) != patches.len() {
+                    let message = "not the patches of one image, or this model takes whole images";
+                    return Err(Error::Message(message.into()));
+                }
+                if count > most {
+                    return Err(Error::Message(std::format!(
+                        "{grid:?} patches; at most {most} are possible"
+                    )));
+                }
+                Ok(1)
+            }
+        }
+    }
+
+    fn check_batch(&self, images: usize) -> Result<()> {
+        let batch = self.batch();
+        if !(1..=batch).contains(&images) {
+            return Err(Error::Message(std::format!(
+                "{images} images for an encoder planned for 1 to {batch}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Computes positions and rotations where every frame reads them.
+    fn fill_positions(&mut self) {
+        let (model, grid) = (Arc::clone(&self.model), self.sizes.frames.grid);
+        let (Some(weights), Some(_)) = (model.vision(), self.sizes.frames.resize) else { return };
+        let (config, buffers) = (&model.config().vision, self.buffers());
+        position::fill(config, weights.position, grid, buffers.positions);
+        let (cos, sin) = buffers.rotary;
+        rope::fill(config, grid, cos, sin);
+    }
+
+    /// The buffers.
+    pub(super) fn buffers(&mut self) -> ImageBuffers<'_> {
+        self.sizes.lay_out(&mut Carver::new(self.arena.bytes_mut()))
+    }
+
+    /// The encoder's parts for one forward pass, borrowed apart from each other.
+    pub(super) fn parts(&mut self) -> Result<Parts<'_>> {
+        Ok(Parts {
+            config: self.model.config(),
+            weights: self.model.vision().ok_or_else(no_vision)?,
+            kernels: self.runtime.kernels(),
+            team: self.runtime.hold()?,
+            sizes: &self.sizes,
+            levels: &self.levels,
+            resizer: &mut self.resizer,
+            grids: &mut self.grids,
+            profile: &mut self.profile,
+            buffers: self.sizes.lay_out(&mut Carver::new(self.arena.bytes_mut())),
+        })
+    }
+}
+
+/// What one forward pass works with.
+pub(super) struct Parts<'s> {
+    pub(super) config: &'s Config,
+    pub(super) weights: &'s VisionWeights<'s>,
+    pub(super) kernels: &'s Kernels,
+    pub(super) team: Hold<'s>,
+    pub(super) sizes: &'s ImageSizes,
+    pub(super) levels: &'s Levels,
+    pub(super) resizer: &'s mut Option<Resizer>,
+    pub(super) grids: &'s mut [(usize, usize)],
+    pub(super) profile: &'s mut Profile,
+    pub(super) buffers: ImageBuffers<'s>,
+}
+
+impl Parts<'_> {
+    /// `logits = classifier(embedding)`
+    pub(super) fn classify(mut self, embedding: &[f32], logits: &mut [f32]) -> Result<()> {
+        let classifier = self.weights.classifier.as_ref().ok_or_else(no_classifier)?;
+        let tower = self.buffers.tower;
+        let mut forward = Forward {
+            tap: None,
+            kernels: self.kernels,
+            team: &mut self.team,
+            profile: self.profile,
+            scratch: tower.scratch,
+            rows: tower.rows,
+        };
+        forward.project(Some(classifier), embedding, logits);
+        check_finite(logits)
+    }
+}
+
+fn no_vision() -> Error {
+    Error::Message("this model has no image tower: it embeds texts only".into())
+}
+
+pub(super) fn no_classifier() -> Error {
+    Error::Message("this model has no classifier of its own: score it against labels".into())
+}
+
+impl core::fmt::Debug for ImageEncoder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ImageEncoder")
+            .field("runtime", &self.runtime)
+            .field("arena", &self.plan.bytes())
+            .finish_non_exhaustive()
+    }
+}
