@@ -1,5 +1,6 @@
 //! From a checkpoint to a packed file.
 
+use crate::encoders::text_encoder;
 use crate::error::{Error, Result};
 use crate::families::{ModelOptions, OTHER_TOWER, Origin, Recognised, identify, recognise};
 use crate::progress::{Progress, Silent};
@@ -8,8 +9,7 @@ use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
 use ocelli::format::LabelBank;
 use ocelli::format::{TensorSpec, for_each_tensor};
-use ocelli::text::{TextTokenizer, embed_labels, templates};
-use ocelli::{Options, Session};
+use ocelli::text::templates;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -288,12 +288,8 @@ fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> R
     let source = opened.source();
     let canonical = opened.canonical(&source, &options.output);
     let model = canonical.draft(Recipe::plain(&canonical.demands, Precision::Fp16), None)?.model;
-    let session = Options { vision: false, ..Options::from_environment()? };
-    let mut session = Session::new(&model, &session)?;
-    let tokenizer = TextTokenizer::new(model.file())?;
     let mut cut = |message: String| progress.warn(&message);
-    let config = model.file().config();
-    Ok(embed_labels(&mut session, config, &tokenizer, &set.labels, &templates, &mut cut)?)
+    Ok(text_encoder(&model)?.embed_labels(&set.labels, &templates, &mut cut)?)
 }
 
 /// An output that is one of the inputs would replace the checkpoint by what was made of it.

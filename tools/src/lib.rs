@@ -2,6 +2,7 @@
 
 mod codes;
 pub mod convert;
+mod encoders;
 mod error;
 pub mod eval;
 pub mod families;

@@ -13,6 +13,7 @@ use ocelli_kernels::pack::{NR, pack_float, pack_i8, padded_k};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Rows of a table that are read at once.
@@ -73,7 +74,7 @@ pub fn write(
 ///
 /// # Errors
 /// As [`write`](fn@write).
-pub fn draft(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> Result<Model> {
+pub fn draft(path: &Path, contents: &Contents<'_>, read: &mut ReadRows<'_>) -> Result<Arc<Model>> {
     contents.config.validate()?;
     let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = tempfile::tempfile_in(beside).map_err(Error::io("make a temporary file beside", path))?;

@@ -12,13 +12,15 @@ pub use metrics::{Bin, Difference, Matrix, difference, info_nce, recall, reliabi
 pub use report::html;
 pub use retrieval::{Retrieval, retrieval};
 
+use crate::encoders::{image_encoder, text_encoder};
 use crate::progress::{Progress, Silent};
 use crate::quant::{AccuracyReport, Cosine, cosines};
 use crate::{Error, Result, images};
+use ocelli::Model;
 use ocelli::score::{Scored, score};
-use ocelli::text::{TextTokenizer, embed_labels, templates};
-use ocelli::{Model, Options, Session};
+use ocelli::text::templates;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What to evaluate, and on what.
 #[derive(Clone, Debug)]
@@ -84,14 +86,13 @@ fn one(
     progress: &dyn Progress,
 ) -> Result<(Evaluation, Vec<f32>)> {
     let model = Model::open(path)?;
-    let settings = Options::from_environment()?;
     let mut embeddings = Vec::new();
     {
-        let mut session = Session::new(&model, &Options { text: false, ..settings })?;
-        let mut out = vec![0.0; session.embed_dim()];
+        let mut encoder = image_encoder(&model)?;
+        let mut out = vec![0.0; encoder.embed_dim()];
         for picture in &data.pictures {
             let image = images::decode(picture)?;
-            session
+            encoder
                 .embed_into(&image.view(), &mut out)
                 .map_err(|error| Error::Ocelli(error.in_file(picture)))?;
             embeddings.extend_from_slice(&out);
@@ -118,20 +119,17 @@ fn one(
 }
 
 fn zero_shot(
-    model: &Model,
+    model: &Arc<Model>,
     embeddings: &[f32],
     labels: &[String],
     right: &[usize],
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<ZeroShot> {
-    let settings = Options { vision: false, ..Options::from_environment()? };
-    let mut session = Session::new(model, &settings)?;
-    let tokenizer = TextTokenizer::new(model.file())?;
     let templates = templates(&options.templates)?;
-    let config = model.file().config();
+    let config = model.config();
     let mut cut = |message: String| progress.warn(&message);
-    let bank = embed_labels(&mut session, config, &tokenizer, labels, &templates, &mut cut)?;
+    let bank = text_encoder(model)?.embed_labels(labels, &templates, &mut cut)?;
     let bank = bank.as_bank();
     let mut scored = vec![Scored::default(); labels.len()];
     let mut result = ZeroShot {
@@ -161,14 +159,12 @@ fn zero_shot(
 }
 
 /// Embeds the texts and compares them with the pictures.
-fn of_texts(model: &Model, images: &[f32], texts: &[(usize, String)]) -> Result<Retrieval> {
-    let settings = Options { vision: false, ..Options::from_environment()? };
-    let mut session = Session::new(model, &settings)?;
-    let tokenizer = TextTokenizer::new(model.file())?;
-    let mut out = vec![0.0; session.embed_dim()];
+fn of_texts(model: &Arc<Model>, images: &[f32], texts: &[(usize, String)]) -> Result<Retrieval> {
+    let mut encoder = text_encoder(model)?;
+    let mut out = vec![0.0; encoder.embed_dim()];
     let mut embeddings = Vec::new();
     for (_, text) in texts {
-        session.embed_text_into(&tokenizer.encode(text)?.ids, &mut out)?;
+        encoder.embed_into(text, &mut out)?;
         embeddings.extend_from_slice(&out);
     }
     let owners: Vec<usize> = texts.iter().map(|(image, _)| *image).collect();

@@ -17,6 +17,7 @@ use ocelli::format::Dtype;
 use ocelli::{Model, knobs};
 use ocelli_kernels::Kernels;
 use rayon::prelude::*;
+use std::sync::Arc;
 
 /// Finds a recipe for `canonical` that keeps what `options` asks for, starting from `precision`, and measures it.
 ///
@@ -119,7 +120,7 @@ fn attempt(
 /// Measures the model of `recipe` as it will be packed.
 fn report(
     evaluator: &mut Evaluator<'_, '_>,
-    exact: &Model,
+    exact: &Arc<Model>,
     recipe: &Recipe,
     options: &QuantizeOptions,
     labels: Labels<'_>,

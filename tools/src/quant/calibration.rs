@@ -1,13 +1,15 @@
 //! What a model is calibrated on: pictures, and texts for its text tower.
 
+use crate::encoders::image_encoder;
 use crate::error::{Error, Result};
 use crate::images;
 use crate::source::{hash, hex};
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::text::{TextTokenizer, fill};
-use ocelli::{Model, Options, Session};
+use ocelli::{ImageEncoder, Model};
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Pictures that are used unless another number is asked for.
 pub const DEFAULT_IMAGES: usize = 32;
@@ -37,22 +39,22 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Preprocesses `picture` as the session's model does.
-    fn of(session: &mut Session<'_>, picture: &PixelView<'_>) -> ocelli::Result<Frame> {
-        session.preprocess(core::slice::from_ref(picture))?;
-        Ok(Frame { pixels: session.frame(0)?.to_vec(), grid: session.grid()? })
+    /// Preprocesses `picture` as the encoder's model does.
+    fn of(encoder: &mut ImageEncoder, picture: &PixelView<'_>) -> ocelli::Result<Frame> {
+        encoder.preprocess(core::slice::from_ref(picture))?;
+        Ok(Frame { pixels: encoder.frame(0)?.to_vec(), grid: encoder.grid() })
     }
 
-    /// Makes it the first frame of a session.
+    /// Makes it the first frame of an encoder.
     ///
     /// # Errors
-    /// The session's model sees pictures of another size.
-    pub fn show(&self, session: &mut Session<'_>) -> ocelli::Result<()> {
-        session.set_frame_of_grid(0, self.grid, &self.pixels)
+    /// The encoder's model sees pictures of another size.
+    pub fn show(&self, encoder: &mut ImageEncoder) -> ocelli::Result<()> {
+        encoder.set_pixels(0, self.grid, &self.pixels)
     }
 }
 
-/// Pictures and texts, ready for a session. Even-numbered ones are for fitting, odd ones for judging what was fitted;
+/// Pictures and texts, ready for an encoder. Even-numbered ones are for fitting, odd ones for judging what was fitted;
 /// one alone serves for both.
 pub struct Calibration {
     /// Where the pictures came from.
@@ -81,26 +83,25 @@ impl Calibration {
     /// # Errors
     /// The folder has no pictures, or one of them can't be read.
     pub fn new(
-        model: &Model,
+        model: &Arc<Model>,
         folder: Option<&Path>,
         limit: usize,
         labels: &[String],
         templates: &[&str],
     ) -> Result<Calibration> {
         let mut digest = Sha256::new();
-        let options = Options { text: false, ..Options::from_environment()? };
         let file = model.file();
         let mut frames = Vec::new();
         let mut kind = Kind::Synthetic;
         if file.has_vision() {
-            let mut session = Session::new(model, &options)?;
+            let mut encoder = image_encoder(model)?;
             if let Some(folder) = folder {
                 kind = Kind::Photos;
                 let all = images::find(folder)?;
                 let count = all.len().min(limit);
                 for path in (0..count).map(|i| &all[i * all.len() / count]) {
                     let image = images::decode(path)?;
-                    let frame = Frame::of(&mut session, &image.view());
+                    let frame = Frame::of(&mut encoder, &image.view());
                     frames.push(frame.map_err(|error| Error::Ocelli(error.in_file(path)))?);
                     digest.update(hash(path)?.1);
                 }
@@ -109,7 +110,7 @@ impl Calibration {
                     let pixels = synthetic(seed as u64);
                     let picture =
                         PixelView::new(Packed::Rgb, &pixels, SIDES.0, SIDES.1, 3 * SIDES.0 as usize)?;
-                    frames.push(Frame::of(&mut session, &picture)?);
+                    frames.push(Frame::of(&mut encoder, &picture)?);
                     digest.update(Sha256::digest(&pixels));
                 }
             }
@@ -120,7 +121,7 @@ impl Calibration {
 }
 
 /// Labels in templates, thinned out evenly to [`TEXTS`].
-fn texts(model: &Model, labels: &[String], templates: &[&str]) -> Result<Vec<Vec<u32>>> {
+fn texts(model: &Arc<Model>, labels: &[String], templates: &[&str]) -> Result<Vec<Vec<u32>>> {
     let tokenizer = TextTokenizer::new(model.file())?;
     let builtin: Vec<String> = NOUNS.iter().map(|noun| (*noun).to_owned()).collect();
     let labels = if labels.is_empty() { &builtin } else { labels };

@@ -8,6 +8,7 @@ use ocelli::Model;
 use ocelli::format::{Config, Kind, TensorSpec};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Reads rows of the demanded tensor number `.0` into `.2`, as [`ReadRows`] does, from any thread.
 pub type Source<'s> = dyn Fn(usize, Range<usize>, &mut [f32]) -> Result<()> + Sync + 's;
@@ -31,7 +32,7 @@ pub struct Canonical<'s> {
 /// A packed model that lives only while it is measured.
 pub struct Draft {
     /// The model.
-    pub model: Model,
+    pub model: Arc<Model>,
     /// What was done to its tensors.
     pub recipe: Recipe,
 }

@@ -1,13 +1,15 @@
 //! A quantized model against the f32 one: embeddings of the pictures and texts that no repair was fitted to.
 
 use super::calibration::{Calibration, NOUNS, split};
+use crate::encoders::{image_encoder, text_encoder};
 use crate::error::Result;
 use ocelli::format::LabelBank;
 use ocelli::score::{Scored, normalize, score};
-use ocelli::text::{TextTokenizer, embed_labels};
-use ocelli::{Model, Options, Session};
+use ocelli::vision::Layer;
+use ocelli::{ImageEncoder, ImageOptions, Input, Model, Runtime, TextEncoder, Watch, knobs};
 use ocelli_kernels::Isa;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Cosines between what two models make of the same inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,29 +68,28 @@ impl Embeddings {
     /// # Errors
     /// What the runtime refuses.
     pub(super) fn of(
-        model: &Model,
+        model: &Arc<Model>,
         calibration: &Calibration,
         images: usize,
         texts: usize,
     ) -> Result<Embeddings> {
-        let options = Options::from_environment()?;
         let mut all = Embeddings { dim: 1, images: Vec::new(), texts: Vec::new() };
         if model.file().has_vision() && images > 0 {
-            let mut session = Session::new(model, &Options { text: false, ..options })?;
-            all.dim = session.embed_dim();
+            let mut encoder = image_encoder(model)?;
+            all.dim = encoder.embed_dim();
             let mut out = vec![0.0; all.dim];
             for frame in split(&calibration.frames).1.into_iter().take(images) {
-                frame.show(&mut session)?;
-                session.encode_frames(1, &mut out)?;
+                frame.show(&mut encoder)?;
+                encoder.encode(Input::Frames(1), Layer::Projected, &mut out)?;
                 all.images.extend(&out);
             }
         }
         if model.file().has_text() && texts > 0 {
-            let mut session = Session::new(model, &Options { vision: false, ..options })?;
-            all.dim = session.embed_dim();
+            let mut encoder = text_encoder(model)?;
+            all.dim = encoder.embed_dim();
             let mut out = vec![0.0; all.dim];
             for ids in split(&calibration.texts).1.into_iter().take(texts) {
-                session.embed_text_raw_into(ids, &mut out)?;
+                encoder.encode_ids(ids, &mut out, Watch::default())?;
                 all.texts.extend(&out);
             }
         }
@@ -207,19 +208,22 @@ impl Predictions {
     ///
     /// # Errors
     /// What the runtime refuses.
-    pub(super) fn of(model: &Model, images: &[f32], bank: Option<&LabelBank>) -> Result<Option<Predictions>> {
+    pub(super) fn of(
+        model: &Arc<Model>,
+        images: &[f32],
+        bank: Option<&LabelBank>,
+    ) -> Result<Option<Predictions>> {
         let config = model.file().config();
         let rows = images.chunks_exact(config.score.embed_dim as usize);
         if config.score.classes > 0 && config.has_vision() {
-            let options = Options { text: false, ..Options::from_environment()? };
-            let mut session = Session::new(model, &options)?;
-            let mut logits = vec![0.0; session.classes()];
+            let mut encoder = image_encoder(model)?;
+            let mut logits = vec![0.0; encoder.classes()];
             let best = rows.map(|embedding| {
-                session.logits_into(embedding, &mut logits)?;
+                encoder.logits_into(embedding, &mut logits)?;
                 let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
                 Ok(best.unwrap_or_default())
             });
-            return Ok(Some(Predictions { best: best.collect::<Result<_>>()?, labels: session.classes() }));
+            return Ok(Some(Predictions { best: best.collect::<Result<_>>()?, labels: encoder.classes() }));
         }
         if !(config.has_vision() && (config.has_text() || bank.is_some())) {
             return Ok(None);
@@ -250,13 +254,9 @@ impl Predictions {
 }
 
 /// A bank of everyday labels by the model's text tower.
-fn everyday_bank(model: &Model) -> Result<LabelBank> {
-    let options = Options { vision: false, ..Options::from_environment()? };
-    let mut session = Session::new(model, &options)?;
-    let tokenizer = TextTokenizer::new(model.file())?;
+fn everyday_bank(model: &Arc<Model>) -> Result<LabelBank> {
     let templates = ocelli::text::templates(&[])?;
-    let config = model.file().config();
-    Ok(embed_labels(&mut session, config, &tokenizer, &NOUNS, &templates, &mut |_| ())?)
+    Ok(text_encoder(model)?.embed_labels(&NOUNS, &templates, &mut |_| ())?)
 }
 
 /// How far this machine's kernels are from the scalar reference on the first picture (or text):
@@ -265,18 +265,23 @@ fn everyday_bank(model: &Model) -> Result<LabelBank> {
 ///
 /// # Errors
 /// What the runtime refuses.
-pub(super) fn kernel_error(model: &Model, calibration: &Calibration) -> Result<f64> {
-    let options = Options::from_environment()?;
+pub(super) fn kernel_error(model: &Arc<Model>, calibration: &Calibration) -> Result<f64> {
+    let (options, limits) = (knobs::runtime_options()?, knobs::limits()?);
     let mut results = Vec::new();
     for isa in [Isa::SCALAR, options.isa] {
-        let mut session = Session::new(model, &Options { isa, ..options })?;
-        let mut out = vec![0.0; session.embed_dim()];
+        let runtime = Runtime::new(&options.isa(isa))?;
+        let mut out = vec![0.0; model.config().score.embed_dim as usize];
         match (calibration.frames.first(), calibration.texts.first()) {
             (Some(frame), _) => {
-                frame.show(&mut session)?;
-                session.encode_frames(1, &mut out)?;
+                let options = ImageOptions::default().limits(limits);
+                let mut encoder = ImageEncoder::new(model, &runtime, &options)?;
+                frame.show(&mut encoder)?;
+                encoder.encode(Input::Frames(1), Layer::Projected, &mut out)?;
             }
-            (None, Some(ids)) => session.embed_text_raw_into(ids, &mut out)?,
+            (None, Some(ids)) => {
+                let mut encoder = TextEncoder::new(model, &runtime, &limits)?;
+                encoder.encode_ids(ids, &mut out, Watch::default())?;
+            }
             (None, None) => {}
         }
         results.push(out);

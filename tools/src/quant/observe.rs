@@ -2,10 +2,13 @@
 
 use super::calibration::{Calibration, split};
 use super::canonical::Canonical;
+use crate::encoders::{image_encoder, text_encoder};
 use crate::error::Result;
-use ocelli::{Model, Options, Session};
+use ocelli::vision::Layer;
+use ocelli::{Input, Model, Watch};
 use ocelli_kernels::{Lhs, Weights};
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// Rows of a matrix's sample, spread evenly over the pictures, unless memory sets a limit.
 const ROWS: usize = 1024;
@@ -76,7 +79,7 @@ impl Inputs {
 /// What the runtime refuses.
 pub(super) fn observe(
     canonical: &Canonical<'_>,
-    model: &Model,
+    model: &Arc<Model>,
     calibration: &Calibration,
     step: &mut dyn FnMut(),
 ) -> Result<Vec<Inputs>> {
@@ -100,24 +103,23 @@ pub(super) fn observe(
             }
         }
     };
-    let options = Options::from_environment()?;
     let (frames, texts) = (split(&calibration.frames).0, split(&calibration.texts).0);
     if model.file().has_vision() {
-        let mut session = Session::new(model, &Options { text: false, ..options })?;
-        let mut out = vec![0.0; session.embed_dim()];
+        let mut encoder = image_encoder(model)?;
+        let mut out = vec![0.0; encoder.embed_dim()];
         let tap = tap_with(rows.div_ceil(frames.len()));
         for frame in frames {
-            frame.show(&mut session)?;
-            session.tap_frames(1, &mut out, &tap)?;
+            frame.show(&mut encoder)?;
+            encoder.encode_watched(Input::Frames(1), Layer::Projected, &mut out, Watch::operands(&tap))?;
             step();
         }
     }
     if !texts.is_empty() {
-        let mut session = Session::new(model, &Options { vision: false, ..options })?;
-        let mut out = vec![0.0; session.embed_dim()];
+        let mut encoder = text_encoder(model)?;
+        let mut out = vec![0.0; encoder.embed_dim()];
         let tap = tap_with(rows.div_ceil(texts.len()));
         for ids in texts {
-            session.tap_text(ids, &mut out, &tap)?;
+            encoder.encode_ids(ids, &mut out, Watch::operands(&tap))?;
             step();
         }
     }
