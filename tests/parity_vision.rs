@@ -218,7 +218,11 @@ fn frames_are_those_of_the_library() {
         let count = expected.shape("pixel_values")[0];
         let (mut wrong, mut all) = (0, 0);
         for (i, name) in images.iter().take(count).enumerate() {
-            let image = decode_file(ocelli_tests::fixtures().join(format!("images/{name}.png")), &decode::Options::default()).unwrap();
+            let image = decode_file(
+                ocelli_tests::fixtures().join(format!("images/{name}.png")),
+                &decode::Options::default(),
+            )
+            .unwrap();
             session.preprocess(&[image.view()]).unwrap();
             let (frame, grid) = (session.frame(0).unwrap().to_vec(), session.grid().unwrap());
             let patch = config.vision.patch as usize;
