@@ -4,7 +4,7 @@
 //! `cargo bench -p ocelli --bench encoder [-- FILTER]`
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::profile::Limits;
 use ocelli::score::{Scored, normalize};
 use ocelli::{Model, Options, Session, knobs};
@@ -66,7 +66,10 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
 
 /// A decoded photo to the model's frame.
 fn preprocess(c: &mut Criterion, model: &Model) {
-    let photo = decode_file(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/astronaut.jpg"));
+    let photo = decode_file(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/examples/astronaut.jpg"),
+        &decode::Options::default(),
+    );
     let photo = photo.expect("the photo is part of the project");
     let view = photo.view();
     let vision = &model.file().config().vision;

@@ -44,8 +44,15 @@ pub const MAX_COST: Knob = Knob {
               multiplied (default: 1)",
 };
 
+/// Largest picture to decode.
+pub const MAX_PIXELS: Knob = Knob {
+    name: "OCELLI_MAX_PIXELS",
+    meaning: "largest picture that is decoded, in pixels, width times height (default: 64000000); decoding takes at most \
+              10 bytes of memory for each of them",
+};
+
 /// All of them.
-pub const ALL: [Knob; 4] = [ISA, THREADS, VERIFY, MAX_COST];
+pub const ALL: [Knob; 5] = [ISA, THREADS, VERIFY, MAX_COST, MAX_PIXELS];
 
 impl Knob {
     /// The variable's value, if it is set and not empty.
@@ -120,4 +127,16 @@ pub fn verify() -> Result<bool> {
 /// One of them has an unusable value.
 pub fn runtime_options() -> Result<RuntimeOptions> {
     Ok(RuntimeOptions::default().threads(threads()?).isa(isa()?))
+}
+
+/// The largest picture, in pixels, that [`MAX_PIXELS`] allows, if it is set.
+///
+/// # Errors
+/// Not a number above zero.
+pub fn max_pixels() -> Result<Option<u64>> {
+    let Some(value) = MAX_PIXELS.get()? else { return Ok(None) };
+    let pixels = value.parse().ok().filter(|&pixels| pixels > 0);
+    let wrong =
+        || Error::Message(std::format!("{}={value}: expected a number of pixels above 0", MAX_PIXELS.name));
+    pixels.ok_or_else(wrong).map(Some)
 }

@@ -1,7 +1,7 @@
 //! The demo model keeps its promise: on 2,000 test photographs of CIFAR-10 it is as accurate as PyTorch running the
 //! unquantized checkpoint, whose answers are in `predictions.csv`.
 
-use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::score::Scored;
 use ocelli::{Model, Options, Session};
 use ocelli_tests::fixtures;
@@ -53,7 +53,7 @@ fn answers(model: &Model, folder: &Path, rows: &[Vec<&str>]) -> (usize, usize, u
     let (mut right, mut right_pytorch, mut same) = (0, 0, 0);
     for row in rows {
         let [image, label, pytorch, ..] = row[..] else { panic!("{row:?}") };
-        let image = decode_file(folder.join(image)).unwrap();
+        let image = decode_file(folder.join(image), &decode::Options::default()).unwrap();
         session.classify_into(&image.view(), &bank, &mut scored).unwrap();
         let answer = bank.label(scored[0].label);
         right += usize::from(answer == label);

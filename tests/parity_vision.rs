@@ -3,7 +3,7 @@
 //! are references. The limits are those of `fixtures/README.md`.
 
 use ocelli::nn::Stage;
-use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::score::Scored;
 use ocelli::{Model, Options, Session};
 use ocelli_kernels::{Feature, Isa};
@@ -218,7 +218,11 @@ fn frames_are_those_of_the_library() {
         let count = expected.shape("pixel_values")[0];
         let (mut wrong, mut all) = (0, 0);
         for (i, name) in images.iter().take(count).enumerate() {
-            let image = decode_file(ocelli_tests::fixtures().join(format!("images/{name}.png"))).unwrap();
+            let image = decode_file(
+                ocelli_tests::fixtures().join(format!("images/{name}.png")),
+                &decode::Options::default(),
+            )
+            .unwrap();
             session.preprocess(&[image.view()]).unwrap();
             let (frame, grid) = (session.frame(0).unwrap().to_vec(), session.grid().unwrap());
             let patch = config.vision.patch as usize;

@@ -2,7 +2,7 @@
 //!
 //! One test alone in its process, because it counts every allocation of the process.
 
-use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::preprocess::{Packed, PixelView, Tiles};
 use ocelli::score::Scored;
 use ocelli::vision::Layer;
@@ -60,8 +60,9 @@ fn allocations(work: impl FnOnce()) -> usize {
 fn embedding_allocates_nothing() {
     assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter counts");
     let directory = tempfile::tempdir().unwrap();
-    let portrait = decode_file(fixtures().join("images/portrait.png")).unwrap();
-    let landscape = decode_file(fixtures().join("images/landscape.png")).unwrap();
+    let portrait = decode_file(fixtures().join("images/portrait.png"), &decode::Options::default()).unwrap();
+    let landscape =
+        decode_file(fixtures().join("images/landscape.png"), &decode::Options::default()).unwrap();
     let tall = vec![90u8; 40 * 3000 * 4];
     let tall = PixelView::new(Packed::Rgba, &tall, 40, 3000, 160).unwrap();
     let views = [portrait.view(), landscape.view(), tall];

@@ -19,7 +19,7 @@ use std::time::Instant;
 /// others are still classified, and the exit code is 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// JPEG, PNG, WebP or BMP files
+    /// JPEG, PNG, WebP, GIF, TIFF or BMP files
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -141,12 +141,12 @@ fn classify(args: &Args, session: &mut Session<'_>, target: &Target<'_>, path: &
     let mut found =
         Found { scored: vec![Scored::default(); target.len()], tiles: Vec::new(), times: Times::default() };
     let start = Instant::now();
-    let image = common::decode(path)?;
+    let image = common::decode(session, args.resize, path)?;
     found.times.decode = common::ms_since(start);
     let view = image.view();
     let result = match args.size.tiles(session, &view)? {
         Some(tiles) => by_tiles(session, target, &view, tiles, &mut found),
-        None => at_once(args, session, target, &view, &mut found),
+        None => at_once(session, target, &view, &mut found),
     };
     result.map_err(|error| error.in_file(path))?;
     found.times.total = common::ms_since(start);
@@ -154,14 +154,13 @@ fn classify(args: &Args, session: &mut Session<'_>, target: &Target<'_>, path: &
 }
 
 fn at_once(
-    args: &Args,
     session: &mut Session<'_>,
     target: &Target<'_>,
     view: &PixelView<'_>,
     found: &mut Found,
 ) -> Result<()> {
     let preprocessing = Instant::now();
-    common::preprocess(session, args.resize, view)?;
+    session.preprocess(core::slice::from_ref(view))?;
     found.times.preprocess = common::ms_since(preprocessing);
     let encoding = Instant::now();
     let mut embedding = vec![0.0; session.embed_dim()];

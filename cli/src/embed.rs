@@ -23,7 +23,7 @@ pub(crate) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     size: SizeArgs,
-    /// A JPEG, PNG, WebP or BMP file; may be given several times
+    /// A JPEG, PNG, WebP, GIF, TIFF or BMP file; may be given several times
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "text")]
     image: Vec<PathBuf>,
     /// A text; may be given several times
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// The lines of one image.
 fn embed_image(args: &Args, session: &mut Session<'_>, path: &Path) -> Result<Vec<Value>> {
-    let image = common::decode(path)?;
+    let image = common::decode(session, args.resize, path)?;
     let view = image.view();
     let input = path.display().to_string();
     let lines = match args.size.tiles(session, &view)? {
@@ -115,7 +115,7 @@ fn embed_image(args: &Args, session: &mut Session<'_>, path: &Path) -> Result<Ve
 fn embed_layer(args: &Args, session: &mut Session<'_>, input: &str, view: &PixelView<'_>) -> Result<Value> {
     let layer = args.layer.layer();
     let (vectors, channels) = session.layer_shape(layer)?;
-    common::preprocess(session, args.resize, view)?;
+    session.preprocess(core::slice::from_ref(view))?;
     let mut values = vec![0.0; vectors * channels];
     session.encode_layer(1, layer, &mut values)?;
     if layer == Layer::Patch {

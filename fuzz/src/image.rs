@@ -1,19 +1,33 @@
-//! Picture files: decoded, then made into a frame exactly and fast.
+//! Picture files: decoded whole and at a fraction of their size, then made into a frame.
 
 use ocelli::format::{Alpha, CropRounding, Filter, PreprocessConfig, Resampler, ResizeMode};
-use ocelli::preprocess::decode::decode_bytes;
-use ocelli::preprocess::fast::resize_fast;
+use ocelli::preprocess::decode::{Limits, Options, decode};
 use ocelli::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, Tables, Window};
+
+/// Largest picture: enough to be interesting, and quick.
+const MAX_PIXELS: u64 = 1 << 22;
 
 /// The file's length chooses how it is resized.
 pub fn run(data: &[u8]) {
-    if let Ok(image) = decode_bytes(data) {
-        frames(&image.view(), data.len() as u32);
+    let spec = spec(data.len() as u32);
+    let mut options = Options::default();
+    options.limits = Limits::new(MAX_PIXELS);
+    for fast_for in [None, Some(spec)] {
+        options.fast_for = fast_for;
+        if let Ok(image) = decode(data, &options) {
+            exact(spec, &image.view(), &mut vec![0; spec.frame_len()]);
+        }
     }
 }
 
-/// Resizes a picture both ways, as the bits of `how` say.
+/// Resizes a picture as the bits of `how` say.
 pub fn frames(view: &PixelView<'_>, how: u32) {
+    let spec = spec(how);
+    exact(spec, view, &mut vec![0; spec.frame_len()]);
+}
+
+/// What the bits of `how` say.
+fn spec(how: u32) -> FrameSpec {
     let pick = |bit: u32| how >> bit & 1 == 0;
     let crop = pick(0);
     let side = |shift: u32| [8, 33, 57, 224][(how >> shift & 3) as usize];
@@ -29,10 +43,7 @@ pub fn frames(view: &PixelView<'_>, how: u32) {
         std: [0.5; 3],
         reserved: [0; 8],
     };
-    let spec = FrameSpec::new(&config, height, width).expect("known names");
-    let mut frame = vec![0; spec.frame_len()];
-    exact(spec, view, &mut frame);
-    let _ = resize_fast(&spec, view, &mut frame);
+    FrameSpec::new(&config, height, width).expect("known names")
 }
 
 /// The exact resize, with memory exactly as large as its plan says.

@@ -1,7 +1,7 @@
 //! Orientation: foreign metadata in a good picture of 2 × 1 pixels, in each container that has some.
 
 use crate::input::Input;
-use ocelli::preprocess::decode::decode_bytes;
+use ocelli::preprocess::decode::{Options, decode};
 
 /// Pictures without metadata: JPEG, PNG, WebP.
 pub const PICTURES: [&[u8]; 3] = [
@@ -14,7 +14,7 @@ pub const PICTURES: [&[u8]; 3] = [
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let place = input.u8();
-    let image = decode_bytes(&picture(place, input.0)).expect("metadata cannot spoil a picture");
+    let image = decode(&picture(place, input.0), &Options::default()).expect("metadata cannot spoil a picture");
     let view = image.view();
     assert_eq!(view.width() * view.height(), 2);
 }

@@ -36,25 +36,29 @@ impl FrameSpec {
     /// # Errors
     /// A stored name that this version does not know; a size outside 1..=[`MAX_SIDE`].
     pub fn new(config: &PreprocessConfig, height: u32, width: u32) -> Result<Self> {
-        fn known<T>(value: Option<T>, stored: u32, problem: &'static str) -> Result<T> {
-            // All these names are stored as 1 or 2.
-            value.ok_or(wrong(problem, 2, stored as usize))
+        /// A name from its number; names are numbered from 1 to `last`.
+        fn known<T>(value: Option<T>, stored: u32, last: u32, problem: &'static str) -> Result<T> {
+            value.ok_or(wrong(problem, last as usize, stored as usize))
         }
-        let mode = known(ResizeMode::from_stored(config.mode), config.mode, "unknown resize mode")?;
+        let PreprocessConfig { mode, filter, resampler, crop_rounding, alpha, .. } = *config;
+        let last = ResizeMode::Naflex as u32;
+        let mode = known(ResizeMode::from_stored(mode), mode, last, "unknown resize mode, the last is")?;
         let spec = FrameSpec {
             mode,
-            filter: known(Filter::from_stored(config.filter), config.filter, "unknown resize filter")?,
+            filter: known(Filter::from_stored(filter), filter, 2, "unknown resize filter, the last is")?,
             resampler: known(
-                Resampler::from_stored(config.resampler),
-                config.resampler,
-                "unknown resampler",
+                Resampler::from_stored(resampler),
+                resampler,
+                2,
+                "unknown resampler, the last is",
             )?,
             crop_rounding: known(
-                CropRounding::from_stored(config.crop_rounding),
-                config.crop_rounding,
-                "unknown crop rounding",
+                CropRounding::from_stored(crop_rounding),
+                crop_rounding,
+                2,
+                "unknown crop rounding, the last is",
             )?,
-            alpha: known(Alpha::from_stored(config.alpha), config.alpha, "unknown alpha rule")?,
+            alpha: known(Alpha::from_stored(alpha), alpha, 2, "unknown alpha rule, the last is")?,
             shortest: if mode == ResizeMode::ShortestCrop { config.shortest } else { height.min(width) },
             height,
             width,

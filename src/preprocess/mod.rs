@@ -4,7 +4,7 @@
 //! PixelView ─► Resizer (geometry, tables, rows) ─► frame [height][width][3] u8 ─► patch rows f32
 //! ```
 //!
-//! Nothing here allocates, except [`decode`] (image files) and [`fast`] (the inexact resize), which say so. Working
+//! Nothing here allocates, except `decode` (image files), which says so. Working
 //! memory is the caller's: [`ResizePlan`] states its size for every picture up to a largest side.
 
 #![forbid(unsafe_code)]
@@ -12,8 +12,6 @@
 pub mod coefficients;
 #[cfg(feature = "decode")]
 pub mod decode;
-#[cfg(feature = "decode")]
-pub mod fast;
 pub mod frame;
 pub mod naflex;
 pub mod normalize;
@@ -24,7 +22,7 @@ pub mod tiles;
 pub use coefficients::Window;
 pub use frame::{Axis, FrameSpec, Geometry};
 pub use normalize::{Levels, normalization_levels, write_patch_row, write_patch_row_planar};
-pub use pixels::{Packed, PixelView};
+pub use pixels::{Packed, PixelView, YuvColor};
 pub use resize::{ResizeMemory, ResizePlan, Resizer, Tables};
 pub use tiles::{TileBox, Tiles};
 

@@ -28,20 +28,22 @@ pub struct TileBox {
 }
 
 impl Tiles {
+    /// Most rows, and most columns, of a grid. Each tile costs as much as a whole picture.
+    pub const MAX_SIDE: u32 = 64;
+
     /// The grid of at most `most` that fits a picture of `width` × `height` best, for a model that sees `input`, (height,
     /// width), pixels per tile.
     ///
     /// LLaVA-NeXT's rule: scale the picture, its aspect kept, into the pixels that all tiles see together; take the grid
     /// that keeps most of the picture's own pixels, then the one that leaves the fewest unused. Of equal ones the
-    /// first, counting columns within rows.
+    /// first, counting columns within rows. No grid has more than [`Tiles::MAX_SIDE`] rows or columns.
     pub fn fit(most: Tiles, width: u32, height: u32, input: (u32, u32)) -> Tiles {
         let own = u64::from(width) * u64::from(height);
         let (mut best, mut found) = (None, Tiles { rows: 1, columns: 1 });
-        for rows in 1..=most.rows.max(1) {
-            for columns in 1..=most.columns.max(1) {
-                if rows > height || columns > width {
-                    continue;
-                }
+        let most_rows = most.rows.clamp(1, height.clamp(1, Self::MAX_SIDE));
+        let most_columns = most.columns.clamp(1, width.clamp(1, Self::MAX_SIDE));
+        for rows in 1..=most_rows {
+            for columns in 1..=most_columns {
                 let seen = (f64::from(rows) * f64::from(input.0), f64::from(columns) * f64::from(input.1));
                 let scale = (seen.0 / f64::from(height)).min(seen.1 / f64::from(width));
                 let scaled = (f64::from(width) * scale) as u64 * (f64::from(height) * scale) as u64;
@@ -56,13 +58,17 @@ impl Tiles {
         found
     }
 
-    /// Number of tiles.
+    /// Number of tiles, at most `u32::MAX`.
     pub fn count(&self) -> u32 {
-        self.rows * self.columns
+        self.rows.saturating_mul(self.columns)
     }
 
-    /// Where tile `index`, counted along the rows, lies in a picture of `width` × `height`.
+    /// Where tile `index`, counted along the rows, lies in a picture of `width` × `height`. A tile that does not exist
+    /// has no pixels.
     pub fn tile(&self, index: u32, width: u32, height: u32) -> TileBox {
+        if index >= self.count() {
+            return TileBox { left: 0, top: 0, width: 0, height: 0 };
+        }
         let cut =
             |side: u32, part: u32, parts: u32| (u64::from(side) * u64::from(part) / u64::from(parts)) as u32;
         let (row, column) = (index / self.columns, index % self.columns);
@@ -101,6 +107,20 @@ mod tests {
         assert_eq!(fit(4000, 3000), (3, 3));
         assert_eq!(fit(1344, 448), (1, 3));
         assert_eq!(fit(1, 1), (1, 1));
+    }
+
+    #[test]
+    fn grids_of_any_size_are_found_at_once() {
+        let endless = Tiles { rows: u32::MAX, columns: u32::MAX };
+        let found = Tiles::fit(endless, 65_535, 65_535, (32, 32));
+        assert_eq!((found.rows, found.columns), (Tiles::MAX_SIDE, Tiles::MAX_SIDE));
+        assert_eq!(endless.count(), u32::MAX);
+        let nothing = Tiles { rows: 0, columns: 0 };
+        let found = Tiles::fit(nothing, 10, 10, (32, 32));
+        assert_eq!((found.rows, found.columns), (1, 1));
+        let view = PixelView::new(super::super::Packed::Gray, &[0; 4], 2, 2, 2).unwrap();
+        assert!(nothing.view(&view, 0).is_err());
+        assert!(Tiles { rows: 1, columns: 2 }.view(&view, 2).is_err());
     }
 
     #[test]

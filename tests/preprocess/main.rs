@@ -1,14 +1,16 @@
 //! Preprocessing against what Pillow, torchvision and transformers make of the same pictures.
 
 mod decode;
+mod limits;
 mod normalize;
+mod orientation;
 mod resize;
 mod views;
 
 use std::path::{Path, PathBuf};
 
 use ocelli::format::{Alpha, CropRounding, Filter, PreprocessConfig, Resampler, ResizeMode};
-use ocelli::preprocess::decode::{DecodedImage, decode_bytes};
+use ocelli::preprocess::decode::{self as files, DecodedImage};
 use ocelli::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, Tables, Window};
 
 fn fixture(name: &str) -> PathBuf {
@@ -17,6 +19,11 @@ fn fixture(name: &str) -> PathBuf {
 
 fn read(name: &str) -> Vec<u8> {
     std::fs::read(fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Decodes `data` as the commands do.
+fn decode_bytes(data: &[u8]) -> ocelli::Result<DecodedImage> {
+    files::decode(data, &files::Options::default())
 }
 
 fn open(name: &str) -> DecodedImage {

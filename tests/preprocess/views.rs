@@ -1,5 +1,5 @@
 use ocelli::format::{Alpha, Filter, Resampler, ResizeMode};
-use ocelli::preprocess::{FrameSpec, Packed, PixelView};
+use ocelli::preprocess::{FrameSpec, Packed, PixelView, YuvColor};
 
 use super::{assert_same, config, fnv, frame, noise, pixels};
 
@@ -114,6 +114,71 @@ fn camera_planes() {
     assert_same(&frame(spec, &nv12), &frame(spec, &plain), "NV12 resized");
 }
 
+/// Every layout of luminance and chroma and every meaning of their levels, at odd sizes and from an odd corner, against
+/// the formula of the standards in floating point.
+#[test]
+fn camera_formats_follow_the_standards() {
+    let (width, height) = (WIDTH as usize, HEIGHT as usize);
+    let (half, half_rows) = (width.div_ceil(2), height.div_ceil(2));
+    let luma: Vec<u8> = noise(WIDTH, HEIGHT)[..width * height].to_vec();
+    let (blue, red): (Vec<u8>, Vec<u8>) =
+        (noise(WIDTH, HEIGHT)[7..].to_vec(), noise(WIDTH, HEIGHT).into_iter().rev().collect());
+    let interleave = |first: &[u8], second: &[u8], rows: usize| -> Vec<u8> {
+        (0..half * rows).flat_map(|at| [first[at], second[at]]).collect()
+    };
+    // 4:2:2 has chroma in every row; the last luminance of an odd row is rubbish.
+    let packed = |luma_first: bool| -> Vec<u8> {
+        let pair = |y: usize, x: usize| {
+            let (a, b) = (luma[y * width + 2 * x], luma.get(y * width + 2 * x + 1).copied().unwrap_or(9));
+            let (cb, cr) = (blue[y * half + x], red[y * half + x]);
+            if luma_first { [a, cb, b, cr] } else { [cb, a, cr, b] }
+        };
+        (0..height).flat_map(|y| (0..half).flat_map(move |x| pair(y, x))).collect()
+    };
+    let (nv12, nv21) = (interleave(&blue, &red, half_rows), interleave(&red, &blue, half_rows));
+    let (yuyv, uyvy) = (packed(true), packed(false));
+    let luma_plane = (&luma[..], width);
+    let views = [
+        (2, PixelView::nv12(luma_plane, (&nv12, 2 * half), WIDTH, HEIGHT)),
+        (2, PixelView::nv21(luma_plane, (&nv21, 2 * half), WIDTH, HEIGHT)),
+        (2, PixelView::i420(luma_plane, (&blue, half), (&red, half), WIDTH, HEIGHT)),
+        (1, PixelView::yuyv(&yuyv, WIDTH, HEIGHT, 4 * half)),
+        (1, PixelView::uyvy(&uyvy, WIDTH, HEIGHT, 4 * half)),
+    ];
+    for (rows_per_chroma, view) in views {
+        for (color, red_weight, blue_weight, full) in [
+            (YuvColor::Bt601, 0.299, 0.114, false),
+            (YuvColor::Bt601Full, 0.299, 0.114, true),
+            (YuvColor::Bt709, 0.2126, 0.0722, false),
+            (YuvColor::Bt709Full, 0.2126, 0.0722, true),
+        ] {
+            let view = view.as_ref().unwrap().with_yuv(color);
+            let rgb = pixels(&view);
+            let part = view.crop(3, 5, WIDTH - 3, HEIGHT - 5).unwrap();
+            let corner = &pixels(&part)[..3];
+            assert_eq!(corner, &rgb[(5 * width + 3) * 3..][..3], "{color:?}");
+            let (black, luma_scale, chroma_scale) =
+                if full { (0.0, 255.0, 255.0) } else { (16.0, 219.0, 224.0) };
+            for (at, found) in rgb.chunks_exact(3).enumerate() {
+                let (x, y) = (at % width, at / width);
+                let chroma = y / rows_per_chroma * half + x / 2;
+                let level = (f64::from(luma[at]) - black) / luma_scale;
+                let signed = |level: u8| (f64::from(level) - 128.0) / chroma_scale;
+                let r = level + 2.0 * (1.0 - red_weight) * signed(red[chroma]);
+                let b = level + 2.0 * (1.0 - blue_weight) * signed(blue[chroma]);
+                let g = (level - red_weight * r - blue_weight * b) / (1.0 - red_weight - blue_weight);
+                for (&found, expected) in found.iter().zip([r, g, b]) {
+                    let expected = (expected * 255.0).clamp(0.0, 255.0);
+                    assert!(
+                        (f64::from(found) - expected).abs() <= 1.5,
+                        "{color:?} {x},{y}: {found} {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn views_that_do_not_fit_are_errors() {
     let data = [0; 100];
@@ -132,4 +197,9 @@ fn views_that_do_not_fit_are_errors() {
     assert!(PixelView::nv12((&data, 5), (&data, 6), 5, 5).is_ok());
     assert!(PixelView::i420((&data, 5), (&data, 3), (&data[..8], 3), 5, 5).is_err());
     assert!(PixelView::i420((&data, 5), (&data, 3), (&data, 3), 5, 5).is_ok());
+    assert!(PixelView::nv21((&data, 5), (&data, 5), 5, 5).is_err());
+    assert!(PixelView::yuyv(&data, 5, 5, 11).is_err());
+    assert!(PixelView::yuyv(&data[..59], 5, 5, 12).is_err());
+    assert!(PixelView::uyvy(&data[..60], 5, 5, 12).is_ok());
+    assert!(PixelView::uyvy(&data, 5, 5, usize::MAX).is_err());
 }

@@ -1,12 +1,12 @@
 //! Folders and lists of pictures.
 
 use crate::{Error, Result};
-use ocelli::preprocess::decode::{DecodedImage, decode_file};
+use ocelli::preprocess::decode::{self, DecodedImage, decode_file};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// File name endings of the formats that ocelli decodes.
-pub const ENDINGS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
+pub const ENDINGS: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "tif", "tiff", "bmp"];
 
 /// Whether a file's name says that it is a picture.
 fn is_image(path: &Path) -> bool {
@@ -61,7 +61,7 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// The file can't be read or decoded; the error names it and says what to do.
 pub fn decode(path: &Path) -> Result<DecodedImage> {
-    decode_file(path).map_err(|error| {
+    decode_file(path, &decode::Options::default()).map_err(|error| {
         Error::Ocelli(ocelli::Error::Message(format!(
             "{error}; repair this picture or take it out of the set"
         )))

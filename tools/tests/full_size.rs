@@ -2,7 +2,7 @@
 //! needs for it, and how close the precisions are to each other on a photo and a text.
 #![cfg(unix)]
 
-use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::text::TextTokenizer;
 use ocelli::{Model, Options, Session};
 
@@ -181,7 +181,7 @@ fn size(path: &Path) -> u64 {
 /// The photo's embedding, and the arena's bytes.
 fn embed_photo(model: &Model) -> (Vec<f32>, usize) {
     let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/astronaut.jpg");
-    let photo = decode_file(photo).unwrap();
+    let photo = decode_file(photo, &decode::Options::default()).unwrap();
     let options = Options { threads: 2, text: false, ..Options::default() };
     let mut session = Session::new(model, &options).unwrap();
     let mut embedding = vec![0.0; EMBED_DIM];

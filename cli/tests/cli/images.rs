@@ -4,7 +4,7 @@ use super::{example, ocelli, run};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
 use ocelli::format::Alpha;
-use ocelli::preprocess::decode::decode_file;
+use ocelli::preprocess::decode::{self, decode_file};
 use std::fs;
 use std::path::Path;
 
@@ -34,9 +34,9 @@ fn bad_photos_are_reported_and_the_others_classified() {
     let bad = [
         ("empty.jpg", "empty (0 bytes)"),
         ("cut.jpg", "cut off"),
-        ("start.jpg", "damaged or incomplete"),
+        ("start.jpg", "cut off"),
         ("cut.png", "damaged or incomplete"),
-        ("notes.txt", "expected JPEG, PNG, WebP or BMP"),
+        ("notes.txt", "expected JPEG, PNG, WebP, GIF, TIFF or BMP"),
         ("folder.jpg", "cannot read the picture"),
         ("missing.jpg", "cannot read the picture"),
     ];
@@ -59,9 +59,33 @@ fn bad_photos_are_reported_and_the_others_classified() {
     let result = run(&mut ocelli!["embed", "--image", path("cut.jpg"), example("cat"), "--text", "a cat"]);
     assert_eq!((result.code, result.json().len()), (Some(1), 2));
     result.says(&["cut.jpg", "cut off"]);
+    // What can be read in spite of its damage comes with a warning.
+    fs::write(path("no end.jpg"), &cat[..cat.len() - 2]).unwrap();
+    let result = run(&mut ocelli!["classify", "--json", path("no end.jpg")]).ok();
+    assert_eq!(result.json()[0]["labels"][0]["label"], "cat");
+    result.says(&["ocelli: warning: ", "no end.jpg: the JPEG's end marker is missing"]);
+    // The largest picture is a knob.
+    run(ocelli!["classify", example("cat")].env("OCELLI_MAX_PIXELS", "1000"))
+        .fails(&["cat.jpg", "limit of 1000 pixels"]);
+    run(ocelli!["classify", example("cat")].env("OCELLI_MAX_PIXELS", "many"))
+        .fails(&["OCELLI_MAX_PIXELS=many"]);
     // Nothing but bad photos.
     run(&mut ocelli!["classify", path("missing.jpg"), path("notes.txt")])
         .fails(&["missing.jpg", "notes.txt"]);
+}
+
+/// Pictures as small as this once made the resize of `--resize fast` read beyond them.
+#[test]
+fn fast_resizing_of_small_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    for (width, height) in
+        [(1, 1), (21, 19), (35, 32), (37, 32), (45, 19), (77, 76), (147, 127), (161, 139), (171, 115)]
+    {
+        let path = folder.path().join(format!("{width}x{height}.png"));
+        save(&path, width, height);
+        let embed = |resize: &str| run(&mut ocelli!["embed", "--image", path, "--resize", resize]).ok().out;
+        assert_eq!(embed("fast"), embed("exact"), "{width}x{height}");
+    }
 }
 
 /// A ship of 32 pixels blown up to 7,744 is still a ship.
@@ -70,7 +94,7 @@ fn bad_photos_are_reported_and_the_others_classified() {
 fn sixty_megapixels() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("large.jpg");
-    let small = decode_file(example("ship")).unwrap();
+    let small = decode_file(example("ship"), &decode::Options::default()).unwrap();
     let (side, times) = (small.view().width() as usize, 242);
     let mut pixels = Vec::with_capacity(side * side * times * times * 3);
     let mut row = vec![0; side * 3];

@@ -1,24 +1,41 @@
-//! JPEG, PNG, WebP and BMP files. This may allocate; it is for pictures from disk, not for camera frames.
+//! JPEG, PNG, WebP, GIF, TIFF and BMP files. This allocates; it is for pictures from disk, not for camera frames.
+//!
+//! [`decode`] takes bytes, [`decode_file`] a path. What a hostile file can cost is bounded by [`Limits`].
 
 #![forbid(unsafe_code)]
 
 mod jpeg;
+mod kind;
+mod limits;
+mod orientation;
+mod png;
+mod raster;
 
+use std::borrow::ToOwned;
 use std::format;
 use std::fs::File;
-use std::io::{Cursor, Read};
+use std::io::Read;
 use std::path::Path;
-use std::string::ToString;
+use std::string::String;
 use std::vec::Vec;
 
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
-
-use super::{MAX_SIDE, Packed, PixelView};
+use self::kind::Kind;
+pub use self::limits::Limits;
+use self::orientation::Orientation;
+use super::{FrameSpec, MAX_SIDE, Packed, PixelView};
 use crate::{Error, Result};
 
-/// Most bytes of a file, and of a decoded picture: room for 350 megapixels of RGB.
-const MAX_BYTES: u64 = 1 << 30;
+/// How pictures are decoded.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Options {
+    /// How much a picture may cost.
+    pub limits: Limits,
+    /// The frame that the picture is decoded for, if speed counts more than its exact levels: a JPEG comes out at 1/2,
+    /// 1/4 or 1/8 of its size if it is then still twice as large as the resized picture and the frame shows the same
+    /// part of it. Others, and small pictures, are decoded as ever.
+    pub fast_for: Option<FrameSpec>,
+}
 
 /// A decoded picture, upright, 8 bits per channel, without padding between rows.
 #[derive(Clone, Debug)]
@@ -27,104 +44,93 @@ pub struct DecodedImage {
     width: u32,
     height: u32,
     data: Vec<u8>,
+    warnings: Vec<String>,
 }
 
 impl DecodedImage {
+    fn new(format: Packed, width: u32, height: u32, data: Vec<u8>) -> Result<DecodedImage> {
+        PixelView::new(format, &data, width, height, width as usize * format.bytes())?;
+        Ok(DecodedImage { format, width, height, data, warnings: Vec::new() })
+    }
+
     /// The pixels. Transparency is still there ([`Packed::Rgba`]): the model's own rule decides what becomes of it.
     pub fn view(&self) -> PixelView<'_> {
         let stride = self.width as usize * self.format.bytes();
         PixelView::new(self.format, &self.data, self.width, self.height, stride)
-            .expect("decode_bytes checked the size and the buffer")
+            .expect("checked when the picture was made")
+    }
+
+    /// What was wrong with the file although it could be decoded, as in "its end is missing". Usually nothing.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 
-/// Reads and decodes the picture in `path`, as [`decode_bytes`].
+/// Reads and decodes the picture in `path`, as [`decode`].
 ///
 /// # Errors
-/// What [`decode_bytes`] refuses and what the system refuses to read, both with the name of the file.
-pub fn decode_file(path: impl AsRef<Path>) -> Result<DecodedImage> {
+/// What [`decode`] refuses and what the system refuses to read, both with the name of the file.
+pub fn decode_file(path: impl AsRef<Path>, options: &Options) -> Result<DecodedImage> {
     let path = path.as_ref();
     let mut data = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut data))
+        .and_then(|file| file.take(options.limits.memory().saturating_add(1)).read_to_end(&mut data))
         .map_err(|source| Error::Io { action: "read the picture", source }.in_file(path))?;
-    decode_bytes(&data).map_err(|error| error.in_file(path))
+    decode(&data, options).map_err(|error| error.in_file(path))
 }
 
-/// Decodes a JPEG, PNG, WebP or BMP picture (the first frame of an animation) and turns it upright as its EXIF
-/// orientation says. 16-bit channels are rounded to 8 bits, palettes and CMYK become RGB.
+/// Decodes a picture (the first frame of an animation, the first page of a TIFF) and turns it upright as its metadata
+/// say, both as Pillow does. Of 16-bit channels the high byte is kept; palettes and CMYK become RGB.
+///
+/// A JPEG with less data than it should have, wrong restart markers or no end marker, and a PNG without its last
+/// chunks are decoded as libjpeg-turbo and Pillow do, with [`DecodedImage::warnings`].
 ///
 /// # Errors
-/// An empty, cut or damaged picture, one of another kind, one above [`MAX_SIDE`] on a side or 1 GiB decoded. A JPEG
-/// without its end marker counts as cut, though many decoders would fill the missing part with grey.
-pub fn decode_bytes(data: &[u8]) -> Result<DecodedImage> {
-    if data.is_empty() {
-        return Err(message("the picture is empty (0 bytes): was it written completely?"));
+/// An empty, cut or damaged picture; one of another kind, which is named; one above [`MAX_SIDE`] on a side or above
+/// the limits.
+pub fn decode(data: &[u8], options: &Options) -> Result<DecodedImage> {
+    if data.len() as u64 > options.limits.memory() {
+        return Err(message(format!(
+            "the picture's file is larger than the {} bytes that the limit of {} pixels allows: scale it down or raise \
+             the limit ({})",
+            options.limits.memory(),
+            options.limits.max_pixels,
+            crate::knobs::MAX_PIXELS.name
+        )));
     }
-    if data.len() as u64 > MAX_BYTES {
-        return Err(message("the picture file is larger than 1 GiB: scale the picture down first"));
-    }
-    let guess = image::guess_format(data).map_err(|_| {
-        message("this is not a picture in a format that can be read: expected JPEG, PNG, WebP or BMP")
-    })?;
-    let (mut image, orientation) = match guess {
-        ImageFormat::Jpeg => jpeg::decode(data)?,
-        _ => decode_other(data, guess)?,
-    };
-    image.apply_orientation(orientation);
-
-    let (width, height) = (image.width(), image.height());
-    let color = image.color();
-    let (format, data) = match (color.has_color(), color.has_alpha()) {
-        (_, true) => (Packed::Rgba, image.into_rgba8().into_raw()),
-        (true, false) => (Packed::Rgb, image.into_rgb8().into_raw()),
-        (false, false) => (Packed::Gray, image.into_luma8().into_raw()),
-    };
-    PixelView::new(format, &data, width, height, width as usize * format.bytes())?;
-    Ok(DecodedImage { format, width, height, data })
+    let kind = Kind::of(data)?;
+    let orientation = Orientation::of(data, kind);
+    // The decoders are other people's code: should one of them panic on a damaged picture, only that picture is lost.
+    let decoded = std::panic::catch_unwind(|| match kind {
+        Kind::Jpeg => jpeg::decode(data, options, orientation),
+        Kind::Png => png::decode(data, &options.limits, orientation),
+        _ => raster::decode(data, kind, &options.limits, orientation),
+    });
+    let decoded = decoded.unwrap_or_else(|_| Err(message("the picture is damaged: its decoder gave up")))?;
+    orientation.apply(decoded)
 }
 
-/// Decodes what `image` can. The orientation is still to be applied.
-fn decode_other(data: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation)> {
-    let mut reader = ImageReader::with_format(Cursor::new(data), format);
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-
-    let mut decoder = reader.into_decoder().map_err(|error| explain(format, &error))?;
-    let (width, height) = decoder.dimensions();
-    if decoder.total_bytes() > MAX_BYTES {
-        return Err(needs_too_much(width, height));
-    }
-    let orientation = decoder.orientation().map_err(|error| explain(format, &error))?;
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| explain(format, &error))?;
-    Ok((image, orientation))
+fn message(text: impl Into<String>) -> Error {
+    Error::Message(text.into())
 }
 
-fn explain(format: ImageFormat, error: &ImageError) -> Error {
-    let name = format.extensions_str().first().copied().unwrap_or("picture").to_uppercase();
-    match error {
-        ImageError::Unsupported(_) => {
-            message(&format!("this {name} cannot be read ({error}): convert it to an ordinary JPEG or PNG"))
-        }
-        ImageError::Limits(_) => too_large(&name, error),
-        _ => message(&format!("this {name} is damaged or incomplete: {error}")),
-    }
+fn damaged(name: &str, why: &str) -> Error {
+    message(["this ", name, " is damaged or incomplete: ", why].concat())
 }
 
-fn too_large(name: &str, error: &dyn std::error::Error) -> Error {
-    message(&format!(
-        "this {name} is too large ({error}): at most {MAX_SIDE} pixels per side and 1 GiB decoded"
+fn unsupported(name: &str, what: &str) -> Error {
+    message(["this ", name, " cannot be read (", what, "): convert it to an ordinary JPEG or PNG"].concat())
+}
+
+fn check_sides(width: u32, height: u32) -> Result<()> {
+    let Some(side) = [width, height].into_iter().find(|&side| side > MAX_SIDE) else { return Ok(()) };
+    Err(super::pixels::wrong(
+        "the picture is too large, in pixels per side",
+        MAX_SIDE as usize,
+        side as usize,
     ))
 }
 
-fn needs_too_much(width: u32, height: u32) -> Error {
-    message(&format!(
-        "the picture of {width} x {height} pixels needs more than 1 GiB when decoded: scale it down first"
-    ))
-}
-
-fn message(text: &str) -> Error {
-    Error::Message(text.to_string())
+fn owned(text: &str) -> String {
+    text.to_owned()
 }
