@@ -148,6 +148,14 @@ pub enum Error {
         /// What it needs.
         found: u64,
     },
+    /// A tokenizer that no supported family has, or that is damaged.
+    #[cfg(feature = "std")]
+    Tokenizer {
+        /// The field of its `tokenizer.json`.
+        field: std::string::String,
+        /// What is wrong with it.
+        problem: std::string::String,
+    },
     /// An error inside a named file.
     #[cfg(feature = "std")]
     InFile {
@@ -212,6 +220,8 @@ impl fmt::Display for Error {
                  all limits by that factor",
                 found.div_ceil((*limit).max(1))
             ),
+            #[cfg(feature = "std")]
+            Error::Tokenizer { field, problem } => write!(f, "the tokenizer is unusable: {field}: {problem}"),
             #[cfg(feature = "std")]
             Error::InFile { path, source } => write!(f, "{}: {source}", path.display()),
             #[cfg(feature = "std")]

@@ -10,4 +10,4 @@ mod tokenizer;
 pub(crate) use encoder::{TextBuffers, encode, pooled_token};
 pub use template::{DEFAULT_TEMPLATE, fill, read_labels, templates};
 #[cfg(feature = "text")]
-pub use tokenizer::{TextTokenizer, Tokens};
+pub use tokenizer::{MAX_TEXT_BYTES, TextTokenizer, Tokens, validate as validate_tokenizer};

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::progress::{Progress, Silent};
 use ocelli::format::{AlignedBytes, File};
+use ocelli::text::TextTokenizer;
 use std::path::Path;
 
 /// What was checked.
@@ -39,6 +40,9 @@ pub fn verify_with(path: &Path, progress: &dyn Progress) -> Result<Verified> {
             progress.advance(file.payload(&tensor).len() as u64);
         }
         file.verify()?;
+        if file.has_text() && file.tokenizer().is_some() {
+            TextTokenizer::new(file)?;
+        }
         let weights = file.tensors().map(|tensor| (tensor.n() * tensor.k()) as u64).sum();
         Ok(Verified { bytes: bytes.len(), tensors: file.tensors().count(), weights })
     };

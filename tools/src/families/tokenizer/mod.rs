@@ -55,6 +55,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
 /// the empty text: the tokens that begin and end every text.
 fn check(text: &str, path: &Path, vocab: u32) -> Result<(Tokenizer, Vec<u32>)> {
     let unusable = |e: tokenizers::Error| Error::file(path, format!("not a usable tokenizer: {e}"));
+    ocelli::text::validate_tokenizer(text).map_err(|error| Error::Ocelli(error.in_file(path)))?;
     let mut tokenizer: Tokenizer = text.parse().map_err(unusable)?;
     // Some files ask for padding, which would hide the end token.
     tokenizer.with_padding(None).with_truncation(None).map_err(unusable)?;

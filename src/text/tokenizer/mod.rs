@@ -1,11 +1,31 @@
 //! Text to token ids, with the tokenizer that came with the checkpoint.
 
+mod charsmap;
+mod shape;
+mod validate;
+
+pub use validate::validate;
+
 use super::canonical;
 use crate::error::{Error, Result};
 use crate::format::{Canonical, File, TextConfig};
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::String;
 use std::vec::Vec;
+
+/// Longest text, in bytes. Models read some hundred; a limit keeps the time for one text short.
+pub const MAX_TEXT_BYTES: usize = 16 << 10;
+
+/// What `work` in the tokenizer's library gives. The library panics where it finds what [`validate`] should have refused:
+/// that is an error of the file, not the end of the program.
+fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let unusable = |problem: String| Error::Tokenizer { field: "its library".into(), problem };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| unusable(std::format!("{error}"))),
+        Err(_) => Err(unusable("panicked: the file is damaged".into())),
+    }
+}
 
 /// A text as token ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +55,14 @@ impl TextTokenizer {
                     .into(),
             )
         })?;
-        let mut inner: tokenizers::Tokenizer =
-            json.parse().map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
-        // Whatever the checkpoint's tokenizer.json says about lengths, the model's own rule is applied below.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
+        validate(json)?;
+        let inner = guarded(|| {
+            let mut inner: tokenizers::Tokenizer = json.parse()?;
+            // Whatever the checkpoint's tokenizer.json says about lengths, the model's own rule is applied below.
+            inner.with_padding(None);
+            inner.with_truncation(None)?;
+            Ok(inner)
+        })?;
         Ok(TextTokenizer { inner, config: file.config().text })
     }
 
@@ -77,12 +100,15 @@ impl TextTokenizer {
     /// Token ids of `text`.
     ///
     /// # Errors
-    /// The tokenizer fails, or gives an id that the model has no row for.
+    /// More than [`MAX_TEXT_BYTES`]; the tokenizer fails, or gives an id that the model has no row for.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let encoding = self
-            .inner
-            .encode_fast(self.canonical(text), true)
-            .map_err(|error| Error::Message(std::format!("tokenizer: {error}")))?;
+        if text.len() > MAX_TEXT_BYTES {
+            let found = text.len();
+            return Err(Error::Message(std::format!(
+                "a text of {found} bytes; at most {MAX_TEXT_BYTES} are possible"
+            )));
+        }
+        let encoding = guarded(|| self.inner.encode_fast(self.canonical(text), true))?;
         let mut ids = encoding.get_ids().to_vec();
         let context = self.config.context as usize;
         let truncated = ids.len() > context;
