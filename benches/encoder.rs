@@ -47,7 +47,7 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
         });
         // Infinite where the filter left the benchmark out.
         if best.is_finite() {
-            let limits = Limits::measure(&mut session, model.file().data());
+            let limits = Limits::measure(&session, model.file().data());
             report.push(format!(
                 "encoder/{name}, {} weights, {threads} threads, {}: best {:.2} ms, {:.1} GMAC/s, {:.1} % of the peaks of \
                  {:.1} (int8) and {:.1} (f32)",

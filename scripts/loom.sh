@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The hand-over of jobs to threads (src/runtime/handover.rs) in every order that the threads' steps can take, and with
+# The hand-over of jobs to threads (src/runtime/handover.rs) in the orders that the threads' steps can take, and with
 # every value that the memory model lets a load see, by loom.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -159,8 +159,9 @@ impl Worker {
     }
 }
 
-/// Loom runs each of these in every order of the threads' steps, every value that a load may see included. What is
-/// handed over lies in its `UnsafeCell`, which reports each access that is not ordered after the one before.
+/// Loom runs each of these in every order of the threads' steps that has few enough interruptions, and with every value
+/// that a load may see. What is handed over lies in its `UnsafeCell`, which reports each access that is not ordered after
+/// the one before.
 #[cfg(all(loom, test))]
 mod tests {
     use super::*;
@@ -195,14 +196,11 @@ mod tests {
         }
     }
 
-    /// Tries `calls` with `workers` workers, then stops them; loom reports a deadlock if one does not end.
-    fn try_orders(
-        workers: usize,
-        preemptions: Option<usize>,
-        calls: impl Fn(&mut Caller) + Send + Sync + 'static,
-    ) {
+    /// Tries `calls` with `workers` workers, then stops them; loom reports a deadlock if one does not end. Threads are
+    /// interrupted at most `preemptions` times where they need not wait: without a bound this takes hours.
+    fn try_orders(workers: usize, preemptions: usize, calls: impl Fn(&mut Caller) + Send + Sync + 'static) {
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = preemptions;
+        model.preemption_bound = Some(preemptions);
         model.check(move || {
             let mut caller = Caller::new();
             let threads: Vec<_> = (0..workers)
@@ -219,7 +217,7 @@ mod tests {
 
     #[test]
     fn two_jobs_on_two_threads() {
-        try_orders(1, None, |caller| {
+        try_orders(1, 5, |caller| {
             let mut values = Values::new(2);
             for job in 1..=2 {
                 caller.run(&|thread| values.add(thread, 10 * job + thread));
@@ -230,7 +228,7 @@ mod tests {
 
     #[test]
     fn jobs_on_three_threads() {
-        try_orders(2, Some(2), |caller| {
+        try_orders(2, 2, |caller| {
             let mut values = Values::new(3);
             for job in 1..=2 {
                 caller.run(&|thread| values.add(thread, 10 * job + thread));
@@ -241,13 +239,13 @@ mod tests {
 
     #[test]
     fn stopped_before_the_first_job() {
-        try_orders(2, None, |_| {});
+        try_orders(2, 5, |_| {});
     }
 
     #[test]
     fn a_panic_ends_its_own_job_only() {
         for panicking in [&[0][..], &[1], &[0, 1]] {
-            try_orders(1, None, |caller| {
+            try_orders(1, 4, |caller| {
                 let mut values = Values::new(2);
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     caller.run(&|thread| {
