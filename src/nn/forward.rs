@@ -73,7 +73,7 @@ impl<'a> RowBuffer<'a> {
 /// The tools of a forward pass, for one call.
 pub(crate) struct Forward<'s> {
     pub(crate) kernels: &'s Kernels,
-    pub(crate) team: &'s Team,
+    pub(crate) team: &'s mut Team,
     pub(crate) profile: &'s mut Profile,
     pub(crate) scratch: ThreadScratch<'s>,
     pub(crate) rows: RowBuffer<'s>,

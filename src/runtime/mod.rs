@@ -8,10 +8,12 @@ mod arena;
 #[expect(unsafe_code, reason = "asks the system where threads may run")]
 mod cores;
 mod cpu;
+#[expect(unsafe_code, reason = "hands a borrowed closure to other threads")]
+mod handover;
 mod layout;
 mod peaks;
 mod shared;
-#[expect(unsafe_code, reason = "hands a borrowed closure to its threads")]
+mod sync;
 mod team;
 
 pub(crate) use arena::Arena;

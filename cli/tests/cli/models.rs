@@ -49,6 +49,18 @@ fn a_flipped_bit_in_a_weight_is_noticed_unless_the_check_is_off() {
     embed("0").fails(&["cat.jpg", "no numbers", "ocelli-pack verify"]);
 }
 
+/// Stacks that no address space has room for: every thread is refused, whoever the user is.
+#[test]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+fn a_system_without_threads_to_spare_is_an_error() {
+    let mut embed = ocelli!["embed", "-m", *VISION, "--image", example("cat")];
+    embed.env("RUST_MIN_STACK", (1u64 << 60).to_string());
+    // The weights are checked without a second thread; then the team can't do with one less than it was asked for.
+    run(embed.args(["--threads", "2"])).fails(&["start a thread"]);
+    embed = ocelli!["embed", "-m", *VISION, "--image", example("cat"), "--threads", "1"];
+    run(embed.env("RUST_MIN_STACK", (1u64 << 60).to_string())).ok();
+}
+
 #[test]
 fn info_shows_the_model_and_this_machine() {
     let result = run(&mut ocelli!["info", "--json", "-m", *FULL]).ok();
