@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs under Miri, which sees every access outside an allocation and every broken rule of aliasing: the kernels' views,
-# packing, scalar kernels and refusals; the library's reader, arena and buffers.
+# packing, scalar kernels and refusals; the library's bank reader, buffers and scores (without what maps a file).
 #
 #   scripts/miri.sh [kernels | library]          both, if none is named
 #
@@ -17,7 +17,7 @@ kernels() {
   miri -p ocelli-kernels --lib -- matrix pack prefetch refusals tests::gemm
 }
 library() {
-  miri -p ocelli --lib --no-default-features --features std -- plan::layout tiles naflex
+  miri -p ocelli --lib --no-default-features --features std -- runtime::layout format:: score:: --skip an_owned_bank
 }
 
 case "${1:-}" in

@@ -5,6 +5,10 @@
 #
 # Needs cargo-mutants: cargo install cargo-mutants --locked. Writes mutants.out/; a mutant takes about ten seconds, so
 # everything takes hours. TESTS narrows the kernels' tests: TESTS="matrix pack" scripts/mutants.sh kernels/src/matrix.rs
+#
+# Of matrix.rs and most of pack/rhs.rs (cargo-mutants 27.1, 110 mutants that compile): 96 caught, 7 endless loops stopped, 7
+# missed. Of those, three (views that cut a block, the position of an element) got tests; four change speed alone (a matrix
+# that is never found to lie in blocks is finished panel by panel, with the same bits; a wrong stride of cache hints).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,4 +20,4 @@ exclude=(--exclude 'kernels/src/aarch64/**' --exclude kernels/src/prefetch.rs --
 args=()
 for file in "${files[@]}"; do args+=(--file "$file"); done
 # shellcheck disable=SC2086
-exec cargo mutants --workspace --jobs 1 --timeout 120 --no-shuffle "${exclude[@]}" "${args[@]}" -- ${TESTS:+--lib -- $TESTS}
+exec cargo mutants --workspace --iterate --jobs 1 --timeout "${TIMEOUT:-60}" --no-shuffle "${exclude[@]}" "${args[@]}" -- ${TESTS:+--lib -- $TESTS}

@@ -12,9 +12,9 @@
 //! * [`gemm`], [`attention`], and the methods of [`Kernels`] for everything else: the loops around the micro-kernels;
 //!   portable, and safe to call with any arguments: what does not fit panics.
 //!
-//! int8 products accumulate exactly in i32, so every instruction set gives the scalar sums to the bit. No micro-kernel's
-//! memory accesses depend on the values of its operands, so weights may lie in a file that another process changes: what
-//! changes then is the result.
+//! int8 products accumulate exactly in i32, so every instruction set gives the scalar sums to the bit. Which memory a
+//! micro-kernel may touch is settled by sizes, never by the values of its operands: whatever bytes weights hold, nothing
+//! outside is read or written.
 //!
 //! # Words
 //!

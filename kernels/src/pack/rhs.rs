@@ -120,6 +120,19 @@ mod tests {
                 assert_eq!(floats[index_float(i, j, k)], rows[i * k + j]);
             }
         }
+        // Where the file format says that they lie: [n/16][k/4][16][4], and [n/16][k][16].
+        let k_pad = padded_k(k);
+        for (i, j, int8, float) in [
+            (0, 0, 0, 0),
+            (0, 3, 3, 3 * 16),
+            (1, 0, 4, 1),
+            (15, 3, 63, 3 * 16 + 15),
+            (0, 4, 64, 4 * 16),
+            (16, 0, 16 * k_pad, 16 * k_pad),
+            (35, 18, 32 * k_pad + 4 * 64 + 3 * 4 + 2, 32 * k_pad + 18 * 16 + 3),
+        ] {
+            assert_eq!((index_i8(i, j, k), index_float(i, j, k)), (int8, float), "({i}, {j})");
+        }
         let total = |values: &[i8]| values.iter().map(|&v| i64::from(v)).sum::<i64>();
         assert_eq!((total(&packed), total(&floats)), (total(&rows), total(&rows)));
     }

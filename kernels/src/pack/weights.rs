@@ -34,8 +34,8 @@ pub enum Weights<'a> {
 
 impl<'a> WeightsI8<'a> {
     /// `codes`: the packed matrix; `scales` and `sums`: one per channel, padded to a multiple of 16; `sums` holds the
-    /// sum of each channel's codes. Any bytes will do: a kernel's memory accesses depend on sizes only, never on
-    /// values. `None` if a length does not fit, or `k` is 0 or larger than [`K_MAX_I8`].
+    /// sum of each channel's codes. Any values will do: they decide the result, never which memory is read. `None` if a
+    /// length does not fit, or `k` is 0 or larger than [`K_MAX_I8`](crate::pack::K_MAX_I8).
     pub fn new(n: usize, k: usize, codes: &'a [i8], scales: &'a [f32], sums: &'a [i32]) -> Option<Self> {
         let channels = n.checked_next_multiple_of(NR)?;
         let fits = checked_packed_len(n, k) == Some(codes.len())

@@ -4,7 +4,7 @@ use super::{Failures, UNIT};
 use crate::gemm::{Epilogue, Gemm, GemmScratch, share};
 use crate::kernels::Kernels;
 use crate::matrix::{Mat, MatMut};
-use crate::pack::{LhsFormat, LhsMut, NR, Weights, WeightsFloat, WeightsI8, padded_k, padded_n};
+use crate::pack::{LhsFormat, LhsMut, NR, Weights, WeightsFloat, WeightsI8, padded_k, padded_n, panels};
 use crate::table::Activation;
 use crate::testing::{Rng, each_isa};
 use bytemuck::Zeroable;
@@ -164,7 +164,8 @@ impl Case {
         let mut scratch = GemmScratch::zeroed();
         let mut rest = MatMut::blocks(&mut out, self.rows, self.n, block);
         for part in 0..parts {
-            let panels = share(self.n, part, parts);
+            // As many parts as panels: one each, also where a block holds two.
+            let panels = if parts == panels(self.n) { part..part + 1 } else { share(self.n, part, parts) };
             let cols = (panels.end * NR).min(self.n) - (panels.start * NR).min(self.n);
             let (mut part, right) = rest.split_at_col(cols);
             kernels.gemm(&gemm, panels, &mut part, &mut scratch);
@@ -301,7 +302,7 @@ fn an_output_in_blocks_holds_the_same_bits() {
                 let before = vec![0.0; rows * n];
                 let plain = case.run(&kernels, epilogue, &before, 1);
                 let block = kernels.block_cols();
-                for parts in [1, 2] {
+                for parts in [1, 2, panels(n)] {
                     let blocks = case.run_blocks(&kernels, epilogue, &before, parts, block);
                     let (blocks, plain) = (Mat::new(&blocks, rows, n, block), Mat::new(&plain, rows, n, n));
                     let same = (0..rows).all(|row| {
