@@ -1,7 +1,9 @@
 //! HTML character references, as Python's `html.unescape` decodes them (<https://html.spec.whatwg.org/#entities-list>),
 //! and the stricter reading of them that ftfy has.
 
+use std::collections::HashMap;
 use std::string::String;
+use std::sync::OnceLock;
 
 /// `name codepoint [codepoint]`, in hexadecimal, sorted by name: the HTML standard's table of named references.
 const ENTITIES: &str = include_str!("entities.txt");
@@ -39,9 +41,9 @@ const WINDOWS_1252: [(u32, char); 27] = [
 
 /// The characters of a named reference; `name` is without `&`, with its semicolon if it has one.
 fn named(name: &str) -> Option<String> {
-    // The table is read where it lies: texts have few references.
-    let line = ENTITIES.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    line.split(' ').map(|code| u32::from_str_radix(code, 16).ok().and_then(char::from_u32)).collect()
+    static TABLE: OnceLock<HashMap<&str, &str>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| ENTITIES.lines().filter_map(|line| line.split_once(' ')).collect());
+    table.get(name)?.split(' ').map(|code| u32::from_str_radix(code, 16).ok().and_then(char::from_u32)).collect()
 }
 
 /// The characters of a numeric reference.
@@ -136,6 +138,10 @@ pub(super) fn unescape_unambiguous(text: &str) -> String {
             None => out.push_str(&rest[..whole]),
         }
         rest = &rest[whole..];
+        // ftfy decodes `&amp;amp;amp;` again and again until nothing changes: all levels but the last are peeled at once.
+        while out.ends_with('&') && rest.starts_with("amp;") {
+            rest = &rest["amp;".len()..];
+        }
     }
     out + rest
 }
