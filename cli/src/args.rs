@@ -2,9 +2,11 @@
 
 use crate::files::path_bytes;
 use clap::ValueEnum;
-use ocelli::preprocess::{PixelView, Tiles, fast};
-use ocelli::{Error, Model, Options, Result, Session, knobs};
+use ocelli::preprocess::decode::{self, Limits};
+use ocelli::preprocess::{PixelView, Tiles};
+use ocelli::{Error, ImageEncoder, ImageOptions, Model, Result, Runtime, knobs};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The end of every help text: the environment variables.
 pub(crate) fn knobs_help() -> String {
@@ -49,42 +51,45 @@ impl ModelArgs {
         self.model.as_ref().and_then(|path| path_bytes(path))
     }
 
-    pub(crate) fn options(&self) -> Result<Options> {
-        let options = Options::from_environment()?;
-        Ok(match self.threads {
-            Some(threads) => Options { threads: threads.into(), ..options },
-            None => options,
-        })
-    }
-
-    /// `error` as one of this model.
-    pub(crate) fn blame(&self, error: Error) -> Error {
-        error.in_file(self.name())
-    }
-
-    /// Opens the model and, unless `OCELLI_VERIFY=0`, checks its weights.
-    pub(crate) fn open(&self) -> Result<Model> {
+    /// Opens the model, starts the threads and, unless `OCELLI_VERIFY=0`, checks the weights.
+    pub(crate) fn open(&self) -> Result<Opened> {
+        let options = knobs::runtime_options()?;
+        let options = options.threads(self.threads.map_or(options.threads, usize::from));
         let model = match &self.model {
             Some(path) => Model::open(path)?,
             None => demo()?,
         };
+        let opened = Opened { name: self.name(), runtime: Runtime::new(&options)?, model };
         if knobs::verify()? {
             let remedy = "do not use this file: copy it again, or convert the checkpoint again";
-            model
-                .check_weights(self.options()?.threads)
-                .map_err(|error| self.blame(Error::Message(format!("{error}; {remedy}"))))?;
+            let checked = opened.model.check_weights(options.threads);
+            checked.map_err(|error| opened.blame(Error::Message(format!("{error}; {remedy}"))))?;
         }
-        Ok(model)
+        Ok(opened)
+    }
+}
+
+/// A model, and what it runs on.
+pub(crate) struct Opened {
+    pub(crate) model: Arc<Model>,
+    pub(crate) runtime: Runtime,
+    name: String,
+}
+
+impl Opened {
+    /// `error` as one of this model.
+    pub(crate) fn blame(&self, error: Error) -> Error {
+        error.in_file(&self.name)
     }
 }
 
 #[cfg(feature = "demo")]
-fn demo() -> Result<Model> {
+fn demo() -> Result<Arc<Model>> {
     crate::demo::model()
 }
 
 #[cfg(not(feature = "demo"))]
-fn demo() -> Result<Model> {
+fn demo() -> Result<Arc<Model>> {
     Err(Error::Message("this build has no demo model inside; name one with --model FILE".into()))
 }
 
@@ -102,15 +107,15 @@ pub(crate) struct SizeArgs {
 }
 
 impl SizeArgs {
-    /// `options` with the size that was asked for.
-    pub(crate) fn apply(&self, options: Options) -> Options {
-        Options { image_size: self.image_size, ..options }
+    /// An encoder for images of the size that was asked for.
+    pub(crate) fn encoder(&self, opened: &Opened) -> Result<ImageEncoder> {
+        let options = ImageOptions::default().image_size(self.image_size).limits(knobs::limits()?);
+        ImageEncoder::new(&opened.model, &opened.runtime, &options).map_err(|error| opened.blame(error))
     }
 
     /// The tiles of `view`, if any were asked for.
-    pub(crate) fn tiles(&self, session: &Session<'_>, view: &PixelView<'_>) -> Result<Option<Tiles>> {
-        let most = self.any_res.map(|(rows, columns)| Tiles { rows, columns });
-        most.map(|most| session.fit_tiles(most, view)).transpose()
+    pub(crate) fn tiles(&self, encoder: &ImageEncoder, view: &PixelView<'_>) -> Option<Tiles> {
+        self.any_res.map(|(rows, columns)| encoder.fit_tiles(Tiles { rows, columns }, view))
     }
 }
 
@@ -131,19 +136,20 @@ pub(crate) fn pair(text: &str) -> Result<(u32, u32), String> {
 pub(crate) enum Resize {
     /// Bit-exact Pillow resampling, as the model was trained with
     Exact,
-    /// fast_image_resize: quicker on large photos, a few levels off
+    /// Large JPEG files are decoded at 1/2, 1/4 or 1/8 of their size: up to five times as quick, a few levels off
     Fast,
 }
 
-/// Preprocesses `view` into the session's first frame.
-pub(crate) fn preprocess(session: &mut Session<'_>, resize: Resize, view: &PixelView<'_>) -> Result<()> {
-    match resize {
-        Resize::Exact => session.preprocess(core::slice::from_ref(view)),
-        Resize::Fast => {
-            let spec = *session.frame_spec()?;
-            let mut frame = vec![0; spec.frame_len()];
-            fast::resize_fast(&spec, view, &mut frame)?;
-            session.set_frame(0, &frame)
+impl Resize {
+    /// How pictures are decoded for `encoder`.
+    pub(crate) fn decoding(self, encoder: &ImageEncoder) -> Result<decode::Options> {
+        let mut options = decode::Options::default();
+        if let Some(max_pixels) = knobs::max_pixels()? {
+            options.limits = Limits::new(max_pixels);
         }
+        if self == Resize::Fast {
+            options.fast_for = Some(*encoder.frame_spec());
+        }
+        Ok(options)
     }
 }

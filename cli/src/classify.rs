@@ -2,14 +2,14 @@
 
 mod report;
 
-use crate::args::{self, ModelArgs, Resize, SizeArgs};
+use crate::args::{ModelArgs, Opened, Resize, SizeArgs};
 use crate::console::{Console, Failure, ms_since};
 use crate::inputs::{Input, ListArgs};
-use crate::label_args::{self, LabelArgs, Labels};
+use crate::label_args::{self, LabelArgs};
 use ocelli::format::Scoring;
-use ocelli::preprocess::{PixelView, TileBox, Tiles};
-use ocelli::score::{Scored, normalize, score_logits};
-use ocelli::{Model, Result, Session};
+use ocelli::preprocess::{PixelView, TileBox, Tiles, decode};
+use ocelli::score::Scored;
+use ocelli::{Classifier, Result};
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ use std::time::Instant;
 /// In JSON, an image whose name is not UTF-8 also has "image_bytes": the name, percent-encoded as in a URL.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// JPEG, PNG, WebP or BMP files; folders, whose pictures are taken, those of the folders in them too; - for stdin
+    /// JPEG, PNG, WebP, GIF, TIFF or BMP files; folders, whose pictures are taken, those of the folders in them too; - for stdin
     #[arg(required_unless_present = "files_from", value_name = "IMAGE")]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -50,56 +50,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What images are scored against.
-enum Target<'m> {
-    Labels(Labels<'m>),
-    /// The classes of the model's own classifier.
-    Classes(Vec<&'m str>),
-}
-
-impl<'m> Target<'m> {
-    fn find(args: &Args, model: &'m Model, console: &Console) -> Result<Target<'m>> {
-        if let Some(path) = &args.bank {
-            let bank = label_args::open_bank(path)?;
-            bank.as_bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
-            return Ok(Target::Labels(Labels::Owned(bank)));
-        }
-        let classes: Vec<&str> = model.file().labels().collect();
-        if !classes.is_empty() && !args.labels.given() {
-            return Ok(Target::Classes(classes));
-        }
-        label_args::find_labels(&args.labels, &args.model, model, console).map(Target::Labels)
+/// The model, and what images are scored against.
+fn classifier(args: &Args, opened: &Opened, console: &Console) -> Result<Classifier> {
+    let encoder = || args.size.encoder(opened);
+    if let Some(path) = &args.bank {
+        let bank = label_args::open_bank(path)?;
+        return Classifier::new(encoder()?, bank).map_err(|error| error.in_file(path));
     }
-
-    fn len(&self) -> usize {
-        match self {
-            Target::Labels(labels) => labels.bank().len(),
-            Target::Classes(classes) => classes.len(),
-        }
+    if opened.model.file().labels().next().is_some() && !args.labels.given() {
+        return Classifier::of_classes(encoder()?);
     }
-
-    fn name(&self, label: usize) -> String {
-        match self {
-            Target::Labels(labels) => labels.bank().label(label).to_owned(),
-            Target::Classes(classes) => classes[label].to_owned(),
-        }
-    }
-
-    /// Scores an embedding as the model gave it.
-    fn score(&self, session: &mut Session<'_>, embedding: &mut [f32], scored: &mut [Scored]) -> Result<()> {
-        match self {
-            Target::Labels(labels) => {
-                normalize(embedding);
-                session.score(embedding, &labels.bank(), scored)
-            }
-            Target::Classes(classes) => {
-                let mut logits = vec![0.0; classes.len()];
-                session.logits_into(embedding, &mut logits)?;
-                score_logits(&logits, scored);
-                Ok(())
-            }
-        }
-    }
+    let labels = label_args::find_labels(&args.labels, opened, console)?;
+    Classifier::new(encoder()?, labels)
 }
 
 /// What was found in an image.
@@ -121,23 +83,24 @@ struct Times {
 
 pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let inputs = args.list.inputs(&args.images)?;
-    let model = args.model.open()?;
-    let options = args.size.apply(args.model.options()?);
-    let target = Target::find(args, &model, console)?;
+    let opened = args.model.open()?;
+    let mut classifier = classifier(args, &opened, console)?;
+    let decoding = args.resize.decoding(classifier.encoder())?;
     // A label that is judged for itself is not compared with the others.
-    let alone = model.file().config().score.kind == Scoring::Sigmoid as u32;
-    if target.len() == 1 && !alone {
+    let alone = opened.model.config().score.kind == Scoring::Sigmoid as u32;
+    if classifier.labels().len() == 1 && !alone {
         console.warn(format_args!(
             "one label alone always has 100 %, whatever the image shows: give others to compare it with"
         ));
     }
-    let mut session = Session::new(&model, &ocelli::Options { text: false, ..options })?;
     let mut code = ExitCode::SUCCESS;
     console.start(inputs.len());
     for input in inputs {
-        match input.and_then(|input| Ok((classify(args, &mut session, &target, &input)?, input))) {
+        let found =
+            input.and_then(|input| Ok((classify(args, &mut classifier, &input, &decoding, console)?, input)));
+        match found {
             Ok((found, input)) => {
-                let report = Report::new(args, &target, &input, &found);
+                let report = Report::new(args, classifier.labels(), &input, &found);
                 match args.json {
                     true => console.print_json(&report)?,
                     false => console.print(&report.text(alone))?,
@@ -148,70 +111,60 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
                 code = ExitCode::FAILURE;
             }
         }
-        console.step();
+        console.step(1);
     }
     console.done();
     Ok(code)
 }
 
-fn classify(args: &Args, session: &mut Session<'_>, target: &Target<'_>, input: &Input) -> Result<Found> {
-    let mut found =
-        Found { scored: vec![Scored::default(); target.len()], tiles: Vec::new(), times: Times::default() };
+fn classify(
+    args: &Args,
+    classifier: &mut Classifier,
+    input: &Input,
+    decoding: &decode::Options,
+    console: &Console,
+) -> Result<Found> {
+    let scored = vec![Scored::default(); classifier.labels().len()];
+    let mut found = Found { scored, tiles: Vec::new(), times: Times::default() };
     let start = Instant::now();
-    let image = input.decode()?;
+    let image = input.decode(decoding, console)?;
     found.times.decode = ms_since(start);
     let view = image.view();
-    let result = match args.size.tiles(session, &view)? {
-        Some(tiles) => by_tiles(session, target, &view, tiles, &mut found),
-        None => at_once(args, session, target, &view, &mut found),
+    let result = match args.size.tiles(classifier.encoder(), &view) {
+        Some(tiles) => by_tiles(classifier, &view, tiles, &mut found),
+        None => at_once(classifier, &view, &mut found),
     };
     result.map_err(|error| error.in_file(input.path()))?;
     found.times.total = ms_since(start);
     Ok(found)
 }
 
-fn at_once(
-    args: &Args,
-    session: &mut Session<'_>,
-    target: &Target<'_>,
-    view: &PixelView<'_>,
-    found: &mut Found,
-) -> Result<()> {
+fn at_once(classifier: &mut Classifier, view: &PixelView<'_>, found: &mut Found) -> Result<()> {
     let preprocessing = Instant::now();
-    args::preprocess(session, args.resize, view)?;
+    classifier.encoder_mut().preprocess(core::slice::from_ref(view))?;
     found.times.preprocess = ms_since(preprocessing);
     let encoding = Instant::now();
-    let mut embedding = vec![0.0; session.embed_dim()];
-    session.encode_frames(1, &mut embedding)?;
+    classifier.classify_frame_into(&mut found.scored)?;
     found.times.encode = ms_since(encoding);
-    target.score(session, &mut embedding, &mut found.scored)
+    Ok(())
 }
 
 /// The mean over the image and its tiles, and each tile's best label. Preprocessing counts as encoding here.
 fn by_tiles(
-    session: &mut Session<'_>,
-    target: &Target<'_>,
+    classifier: &mut Classifier,
     view: &PixelView<'_>,
     tiles: Tiles,
     found: &mut Found,
 ) -> Result<()> {
     let encoding = Instant::now();
     let mut parts = Vec::new();
-    let mut mean = vec![0.0; session.embed_dim()];
-    session.embed_tiles_into(view, tiles, &mut mean, &mut |part, embedding| {
+    classifier.classify_tiles_into(view, tiles, &mut found.scored, &mut |part, embedding| {
         parts.push((part, embedding.to_vec()));
     })?;
     found.times.encode = ms_since(encoding);
-    if let Target::Classes(_) = target {
-        // Classifiers average logits, which is linear in embeddings that are not normalised.
-        for (i, mean) in mean.iter_mut().enumerate() {
-            *mean = parts.iter().map(|(_, embedding)| embedding[i]).sum::<f32>() / parts.len() as f32;
-        }
-    }
-    target.score(session, &mut mean, &mut found.scored)?;
     let mut scored = found.scored.clone();
     for (part, embedding) in parts.iter_mut().skip(1) {
-        target.score(session, embedding, &mut scored)?;
+        classifier.score_into(embedding, &mut scored)?;
         found.tiles.push((*part, scored[0]));
     }
     Ok(())

@@ -56,9 +56,9 @@ impl Console {
         *self.bar.borrow_mut() = ProgressBar::new(steps as u64).with_style(style);
     }
 
-    /// One step of the job is done.
-    pub(crate) fn step(&self) {
-        self.bar.borrow().inc(1);
+    /// So many steps of the job are done.
+    pub(crate) fn step(&self, steps: usize) {
+        self.bar.borrow().inc(steps as u64);
     }
 
     /// The job is done.

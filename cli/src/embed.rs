@@ -2,7 +2,7 @@
 
 mod output;
 
-use crate::args::{self, ModelArgs, Resize, SizeArgs};
+use crate::args::{ModelArgs, Opened, Resize, SizeArgs};
 use crate::console::{Console, Failure};
 use crate::files::path_bytes;
 use crate::inputs::{Input, ListArgs};
@@ -10,9 +10,8 @@ use clap::ValueEnum;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use ocelli::preprocess::{PixelView, TileBox, Tiles};
 use ocelli::score::normalize;
-use ocelli::text::TextTokenizer;
 use ocelli::vision::Layer;
-use ocelli::{Model, Options, Result, Session};
+use ocelli::{ImageEncoder, Result, TextEncoder, Watch, knobs};
 use output::{Format, Line, Sink};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +27,7 @@ use std::process::ExitCode;
 /// Images that cannot be read are reported on stderr and left out, and the exit code is 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// JPEG, PNG, WebP or BMP files; folders, whose pictures are taken, those of the folders in them too; - for stdin
+    /// JPEG, PNG, WebP, GIF, TIFF or BMP files; folders, whose pictures are taken, those of the folders in them too; - for stdin
     #[arg(value_name = "IMAGE", required_unless_present_any = ["image", "text", "files_from"])]
     images: Vec<PathBuf>,
     #[command(flatten)]
@@ -91,8 +90,8 @@ impl LayerName {
 pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     args.check()?;
     let inputs = args.list.inputs(args.images.iter().chain(&args.image))?;
-    let model = args.model.open()?;
-    output::with_sink(args.output.as_ref(), console, |sink| embed(args, inputs, &model, console, sink))
+    let opened = args.model.open()?;
+    output::with_sink(args.output.as_ref(), console, |sink| embed(args, inputs, &opened, console, sink))
 }
 
 impl Args {
@@ -120,49 +119,72 @@ impl Args {
 fn embed(
     args: &Args,
     inputs: Vec<Result<Input>>,
-    model: &Model,
+    opened: &Opened,
     console: &Console,
     sink: &mut Sink<'_, '_>,
 ) -> Result<ExitCode, Failure> {
-    let (image, text) = (!inputs.is_empty(), !args.text.is_empty());
-    let tokenizer = text.then(|| TextTokenizer::new(model.file())).transpose();
-    let tokenizer = tokenizer.map_err(|error| args.model.blame(error))?;
-    let options = Options { vision: image, text, ..args.size.apply(args.model.options()?) };
-    let mut session = Session::new(model, &options)?;
+    // What cannot work is said before any work is done.
+    let mut texts = (!args.text.is_empty()).then(|| text_encoder(opened)).transpose()?;
     let mut code = ExitCode::SUCCESS;
     console.start(inputs.len() + args.text.len());
-    for input in inputs {
-        match input.and_then(|input| embed_image(args, &mut session, &input)) {
-            Ok(lines) => lines.iter().try_for_each(|line| sink.put(line))?,
-            Err(error) => {
-                console.complain(&error);
-                code = ExitCode::FAILURE;
+    if !inputs.is_empty() {
+        let mut encoder = args.size.encoder(opened)?;
+        let decoding = args.resize.decoding(&encoder)?;
+        for input in inputs {
+            let lines = input.and_then(|input| {
+                let image = input.decode(&decoding, console)?;
+                embed_image(args, &mut encoder, &input, &image.view())
+            });
+            match lines {
+                Ok(lines) => lines.iter().try_for_each(|line| sink.put(line))?,
+                Err(error) => {
+                    console.complain(&error);
+                    code = ExitCode::FAILURE;
+                }
             }
+            console.step(1);
         }
-        console.step();
     }
-    let mut embedding = vec![0.0; session.embed_dim()];
-    for (text, tokenizer) in args.text.iter().zip(tokenizer.iter().cycle()) {
-        let tokens = tokenizer.encode(text)?;
-        if tokens.truncated {
-            let context = model.file().config().text.context;
-            console.warn(format_args!("{text:?} is longer than {context} tokens and was cut"));
+    if let Some(encoder) = &mut texts {
+        for text in &args.text {
+            let line = embed_text(args, encoder, text, console).map_err(|error| opened.blame(error))?;
+            sink.put(&line)?;
+            console.step(1);
         }
-        session.embed_text_raw_into(&tokens.ids, &mut embedding).map_err(|error| args.model.blame(error))?;
-        sink.put(&Line { kind: "text", input: text.clone(), ..args.line(embedding.clone()) })?;
-        console.step();
     }
     console.done();
     Ok(code)
 }
 
+/// The text encoder, with its tokenizer.
+fn text_encoder(opened: &Opened) -> Result<TextEncoder> {
+    let encoder = TextEncoder::new(&opened.model, &opened.runtime, &knobs::limits()?);
+    let mut encoder = encoder.map_err(|error| opened.blame(error))?;
+    encoder.tokenizer().map_err(|error| opened.blame(error))?;
+    Ok(encoder)
+}
+
+fn embed_text(args: &Args, encoder: &mut TextEncoder, text: &str, console: &Console) -> Result<Line> {
+    let tokens = encoder.tokenizer()?.encode(text)?;
+    if tokens.truncated {
+        let context = encoder.model().config().text.context;
+        console.warn(format_args!("{text:?} is longer than {context} tokens and was cut"));
+    }
+    let mut embedding = vec![0.0; encoder.embed_dim()];
+    encoder.encode_ids(&tokens.ids, &mut embedding, Watch::default())?;
+    Ok(Line { kind: "text", input: text.to_owned(), ..args.line(embedding) })
+}
+
 /// The lines of one image.
-fn embed_image(args: &Args, session: &mut Session<'_>, input: &Input) -> Result<Vec<Line>> {
-    let image = input.decode()?;
-    let view = image.view();
-    let lines = match args.size.tiles(session, &view)? {
-        Some(tiles) => embed_tiles(args, session, &view, tiles),
-        None => embed_layer(args, session, &view).map(|line| vec![line]),
+fn embed_image(
+    args: &Args,
+    encoder: &mut ImageEncoder,
+    input: &Input,
+    view: &PixelView<'_>,
+) -> Result<Vec<Line>> {
+    let lines = match args.size.tiles(encoder, view) {
+        Some(tiles) => embed_tiles(args, encoder, view, tiles),
+        None => embed_layer(args, encoder, view).map(|line| vec![line]),
     };
     let mut lines = lines.map_err(|error| error.in_file(input.path()))?;
     for line in &mut lines {
@@ -172,16 +194,16 @@ fn embed_image(args: &Args, session: &mut Session<'_>, input: &Input) -> Result<
     Ok(lines)
 }
 
-fn embed_layer(args: &Args, session: &mut Session<'_>, view: &PixelView<'_>) -> Result<Line> {
+fn embed_layer(args: &Args, encoder: &mut ImageEncoder, view: &PixelView<'_>) -> Result<Line> {
     let layer = args.layer.layer();
-    let (vectors, channels) = session.layer_shape(layer)?;
-    args::preprocess(session, args.resize, view)?;
+    let (vectors, channels) = encoder.layer_shape(layer)?;
+    encoder.preprocess(core::slice::from_ref(view))?;
     let mut values = vec![0.0; vectors * channels];
-    session.encode_layer(1, layer, &mut values)?;
+    encoder.encode(ocelli::Input::Frames(1), layer, &mut values)?;
     let name = (layer != Layer::Projected).then(|| layer.name());
     if layer == Layer::Patch {
         let patches = values.chunks_exact(channels).map(|vector| args.scaled(vector.to_vec())).collect();
-        let (rows, columns) = session.grid()?;
+        let (rows, columns) = encoder.grid();
         let (grid, patches) = (Some([rows, columns]), Some(patches));
         return Ok(Line { layer: name, grid, dim: channels, patches, ..Line::default() });
     }
@@ -190,13 +212,13 @@ fn embed_layer(args: &Args, session: &mut Session<'_>, view: &PixelView<'_>) -> 
 
 fn embed_tiles(
     args: &Args,
-    session: &mut Session<'_>,
+    encoder: &mut ImageEncoder,
     view: &PixelView<'_>,
     tiles: Tiles,
 ) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
-    let mut mean = vec![0.0; session.embed_dim()];
-    session.embed_tiles_into(
+    let mut mean = vec![0.0; encoder.embed_dim()];
+    encoder.embed_tiles_into(
         view,
         tiles,
         &mut mean,

@@ -6,7 +6,6 @@ mod report;
 use crate::args::ModelArgs;
 use crate::console::{Console, Failure, json_line};
 use crate::printable::printable;
-use ocelli::{Error, Session};
 use report::Report;
 use serde_json::Value;
 use std::fmt::Write;
@@ -31,17 +30,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
-    let model = args.model.open()?;
-    let options = args.model.options()?;
-    let session = match Session::new(&model, &options) {
-        Ok(session) => Some(session),
-        Err(error @ Error::TooCostly { .. }) => {
-            console.warn(format_args!("{}", args.model.blame(error)));
-            None
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let report = Report::new(args, &model, &options, session.as_ref())?;
+    let opened = args.model.open()?;
+    let report = Report::new(args, &opened, console)?;
     if args.json {
         console.print_json(&report)?;
         return Ok(ExitCode::SUCCESS);

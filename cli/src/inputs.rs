@@ -1,7 +1,7 @@
 //! Which pictures a command is to read: files, folders, lists of names, stdin.
 
-use crate::console::Failure;
-use ocelli::preprocess::decode::{DecodedImage, decode_bytes, decode_file};
+use crate::console::{Console, Failure};
+use ocelli::preprocess::decode::{DecodedImage, Options, decode, decode_file};
 use ocelli::{Error, Result};
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -44,12 +44,18 @@ impl Input {
         }
     }
 
-    /// Reads and decodes it; errors name it.
-    pub(crate) fn decode(&self) -> Result<DecodedImage> {
-        match self {
-            Input::File(path) => decode_file(path),
-            Input::Stdin => decode_bytes(&read_stdin("read the picture")?).map_err(|e| e.in_file("stdin")),
+    /// Reads and decodes it, and says what was wrong with it; errors name it.
+    pub(crate) fn decode(&self, options: &Options, console: &Console) -> Result<DecodedImage> {
+        let image = match self {
+            Input::File(path) => decode_file(path, options)?,
+            Input::Stdin => {
+                decode(&read_stdin("read the picture")?, options).map_err(|error| error.in_file("stdin"))?
+            }
+        };
+        for problem in image.warnings() {
+            console.warn(format_args!("{}: {problem}", self.path().display()));
         }
+        Ok(image)
     }
 }
 

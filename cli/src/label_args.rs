@@ -1,12 +1,15 @@
 //! Where labels come from.
 
-use crate::args::ModelArgs;
+use crate::args::Opened;
 use crate::console::Console;
-use ocelli::format::{Bank, LabelBank, Scoring};
-use ocelli::text::{TextTokenizer, embed_labels, read_labels, templates};
-use ocelli::{Error, Model, Options, Result, Session};
+use ocelli::format::{LabelBank, Scoring, bank};
+use ocelli::text::{read_labels, templates};
+use ocelli::{Error, Model, Result, TextEncoder, knobs};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+
+/// So many labels are embedded between two steps of the progress bar.
+const STEP: usize = 8;
 
 /// Options that name the labels.
 #[derive(clap::Args)]
@@ -43,29 +46,30 @@ impl LabelArgs {
         Ok(Some(labels))
     }
 
-    /// Embeds the labels that were asked for, if any were.
-    fn embed(&self, args: &ModelArgs, model: &Model, console: &Console) -> Result<Option<LabelBank>> {
-        let labels = self.labels()?;
-        labels.map(|labels| self.embed_all(&labels, args, model, console)).transpose()
-    }
-
     /// Embeds `labels` with the templates that were asked for.
-    fn embed_all(
-        &self,
-        labels: &[String],
-        args: &ModelArgs,
-        model: &Model,
-        console: &Console,
-    ) -> Result<LabelBank> {
-        let config = model.file().config();
-        let scoring = Scoring::from_stored(config.score.kind);
+    fn embed(&self, labels: &[String], opened: &Opened, console: &Console) -> Result<LabelBank> {
+        let config = opened.model.config();
         let templates = templates(&self.template)?;
-        refuse_without_text(model).map_err(|error| args.blame(error))?;
-        warn_of_twins(labels, scoring, console);
-        let tokenizer = TextTokenizer::new(model.file()).map_err(|error| args.blame(error))?;
-        let mut session = Session::new(model, &Options { vision: false, ..args.options()? })?;
+        refuse_without_text(&opened.model).map_err(|error| opened.blame(error))?;
+        warn_of_twins(labels, Scoring::from_stored(config.score.kind), console);
+        if let Some(at) = labels.iter().position(|label| label.trim().is_empty()) {
+            let message = format!("label {} is empty: is there a comma too many?", at + 1);
+            return Err(Error::Message(message));
+        }
+        let encoder = TextEncoder::new(&opened.model, &opened.runtime, &knobs::limits()?);
+        let mut encoder = encoder.map_err(|error| opened.blame(error))?;
+        encoder.tokenizer().map_err(|error| opened.blame(error))?;
         let mut cut = |message| console.warn(format_args!("{message}"));
-        embed_labels(&mut session, config, &tokenizer, labels, &templates, &mut cut)
+        let mut embeddings = Vec::new();
+        console.start(labels.len());
+        for few in labels.chunks(STEP) {
+            let bank = encoder.embed_labels(few, &templates, &mut cut)?;
+            embeddings.extend_from_slice(bank.as_bank().embeddings());
+            console.step(few.len());
+        }
+        console.done();
+        let bytes = bank::write(labels, &templates, encoder.embed_dim(), &embeddings, config.checkpoint_id)?;
+        LabelBank::new(&bytes)
     }
 }
 
@@ -143,21 +147,6 @@ fn unquote(text: &str) -> Option<(String, &str)> {
     (rest.is_empty() || rest.starts_with(',')).then(|| (label.trim().to_owned(), rest))
 }
 
-/// The labels to score against: those asked for, a bank's, or the model's own.
-pub(crate) enum Labels<'m> {
-    Owned(LabelBank),
-    Model(Bank<'m>),
-}
-
-impl Labels<'_> {
-    pub(crate) fn bank(&self) -> Bank<'_> {
-        match self {
-            Labels::Owned(bank) => bank.as_bank(),
-            Labels::Model(bank) => *bank,
-        }
-    }
-}
-
 /// Opens the label bank in `path`.
 pub(crate) fn open_bank(path: &Path) -> Result<LabelBank> {
     LabelBank::open(path).map_err(|error| match &error {
@@ -169,31 +158,25 @@ pub(crate) fn open_bank(path: &Path) -> Result<LabelBank> {
 }
 
 /// The labels that `args` ask for, or the model's own.
-pub(crate) fn find_labels<'m>(
-    args: &LabelArgs,
-    model_args: &ModelArgs,
-    model: &'m Model,
-    console: &Console,
-) -> Result<Labels<'m>> {
-    if let Some(bank) = args.embed(model_args, model, console)? {
-        return Ok(Labels::Owned(bank));
+pub(crate) fn find_labels(args: &LabelArgs, opened: &Opened, console: &Console) -> Result<LabelBank> {
+    if let Some(labels) = args.labels()? {
+        return args.embed(&labels, opened, console);
     }
-    match model.file().bank() {
-        Some(bank) if args.template.is_empty() => Ok(Labels::Model(bank)),
+    let file = opened.model.file();
+    let problem = match file.bank() {
+        Some(bank) if args.template.is_empty() => return Ok(bank.into()),
         Some(bank) => {
             // The model's own labels under other templates.
             let labels: Vec<String> = bank.labels().map(str::to_owned).collect();
-            args.embed_all(&labels, model_args, model, console).map(Labels::Owned)
+            return args.embed(&labels, opened, console);
         }
-        None if !model.file().has_text() && model.file().config().score.kind == Scoring::Embedding as u32 => {
-            let message = "this model gives embeddings only: it has neither classes nor a text tower to compare \
-                           labels with; use ocelli embed";
-            Err(model_args.blame(Error::Message(message.into())))
+        None if !file.has_text() && file.config().score.kind == Scoring::Embedding as u32 => {
+            "this model gives embeddings only: it has neither classes nor a text tower to compare labels with; use \
+             ocelli embed"
         }
-        None => Err(model_args.blame(Error::Message(
-            "this model carries no labels; give some with --labels, --labels-file or --bank".into(),
-        ))),
-    }
+        None => "this model carries no labels; give some with --labels, --labels-file or --bank",
+    };
+    Err(opened.blame(Error::Message(problem.into())))
 }
 
 #[cfg(test)]

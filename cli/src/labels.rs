@@ -44,9 +44,8 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
         show(&label_args::open_bank(path)?.as_bank(), args.json, console)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let model = args.model.open()?;
-    let labels = label_args::find_labels(&args.labels, &args.model, &model, console)?;
-    let bank = labels.bank();
+    let labels = label_args::find_labels(&args.labels, &args.model.open()?, console)?;
+    let bank = labels.as_bank();
     match &args.output {
         None => show(&bank, args.json, console)?,
         Some(path) => {

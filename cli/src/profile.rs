@@ -6,7 +6,8 @@ use crate::args::ModelArgs;
 use crate::console::{Console, Failure, ms_since, round_ms};
 use crate::files::write_file;
 use crate::sensors;
-use ocelli::{Error, Model, Options, Result, Session};
+use ocelli::vision::Layer;
+use ocelli::{Error, ImageEncoder, ImageOptions, Input, Model, Result, knobs};
 use report::{Report, Window};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -49,21 +50,23 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let loading = Instant::now();
-    let model = args.model.open()?;
+    let opened = args.model.open()?;
     let batch = usize::from(args.batch);
-    let mut session = Session::new(&model, &Options { text: false, batch, ..args.model.options()? })?;
-    let image_len = image_len(&model);
+    let options = ImageOptions::default().batch(batch).limits(knobs::limits()?);
+    let encoder = ImageEncoder::new(&opened.model, &opened.runtime, &options);
+    let mut encoder = encoder.map_err(|error| opened.blame(error))?;
+    let image_len = image_len(&opened.model);
     let pixels = match &args.pixels {
         Some(path) => read_pixels(path, image_len)?,
         None => (0..image_len).map(|i| ((i * 37 % 255) as f32 / 127.0) - 1.0).collect(),
     };
-    let mut embedding = vec![0.0; session.embed_dim()];
-    session.embed_pixels_into(&pixels[..image_len], &mut embedding)?;
+    let mut embedding = vec![0.0; encoder.embed_dim()];
+    encoder.encode(Input::Planar(&pixels[..image_len]), Layer::Projected, &mut embedding)?;
     let load_ms = ms_since(loading);
 
     let mut embeddings = embedding.clone();
     for image in pixels.chunks_exact(image_len).skip(1) {
-        session.embed_pixels_into(image, &mut embedding)?;
+        encoder.encode(Input::Planar(image), Layer::Projected, &mut embedding)?;
         embeddings.extend_from_slice(&embedding);
     }
     if let Some(path) = &args.embeddings_out {
@@ -72,21 +75,21 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     }
 
     let timed: Vec<f32> = pixels.into_iter().cycle().take(batch * image_len).collect();
-    let mut embeddings = vec![0.0; batch * session.embed_dim()];
+    let mut embeddings = vec![0.0; batch * encoder.embed_dim()];
     // Milliseconds per image.
-    let mut embed = |session: &mut Session<'_>| {
+    let mut embed = |encoder: &mut ImageEncoder| {
         let start = Instant::now();
-        session.embed_pixels_into(&timed, &mut embeddings)?;
+        encoder.encode(Input::Planar(&timed), Layer::Projected, &mut embeddings)?;
         Ok(round_ms(ms_since(start) / batch as f64))
     };
     if batch > 1 {
-        embed(&mut session)?;
+        embed(&mut encoder)?;
     }
-    session.profile_mut().clear();
-    let ms = (0..args.iters).map(|_| embed(&mut session)).collect::<Result<Vec<f64>>>()?;
-    let mut report = Report::new(args, &model, &mut session, ms, load_ms);
+    encoder.profile_mut().clear();
+    let ms = (0..args.iters).map(|_| embed(&mut encoder)).collect::<Result<Vec<f64>>>()?;
+    let mut report = Report::new(args, &mut encoder, ms, load_ms)?;
     if let Some(seconds) = args.sustained {
-        report.sustained = Some(sustained(seconds, || embed(&mut session))?);
+        report.sustained = Some(sustained(seconds, || embed(&mut encoder))?);
     }
     match args.json {
         true => console.print_json(&report)?,

@@ -1,10 +1,11 @@
 //! What `ocelli classify` prints for an image.
 
-use super::{Args, Found, Target};
+use super::{Args, Found};
 use crate::console::round_ms;
 use crate::files::path_bytes;
 use crate::inputs::Input;
 use crate::printable::printable;
+use ocelli::Labels;
 use ocelli::preprocess::TileBox;
 use ocelli::score::Scored;
 use serde::Serialize;
@@ -52,14 +53,20 @@ struct Ms {
 }
 
 impl Report {
-    pub(super) fn new(args: &Args, target: &Target<'_>, input: &Input, found: &Found) -> Report {
+    pub(super) fn new(args: &Args, labels: &Labels, input: &Input, found: &Found) -> Report {
         let label = |scored: &Scored, part: Option<TileBox>| {
-            let (similarity, logit) = match target {
-                Target::Labels(_) => (Some(scored.similarity), None),
-                Target::Classes(_) => (None, Some(scored.similarity)),
+            let (similarity, logit) = match labels {
+                Labels::Classes(_) => (None, Some(scored.similarity)),
+                _ => (Some(scored.similarity), None),
             };
             let part = part.map(|part| [part.left, part.top, part.width, part.height]);
-            Label { label: target.name(scored.label), score: scored.score, similarity, logit, part }
+            Label {
+                label: labels.name(scored.label).to_owned(),
+                score: scored.score,
+                similarity,
+                logit,
+                part,
+            }
         };
         let tiles = found.tiles.iter().map(|(part, best)| label(best, Some(*part)));
         Report {

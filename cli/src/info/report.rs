@@ -1,12 +1,15 @@
 //! What `ocelli info` tells about a model and this machine.
 
 use super::Args;
+use crate::args::Opened;
+use crate::console::Console;
 use crate::named::Named;
 use ocelli::format::{
     Act, Canonical, Config, Cost, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring,
     Tensor, TowerConfig,
 };
-use ocelli::{Isa, Model, Options, Result, Session, knobs, runtime};
+use ocelli::runtime::{self, Buffer, Plan};
+use ocelli::{Error, ImageEncoder, ImageOptions, Isa, Result, Runtime, TextEncoder, knobs};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,7 +32,7 @@ pub(super) struct Report {
     cost: CostOfTowers,
     arena: Option<Arena>,
     cpu: Cpu,
-    kernels: Option<Named<String>>,
+    kernels: Named<String>,
     environment: Named<Variable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tensors: Option<Named<TensorLine>>,
@@ -149,13 +152,9 @@ struct Variable {
 }
 
 impl Report {
-    /// `session` is what would run the model, unless it costs too much.
-    pub(super) fn new(
-        args: &Args,
-        model: &Model,
-        options: &Options,
-        session: Option<&Session<'_>>,
-    ) -> Result<Report> {
+    /// Makes the encoders that would run the model, unless it costs too much: then a warning says so.
+    pub(super) fn new(args: &Args, opened: &Opened, console: &Console) -> Result<Report> {
+        let Opened { model, runtime, .. } = opened;
         let file = model.file();
         let config = file.config();
         let mut provenance = serde_json::from_str::<Value>(file.provenance()).unwrap_or(Value::Null);
@@ -176,17 +175,17 @@ impl Report {
             promise,
             provenance,
             cost: CostOfTowers {
-                image: Cost::of_images(config, None, 1, options.threads).map(CostLine::from),
-                text: Cost::of_text(config, options.threads).map(CostLine::from),
+                image: Cost::of_images(config, None, 1, runtime.threads()).map(CostLine::from),
+                text: Cost::of_text(config, runtime.threads()).map(CostLine::from),
             },
-            arena: session.map(|session| arena(session)),
+            arena: arena(opened, console)?,
             cpu: Cpu {
                 cores: runtime::describe(&runtime::cpus()),
                 features: Isa::available().to_string(),
-                used: knobs::isa()?.to_string(),
-                threads: options.threads,
+                used: runtime.kernels().isa().to_string(),
+                threads: runtime.threads(),
             },
-            kernels: session.map(|session| kernels(file, session)),
+            kernels: kernels(file, runtime),
             environment: environment.collect(),
             tensors: args.tensors.then(|| tensors(file)),
         })
@@ -284,15 +283,44 @@ fn precision(file: File<'_>) -> BTreeMap<String, Storage> {
     kinds
 }
 
-fn arena(session: &Session<'_>) -> Arena {
-    let plan = session.plan();
-    let buffers = plan.buffers().iter().map(|buffer| (buffer.name.to_owned(), buffer.bytes));
-    Arena { bytes: plan.bytes(), buffers: buffers.collect() }
+/// The buffers of the encoders that would run the model; `None`, and a warning, if it costs too much.
+fn arena(opened: &Opened, console: &Console) -> Result<Option<Arena>> {
+    let Opened { model, runtime, .. } = opened;
+    let limits = knobs::limits()?;
+    let image = || ImageEncoder::new(model, runtime, &ImageOptions::default().limits(limits));
+    let text = || TextEncoder::new(model, runtime, &limits);
+    let plans = || -> Result<Vec<(&str, Plan)>> {
+        let mut plans = Vec::new();
+        if model.vision().is_some() {
+            plans.push(("image", image()?.plan().clone()));
+        }
+        if model.text().is_some() {
+            plans.push(("text", text()?.plan().clone()));
+        }
+        Ok(plans)
+    };
+    match plans() {
+        Ok(plans) => {
+            let buffers = |(tower, plan): &(&str, Plan)| {
+                let named = |buffer: &Buffer| (format!("{tower} {}", buffer.name), buffer.bytes);
+                plan.buffers().iter().map(named).collect::<Vec<_>>()
+            };
+            Ok(Some(Arena {
+                bytes: plans.iter().map(|(_, plan)| plan.bytes()).sum(),
+                buffers: plans.iter().flat_map(buffers).collect(),
+            }))
+        }
+        Err(error @ Error::TooCostly { .. }) => {
+            console.warn(format_args!("{}", opened.blame(error)));
+            Ok(None)
+        }
+        Err(error) => Err(opened.blame(error)),
+    }
 }
 
 /// Which micro-kernel multiplies by which kind of matrix, and why that one.
-fn kernels(file: File<'_>, session: &Session<'_>) -> Named<String> {
-    let kernels = session.kernels();
+fn kernels(file: File<'_>, runtime: &Runtime) -> Named<String> {
+    let kernels = runtime.kernels();
     let isa = kernels.isa();
     let mut why = if isa == Isa::detect() {
         format!("best for what this CPU has ({isa})")

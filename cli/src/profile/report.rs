@@ -4,8 +4,9 @@ use super::Args;
 use crate::console::round_ms;
 use crate::printable::printable;
 use crate::sensors::{self, Sensors};
-use ocelli::profile::{Limits, Op, OpTime};
-use ocelli::{Model, Session, runtime};
+use ocelli::profile::{Op, OpTime};
+use ocelli::runtime::{self, Peaks};
+use ocelli::{ImageEncoder, Result};
 use serde::Serialize;
 use std::fmt::{Display, Write};
 use std::path::Path;
@@ -73,22 +74,16 @@ pub(super) fn percentile(sorted: &[f64], percent: usize) -> f64 {
 }
 
 impl Report {
-    /// What `ms`, milliseconds per image of each call, and the session's profile of these calls say.
-    pub(super) fn new(
-        args: &Args,
-        model: &Model,
-        session: &mut Session<'_>,
-        ms: Vec<f64>,
-        load_ms: f64,
-    ) -> Report {
-        let limits = Limits::measure(session, model.file().data());
+    /// What `ms`, milliseconds per image of each call, and the encoder's profile of these calls say.
+    pub(super) fn new(args: &Args, encoder: &mut ImageEncoder, ms: Vec<f64>, load_ms: f64) -> Result<Report> {
+        let peaks = Peaks::measure(encoder.runtime(), encoder.model().file().data())?;
         let mut sorted = ms.clone();
         sorted.sort_by(f64::total_cmp);
         let images = ms.len() as f64 * f64::from(args.batch);
         let seconds = ms.iter().sum::<f64>() / 1e3 * f64::from(args.batch);
-        let profile = *session.profile_mut();
+        let profile = *encoder.profile_mut();
         let line = |op: Op, OpTime { calls, time, work }: OpTime| {
-            let (time, bound) = (time.as_secs_f64(), limits.bound(&work));
+            let (time, bound) = (time.as_secs_f64(), peaks.bound(&work));
             let multiplies = work.macs() > 0;
             OpLine {
                 op: op.name(),
@@ -96,7 +91,7 @@ impl Report {
                 us: round_ms(time * 1e6 / images),
                 share: round_ms(time * 1e2 / seconds),
                 gmacs: multiplies.then(|| round_ms(work.macs() as f64 / time / 1e9)),
-                percent_of_peak: multiplies.then(|| round_ms(limits.compute(&work) / time * 1e2)),
+                percent_of_peak: multiplies.then(|| round_ms(peaks.compute(&work) / time * 1e2)),
                 bytes: (work.bytes as f64 / images).round() as u64,
                 bound_us: round_ms(bound * 1e6 / images),
                 over_bound_us: round_ms((time - bound) * 1e6 / images),
@@ -106,21 +101,18 @@ impl Report {
         let ops: Vec<OpLine> = used.map(|(op, cost)| line(op, cost)).collect();
         let mut over_bound: Vec<_> = ops.iter().map(|op| (op.over_bound_us, op.op)).collect();
         over_bound.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        Report {
+        Ok(Report {
             load_ms: round_ms(load_ms),
             rss_mb: peak_rss_mb(),
-            threads: session.threads(),
+            threads: encoder.runtime().threads(),
             batch: args.batch,
             cores: runtime::describe(&runtime::cpus()),
-            kernels: session.kernels().isa().to_string(),
+            kernels: encoder.runtime().kernels().isa().to_string(),
             p50_ms: percentile(&sorted, 50),
             p95_ms: percentile(&sorted, 95),
             gmacs: round_ms(profile.work().macs() as f64 / seconds / 1e9),
-            peak_gmacs: PeakGmacs {
-                i8: round_ms(limits.macs_i8 / 1e9),
-                f32: round_ms(limits.macs_f32 / 1e9),
-            },
-            memory_gb_per_s: round_ms(limits.bytes / 1e9),
+            peak_gmacs: PeakGmacs { i8: round_ms(peaks.macs_i8 / 1e9), f32: round_ms(peaks.macs_f32 / 1e9) },
+            memory_gb_per_s: round_ms(peaks.bytes / 1e9),
             model: args.model.name(),
             model_bytes: args.model.name_bytes(),
             most_over_bound: over_bound.iter().take(3).map(|(_, name)| *name).collect(),
@@ -128,7 +120,7 @@ impl Report {
             ops,
             sensors: sensors::read(Path::new("/")),
             sustained: None,
-        }
+        })
     }
 
     /// The report for people.
