@@ -1,13 +1,17 @@
 //! `ocelli classify`
 
-use crate::common::{self, Failure, LabelArgs, Labels, ModelArgs, Resize, SizeArgs};
-use ocelli::format::{Config, Scoring};
-use ocelli::preprocess::{PixelView, TileBox, Tiles};
-use ocelli::score::{Scored, normalize, score_logits};
-use ocelli::{Model, Result, Session};
-use serde_json::{Value, json};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod report;
+
+use crate::args::{ModelArgs, Opened, Resize, SizeArgs};
+use crate::console::{Console, Failure, ms_since};
+use crate::inputs::{Input, ListArgs};
+use crate::label_args::{self, LabelArgs};
+use ocelli::format::Scoring;
+use ocelli::preprocess::{PixelView, TileBox, Tiles, decode};
+use ocelli::score::Scored;
+use ocelli::{Classifier, Result};
+use report::Report;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -17,11 +21,15 @@ use std::time::Instant;
 /// the model: a supervised classifier uses its own classes. With a CLIP the scores of all labels add up to 1; with a
 /// SigLIP each is the probability of that label alone, whatever the others are, and all may be small. Images that cannot be read are reported on stderr, the
 /// others are still classified, and the exit code is 1.
+///
+/// In JSON, an image whose name is not UTF-8 also has "image_bytes": the name, percent-encoded as in a URL.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// JPEG, PNG, WebP, GIF, TIFF or BMP files
-    #[arg(required = true, value_name = "IMAGE")]
+    /// JPEG, PNG, WebP, GIF, TIFF or BMP files; folders, whose pictures are taken, those of the folders in them too; - for stdin
+    #[arg(required_unless_present = "files_from", value_name = "IMAGE")]
     images: Vec<PathBuf>,
+    #[command(flatten)]
+    list: ListArgs,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
@@ -42,64 +50,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What images are scored against.
-enum Target<'m> {
-    Labels(Labels<'m>),
-    /// The classes of the model's own classifier.
-    Classes(Vec<&'m str>),
-}
-
-impl<'m> Target<'m> {
-    fn find(args: &Args, model: &'m Model) -> Result<Target<'m>> {
-        if let Some(path) = &args.bank {
-            let bank = common::open_bank(path)?;
-            bank.as_bank().check_fits(model.file().config()).map_err(|error| error.in_file(path))?;
-            return Ok(Target::Labels(Labels::Owned(bank)));
-        }
-        let classes: Vec<&str> = model.file().labels().collect();
-        if !classes.is_empty() && !args.labels.given() {
-            return Ok(Target::Classes(classes));
-        }
-        common::find_labels(&args.labels, &args.model, model).map(Target::Labels)
+/// The model, and what images are scored against.
+fn classifier(args: &Args, opened: &Opened, console: &Console) -> Result<Classifier> {
+    let encoder = || args.size.encoder(opened);
+    if let Some(path) = &args.bank {
+        let bank = label_args::open_bank(path)?;
+        return Classifier::new(encoder()?, bank).map_err(|error| error.in_file(path));
     }
-
-    fn len(&self) -> usize {
-        match self {
-            Target::Labels(labels) => labels.bank().len(),
-            Target::Classes(classes) => classes.len(),
-        }
+    if opened.model.file().labels().next().is_some() && !args.labels.given() {
+        return Classifier::of_classes(encoder()?);
     }
-
-    fn name(&self, label: usize) -> String {
-        match self {
-            Target::Labels(labels) => labels.bank().label(label).to_owned(),
-            Target::Classes(classes) => classes[label].to_owned(),
-        }
-    }
-
-    /// What `Scored::similarity` is.
-    fn measure(&self) -> &'static str {
-        match self {
-            Target::Labels(_) => "similarity",
-            Target::Classes(_) => "logit",
-        }
-    }
-
-    /// Scores an embedding as the model gave it.
-    fn score(&self, session: &mut Session<'_>, embedding: &mut [f32], scored: &mut [Scored]) -> Result<()> {
-        match self {
-            Target::Labels(labels) => {
-                normalize(embedding);
-                session.score(embedding, &labels.bank(), scored)
-            }
-            Target::Classes(classes) => {
-                let mut logits = vec![0.0; classes.len()];
-                session.logits_into(embedding, &mut logits)?;
-                score_logits(&logits, scored);
-                Ok(())
-            }
-        }
-    }
+    let labels = label_args::find_labels(&args.labels, opened, console)?;
+    Classifier::new(encoder()?, labels)
 }
 
 /// What was found in an image.
@@ -119,133 +81,91 @@ struct Times {
     total: f64,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let model = args.model.open()?;
-    let options = args.size.apply(args.model.options()?);
-    let target = Target::find(args, &model)?;
-    let mut session = Session::new(&model, &ocelli::Options { text: false, ..options })?;
+pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
+    let inputs = args.list.inputs(&args.images)?;
+    let opened = args.model.open()?;
+    let mut classifier = classifier(args, &opened, console)?;
+    let decoding = args.resize.decoding(classifier.encoder())?;
+    // A label that is judged for itself is not compared with the others.
+    let alone = opened.model.config().score.kind == Scoring::Sigmoid as u32;
+    if classifier.labels().len() == 1 && !alone {
+        console.warn(format_args!(
+            "one label alone always has 100 %, whatever the image shows: give others to compare it with"
+        ));
+    }
     let mut code = ExitCode::SUCCESS;
-    for path in &args.images {
-        match classify(args, &mut session, &target, path) {
-            Ok(found) => print(args, model.file().config(), &target, path, &found)?,
+    console.start(inputs.len());
+    for input in inputs {
+        let found =
+            input.and_then(|input| Ok((classify(args, &mut classifier, &input, &decoding, console)?, input)));
+        match found {
+            Ok((found, input)) => {
+                let report = Report::new(args, classifier.labels(), &input, &found);
+                match args.json {
+                    true => console.print_json(&report)?,
+                    false => console.print(&report.text(alone))?,
+                }
+            }
             Err(error) => {
-                common::complain(&error);
+                console.complain(&error);
                 code = ExitCode::FAILURE;
             }
         }
+        console.step(1);
     }
+    console.done();
     Ok(code)
 }
 
-fn classify(args: &Args, session: &mut Session<'_>, target: &Target<'_>, path: &Path) -> Result<Found> {
-    let mut found =
-        Found { scored: vec![Scored::default(); target.len()], tiles: Vec::new(), times: Times::default() };
+fn classify(
+    args: &Args,
+    classifier: &mut Classifier,
+    input: &Input,
+    decoding: &decode::Options,
+    console: &Console,
+) -> Result<Found> {
+    let scored = vec![Scored::default(); classifier.labels().len()];
+    let mut found = Found { scored, tiles: Vec::new(), times: Times::default() };
     let start = Instant::now();
-    let image = common::decode(session, args.resize, path)?;
-    found.times.decode = common::ms_since(start);
+    let image = input.decode(decoding, console)?;
+    found.times.decode = ms_since(start);
     let view = image.view();
-    let result = match args.size.tiles(session, &view)? {
-        Some(tiles) => by_tiles(session, target, &view, tiles, &mut found),
-        None => at_once(session, target, &view, &mut found),
+    let result = match args.size.tiles(classifier.encoder(), &view) {
+        Some(tiles) => by_tiles(classifier, &view, tiles, &mut found),
+        None => at_once(classifier, &view, &mut found),
     };
-    result.map_err(|error| error.in_file(path))?;
-    found.times.total = common::ms_since(start);
+    result.map_err(|error| error.in_file(input.path()))?;
+    found.times.total = ms_since(start);
     Ok(found)
 }
 
-fn at_once(
-    session: &mut Session<'_>,
-    target: &Target<'_>,
-    view: &PixelView<'_>,
-    found: &mut Found,
-) -> Result<()> {
+fn at_once(classifier: &mut Classifier, view: &PixelView<'_>, found: &mut Found) -> Result<()> {
     let preprocessing = Instant::now();
-    session.preprocess(core::slice::from_ref(view))?;
-    found.times.preprocess = common::ms_since(preprocessing);
+    classifier.encoder_mut().preprocess(core::slice::from_ref(view))?;
+    found.times.preprocess = ms_since(preprocessing);
     let encoding = Instant::now();
-    let mut embedding = vec![0.0; session.embed_dim()];
-    session.encode_frames(1, &mut embedding)?;
-    found.times.encode = common::ms_since(encoding);
-    target.score(session, &mut embedding, &mut found.scored)
+    classifier.classify_frame_into(&mut found.scored)?;
+    found.times.encode = ms_since(encoding);
+    Ok(())
 }
 
 /// The mean over the image and its tiles, and each tile's best label. Preprocessing counts as encoding here.
 fn by_tiles(
-    session: &mut Session<'_>,
-    target: &Target<'_>,
+    classifier: &mut Classifier,
     view: &PixelView<'_>,
     tiles: Tiles,
     found: &mut Found,
 ) -> Result<()> {
     let encoding = Instant::now();
     let mut parts = Vec::new();
-    let mut mean = vec![0.0; session.embed_dim()];
-    session.embed_tiles_into(view, tiles, &mut mean, &mut |part, embedding| {
+    classifier.classify_tiles_into(view, tiles, &mut found.scored, &mut |part, embedding| {
         parts.push((part, embedding.to_vec()));
     })?;
-    found.times.encode = common::ms_since(encoding);
-    if let Target::Classes(_) = target {
-        // Classifiers average logits, which is linear in embeddings that are not normalised.
-        for (i, mean) in mean.iter_mut().enumerate() {
-            *mean = parts.iter().map(|(_, embedding)| embedding[i]).sum::<f32>() / parts.len() as f32;
-        }
-    }
-    target.score(session, &mut mean, &mut found.scored)?;
+    found.times.encode = ms_since(encoding);
     let mut scored = found.scored.clone();
     for (part, embedding) in parts.iter_mut().skip(1) {
-        target.score(session, embedding, &mut scored)?;
+        classifier.score_into(embedding, &mut scored)?;
         found.tiles.push((*part, scored[0]));
-    }
-    Ok(())
-}
-
-fn print(
-    args: &Args,
-    config: &Config,
-    target: &Target<'_>,
-    path: &Path,
-    found: &Found,
-) -> Result<(), Failure> {
-    let Found { scored, tiles, times } = found;
-    let top = &scored[..scored.len().min(args.top_k as usize)];
-    if args.json {
-        let label = |s: &Scored| {
-            let (score, measure) = (common::number(s.score), common::number(s.similarity));
-            json!({"label": target.name(s.label), "score": score, target.measure(): measure})
-        };
-        let mut report = json!({
-            "image": path.display().to_string(),
-            "labels": top.iter().map(label).collect::<Vec<_>>(),
-            "model": args.model.name(),
-            "ms": {
-                "decode": common::round_ms(times.decode),
-                "preprocess": common::round_ms(times.preprocess),
-                "encode": common::round_ms(times.encode),
-                "total": common::round_ms(times.total),
-            },
-        });
-        if args.size.any_res.is_some() {
-            let tile = |(part, best): &(TileBox, Scored)| {
-                let mut tile = label(best);
-                tile["box"] = common::box_json(*part);
-                tile
-            };
-            report["tiles"] = tiles.iter().map(tile).collect::<Vec<Value>>().into();
-        }
-        return common::print_json(&report);
-    }
-    let mut out = std::io::stdout().lock();
-    // A label that is judged for itself often has far less than a per cent, and still more than the others.
-    let alone = config.score.kind == Scoring::Sigmoid as u32;
-    let (digits, note) = if alone { (4, ", each label for itself") } else { (2, "") };
-    writeln!(out, "{}  ({:.1} ms{note})", path.display(), times.total)?;
-    for s in top {
-        let (score, name, wide) = (s.score * 100.0, target.name(s.label), digits + 4);
-        writeln!(out, "  {score:>wide$.digits$} %  {:>7.4}  {name}", s.similarity)?;
-    }
-    for (TileBox { left, top, width, height }, best) in tiles {
-        let (score, name) = (best.score * 100.0, target.name(best.label));
-        writeln!(out, "  tile {width}x{height} at {left},{top}: {score:.2} %  {name}")?;
     }
     Ok(())
 }

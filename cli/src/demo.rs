@@ -3,10 +3,11 @@
 use ocelli::Model;
 use ocelli::Result;
 use ocelli::format::Aligned;
+use std::sync::Arc;
 
 static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!("../demo.ocelli"));
 
 /// The demo model.
-pub(crate) fn model() -> Result<Model> {
+pub(crate) fn model() -> Result<Arc<Model>> {
     Model::from_static(&FILE.0)
 }

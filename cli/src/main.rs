@@ -2,17 +2,26 @@
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod args;
 mod classify;
-mod common;
+mod console;
 #[cfg(feature = "demo")]
 mod demo;
 mod embed;
+mod files;
 mod info;
+mod inputs;
+mod label_args;
 mod labels;
+mod named;
+mod printable;
 mod profile;
 mod sensors;
+mod shell;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use console::{Console, Failure};
 use std::process::ExitCode;
 
 /// Zero-shot image classification and embeddings with CLIP and Vision Transformers on small CPUs.
@@ -21,10 +30,13 @@ use std::process::ExitCode;
 /// bird, cat, deer, dog, frog, horse, ship, truck) at 32x32 pixels and nothing else. Convert a real checkpoint with
 /// ocelli-pack.
 #[derive(Parser)]
-#[command(version, max_term_width = 110)]
+#[command(name = "ocelli", version, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Print only results and errors: no warnings, no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -34,30 +46,44 @@ enum Command {
     Labels(labels::Args),
     Info(info::Args),
     Profile(profile::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
-/// The command line; every help text ends with the environment variables.
-fn parse() -> Cli {
-    let with_knobs = |command: clap::Command| command.after_help(common::knobs_help());
-    let matches = with_knobs(Cli::command()).mut_subcommands(with_knobs).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+/// The program's arguments; every help text ends with the environment variables.
+fn program() -> clap::Command {
+    let with_knobs = |command: clap::Command| command.after_help(args::knobs_help());
+    with_knobs(Cli::command()).mut_subcommands(with_knobs)
 }
 
 fn main() -> ExitCode {
-    let result = match parse().command {
-        Command::Classify(args) => classify::run(&args),
-        Command::Embed(args) => embed::run(&args),
-        Command::Labels(args) => labels::run(&args),
-        Command::Info(args) => info::run(&args),
-        Command::Profile(args) => profile::run(&args),
+    let matches = program().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let console = Console::new(cli.quiet);
+    let result = match &cli.command {
+        Command::Classify(args) => classify::run(args, &console),
+        Command::Embed(args) => embed::run(args, &console),
+        Command::Labels(args) => labels::run(args, &console),
+        Command::Info(args) => info::run(args, &console),
+        Command::Profile(args) => profile::run(args, &console),
+        Command::Completions(args) => shell::completions(args, program(), &console),
+        Command::Man(args) => shell::man(args, program(), &console),
     };
+    console.done();
     match result {
         Ok(code) => code,
         // Whoever read our output has seen enough (`ocelli … | head`).
-        Err(common::Failure::Pipe) => ExitCode::SUCCESS,
-        Err(common::Failure::Error(error)) => {
-            common::complain(&error);
+        Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(Failure::Error(error)) => {
+            console.complain(&error);
             ExitCode::FAILURE
+        }
+        Err(Failure::Usage(message)) => {
+            let mut program = program();
+            let name = matches.subcommand_name().unwrap_or_default();
+            program.build();
+            let command = program.find_subcommand_mut(name).expect("it was found once");
+            command.error(ErrorKind::ArgumentConflict, message).exit()
         }
     }
 }

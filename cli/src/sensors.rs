@@ -1,13 +1,47 @@
 //! Clock, temperature and throttling, where the system tells (Linux, `/sys`).
 
-use serde_json::{Value, json};
+use crate::named::Named;
+use serde::Serialize;
+use std::fmt;
 use std::path::Path;
 
-/// What the system under `root` (`/` but in tests) says now:
-/// `{"mhz":[per CPU],"celsius":{zone:degrees},"throttled":[what a Raspberry Pi's firmware complains of]}`; null where it
-/// says nothing.
-pub(crate) fn read(root: &Path) -> Value {
-    json!({"mhz": clocks(root), "celsius": temperatures(root), "throttled": throttled(root)})
+/// What the system says now; `None` where it says nothing.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sensors {
+    /// The clock of every CPU.
+    mhz: Option<Vec<u64>>,
+    /// The temperature of every thermal zone, by its type.
+    celsius: Option<Named<f64>>,
+    /// What a Raspberry Pi's firmware complains of.
+    throttled: Option<Vec<&'static str>>,
+}
+
+/// One line; a dash where the system says nothing.
+impl fmt::Display for Sensors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |items: Option<Vec<String>>| match items {
+            None => "-".to_owned(),
+            Some(items) if items.is_empty() => "no".to_owned(),
+            Some(items) => items.join(", "),
+        };
+        let strings = |items: &[u64]| items.iter().map(u64::to_string).collect();
+        let zones = |Named(zones): &Named<f64>| {
+            zones.iter().map(|(name, degrees)| format!("{name} {degrees}")).collect()
+        };
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        write!(
+            f,
+            "clock MHz: {}; temperature: {}; throttled: {}",
+            list(self.mhz.as_deref().map(strings)),
+            list(self.celsius.as_ref().map(zones)),
+            list(self.throttled.as_deref().map(names)),
+        )
+    }
+}
+
+/// What the system under `root` (`/` but in tests) says.
+pub(crate) fn read(root: &Path) -> Sensors {
+    Sensors { mhz: clocks(root), celsius: temperatures(root), throttled: throttled(root) }
 }
 
 fn text(path: &Path) -> Option<String> {
@@ -40,16 +74,16 @@ fn clocks(root: &Path) -> Option<Vec<u64>> {
 }
 
 /// The temperature of every thermal zone, by its type.
-fn temperatures(root: &Path) -> Option<serde_json::Map<String, Value>> {
-    let zones: serde_json::Map<String, Value> = numbered(&root.join("sys/class/thermal"), "thermal_zone")
+fn temperatures(root: &Path) -> Option<Named<f64>> {
+    let zones: Vec<(String, f64)> = numbered(&root.join("sys/class/thermal"), "thermal_zone")
         .iter()
         .filter_map(|zone| {
             let millidegrees: f64 = text(&zone.join("temp"))?.parse().ok()?;
             let name = text(&zone.join("type")).or_else(|| zone.file_name()?.to_str().map(str::to_owned))?;
-            Some((name, json!(millidegrees / 1e3)))
+            Some((name, millidegrees / 1e3))
         })
         .collect();
-    (!zones.is_empty()).then_some(zones)
+    (!zones.is_empty()).then_some(Named(zones))
 }
 
 /// Bits of a Raspberry Pi's `get_throttled` (documentation of `vcgencmd`).
@@ -73,6 +107,7 @@ fn throttled(root: &Path) -> Option<Vec<&'static str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{json, to_value};
     use std::fs;
 
     #[test]
@@ -98,12 +133,20 @@ mod tests {
                 "undervoltage now", "throttled now", "undervoltage since start", "throttled since start"
             ],
         });
-        assert_eq!(read(root.path()), expected);
+        let found = read(root.path());
+        assert_eq!(to_value(&found).unwrap(), expected);
+        let line = found.to_string();
+        assert!(
+            line.starts_with("clock MHz: 1800, 600, 2400; temperature: cpu-thermal 61.234; throttled: under"),
+            "{line}"
+        );
     }
 
     #[test]
     fn a_silent_system_gives_nulls() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(read(root.path()), json!({"mhz": null, "celsius": null, "throttled": null}));
+        let found = read(root.path());
+        assert_eq!(to_value(&found).unwrap(), json!({"mhz": null, "celsius": null, "throttled": null}));
+        assert_eq!(found.to_string(), "clock MHz: -; temperature: -; throttled: -");
     }
 }

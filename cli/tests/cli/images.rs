@@ -37,7 +37,7 @@ fn bad_photos_are_reported_and_the_others_classified() {
         ("start.jpg", "cut off"),
         ("cut.png", "damaged or incomplete"),
         ("notes.txt", "expected JPEG, PNG, WebP, GIF, TIFF or BMP"),
-        ("folder.jpg", "cannot read the picture"),
+        ("folder.jpg", "no picture in this folder"),
         ("missing.jpg", "cannot read the picture"),
     ];
     let good = ["dot.png", "line.png", "really a jpeg.png"];

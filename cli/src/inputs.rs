@@ -1,0 +1,231 @@
+//! Which pictures a command is to read: files, folders, lists of names, stdin.
+
+use crate::console::{Console, Failure};
+use ocelli::preprocess::decode::{DecodedImage, Options, decode, decode_file};
+use ocelli::{Error, Result};
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use walkdir::{DirEntry, WalkDir};
+
+/// Most bytes of a picture on stdin, and of a list of names.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Endings of names that are taken for pictures in a folder. What cannot be decoded is then reported, not passed over.
+const PICTURES: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif", "avif"];
+
+/// Options that name many pictures at once.
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {
+    /// Read the names of more pictures or folders from this file (- for stdin), one per line
+    #[arg(long, value_name = "FILE")]
+    files_from: Option<PathBuf>,
+    /// The names of --files-from end with NUL instead of a line break, as `find -print0` writes them
+    #[arg(long, short = '0', requires = "files_from")]
+    null: bool,
+}
+
+/// A picture to read.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Input {
+    File(PathBuf),
+    Stdin,
+}
+
+impl Input {
+    /// What it is called in results.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Input::File(path) => path,
+            Input::Stdin => Path::new("-"),
+        }
+    }
+
+    /// Reads and decodes it, and says what was wrong with it; errors name it.
+    pub(crate) fn decode(&self, options: &Options, console: &Console) -> Result<DecodedImage> {
+        let image = match self {
+            Input::File(path) => decode_file(path, options)?,
+            Input::Stdin => {
+                decode(&read_stdin("read the picture")?, options).map_err(|error| error.in_file("stdin"))?
+            }
+        };
+        for problem in image.warnings() {
+            console.warn(format_args!("{}: {problem}", self.path().display()));
+        }
+        Ok(image)
+    }
+}
+
+impl ListArgs {
+    /// The pictures that `arguments` and the list name, in their order; each may be an error instead, which is due when
+    /// its turn comes.
+    pub(crate) fn inputs<'a>(
+        &self,
+        arguments: impl IntoIterator<Item = &'a PathBuf>,
+    ) -> Result<Vec<Result<Input>>, Failure> {
+        let stdin = |path: &Path| path == Path::new("-");
+        let mut reads_stdin = self.files_from.as_deref().is_some_and(stdin);
+        let mut inputs = Vec::new();
+        for path in arguments {
+            if !stdin(path) {
+                expand(path, &mut inputs);
+            } else if !std::mem::replace(&mut reads_stdin, true) {
+                inputs.push(Ok(Input::Stdin));
+            } else {
+                return Err(Failure::Usage("stdin (-) can be read only once".into()));
+            }
+        }
+        if let Some(list) = &self.files_from {
+            let bytes = match stdin(list) {
+                true => read_stdin("read the list of names")?,
+                false => read_list(list)?,
+            };
+            for name in names(&bytes, self.null) {
+                match path_from(name) {
+                    Some(path) => expand(&path, &mut inputs),
+                    None => {
+                        let name = String::from_utf8_lossy(name);
+                        inputs.push(Err(Error::Message(format!("{name}: the name is not UTF-8"))));
+                    }
+                }
+            }
+            if inputs.is_empty() {
+                return Err(Error::Message("there are no names in it".into()).in_file(list).into());
+            }
+        }
+        Ok(inputs)
+    }
+}
+
+/// What is between the ends of lines, or the NULs, in `bytes`; empty names are passed over.
+fn names(bytes: &[u8], null: bool) -> impl Iterator<Item = &[u8]> {
+    let end = if null { 0 } else { b'\n' };
+    bytes
+        .split(move |&byte| byte == end)
+        .map(move |name| if null { name } else { name.strip_suffix(b"\r").unwrap_or(name) })
+        .filter(|name| !name.is_empty())
+}
+
+#[cfg(unix)]
+fn path_from(bytes: &[u8]) -> Option<PathBuf> {
+    Some(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn path_from(bytes: &[u8]) -> Option<PathBuf> {
+    std::str::from_utf8(bytes).ok().map(PathBuf::from)
+}
+
+fn read_list(path: &Path) -> Result<Vec<u8>> {
+    let read = fs::File::open(path).and_then(read_all);
+    read.map_err(|source| Error::Io { action: "read the list of names", source }.in_file(path))
+}
+
+fn read_stdin(action: &'static str) -> Result<Vec<u8>> {
+    if io::stdin().is_terminal() {
+        let message = "stdin is a terminal; pipe something into it, or name files instead of -";
+        return Err(Error::Message(message.into()));
+    }
+    read_all(io::stdin().lock()).map_err(|source| Error::Io { action, source }.in_file("stdin"))
+}
+
+fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 GiB")),
+        false => Ok(bytes),
+    }
+}
+
+/// Adds the picture `path`, or all pictures in the folder `path`.
+fn expand(path: &Path, inputs: &mut Vec<Result<Input>>) {
+    if !path.is_dir() {
+        inputs.push(file(path));
+        return;
+    }
+    let before = inputs.len();
+    inputs.extend(walk(path));
+    if inputs.len() == before {
+        let message =
+            "there is no picture in this folder or those below it (known by their names: .jpg, .png, ...)";
+        inputs.push(Err(Error::Message(message.into()).in_file(path)));
+    }
+}
+
+/// The pictures in a folder and those below, sorted by name. Hidden ones are passed over. Links are followed, but each
+/// folder is entered once, so that links in a circle or a thicket of links come to an end.
+fn walk(folder: &Path) -> impl Iterator<Item = Result<Input>> {
+    let mut entered: HashSet<PathBuf> = HashSet::new();
+    let enter = move |entry: &DirEntry| {
+        let hidden = entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
+        let mut folder = || fs::canonicalize(entry.path()).is_ok_and(|path| entered.insert(path));
+        !hidden && (!entry.file_type().is_dir() || folder())
+    };
+    let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter().filter_entry(enter);
+    entries.filter_map(|entry| match entry {
+        Ok(entry) => (!entry.file_type().is_dir() && is_picture(entry.path())).then(|| file(entry.path())),
+        Err(error) if error.loop_ancestor().is_some() => None,
+        Err(error) => {
+            let path = error.path().map_or_else(PathBuf::new, Path::to_path_buf);
+            // A link that leads nowhere is of interest if it is called like a picture.
+            let missing = error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+            (!missing || is_picture(&path)).then(|| {
+                let source = error.into_io_error().unwrap_or_else(|| io::Error::other("unknown reason"));
+                Err(Error::Io { action: "read", source }.in_file(path))
+            })
+        }
+    })
+}
+
+fn is_picture(path: &Path) -> bool {
+    let ending = path.extension().and_then(OsStr::to_str);
+    ending.is_some_and(|ending| PICTURES.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+}
+
+/// The picture `path`, unless it is something that would make us wait or has no end.
+fn file(path: &Path) -> Result<Input> {
+    // What is not there is reported by whoever tries to read it.
+    match fs::metadata(path).ok().and_then(|metadata| special(metadata.file_type())) {
+        Some(kind) => {
+            let message =
+                format!("this is {kind}, not a picture file; a picture in a pipe can be given as -");
+            Err(Error::Message(message).in_file(path))
+        }
+        None => Ok(Input::File(path.to_owned())),
+    }
+}
+
+#[cfg(unix)]
+fn special(kind: fs::FileType) -> Option<&'static str> {
+    use std::os::unix::fs::FileTypeExt;
+
+    [
+        (kind.is_fifo(), "a named pipe"),
+        (kind.is_socket(), "a socket"),
+        (kind.is_char_device() || kind.is_block_device(), "a device"),
+    ]
+    .into_iter()
+    .find_map(|(is, name)| is.then_some(name))
+}
+
+#[cfg(not(unix))]
+fn special(_kind: fs::FileType) -> Option<&'static str> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_end_with_lines_or_nul() {
+        let list = |bytes: &'static [u8], null| names(bytes, null).collect::<Vec<_>>();
+        assert_eq!(list(b"a b.jpg\r\n\nc\n", false), [&b"a b.jpg"[..], b"c"]);
+        assert_eq!(list(b"a\nb\0\0c\r", true), [&b"a\nb"[..], b"c\r"]);
+        assert!(list(b"", false).is_empty() && list(b"\n", false).is_empty());
+    }
+}
