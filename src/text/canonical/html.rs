@@ -43,7 +43,11 @@ const WINDOWS_1252: [(u32, char); 27] = [
 fn named(name: &str) -> Option<String> {
     static TABLE: OnceLock<HashMap<&str, &str>> = OnceLock::new();
     let table = TABLE.get_or_init(|| ENTITIES.lines().filter_map(|line| line.split_once(' ')).collect());
-    table.get(name)?.split(' ').map(|code| u32::from_str_radix(code, 16).ok().and_then(char::from_u32)).collect()
+    table
+        .get(name)?
+        .split(' ')
+        .map(|code| u32::from_str_radix(code, 16).ok().and_then(char::from_u32))
+        .collect()
 }
 
 /// The characters of a numeric reference.
@@ -139,11 +143,24 @@ pub(super) fn unescape_unambiguous(text: &str) -> String {
         }
         rest = &rest[whole..];
         // ftfy decodes `&amp;amp;amp;` again and again until nothing changes: all levels but the last are peeled at once.
-        while out.ends_with('&') && rest.starts_with("amp;") {
-            rest = &rest["amp;".len()..];
+        while out.ends_with('&')
+            && let Some(len) = ampersand(rest)
+        {
+            rest = &rest[len..];
         }
     }
     out + rest
+}
+
+/// The length of a reference to `&` itself, without the `&` that it starts with, at the start of `text`.
+fn ampersand(text: &str) -> Option<usize> {
+    let len = 1 + text.bytes().take(25).position(|byte| byte == b';')?;
+    let reference = std::format!("&{}", &text[..len]);
+    let found = match number(&reference) {
+        Some((value, end)) => end == reference.len() && numbered(value) == Some('&'),
+        None => named(&reference[1..]).as_deref() == Some("&"),
+    };
+    found.then_some(len)
 }
 
 /// The reference `name`, all in capitals, of a name that has only small letters.
@@ -181,6 +198,8 @@ mod tests {
             ("P&EACUTE;REZ &ntilde; &NTILDE; &nTILDE;", "PÉREZ ñ Ñ &nTILDE;"),
             ("BUNDESSTRA&SZLIG;E this&not that &#65; &#65", "BUNDESSTRASSE this&not that A &#65"),
             ("&#x41; &#6a; &checkmark; &GTDOT;", "A &#6a; ✓ &GTDOT;"),
+            // Of `&amp;amp;` every level but what it ends in, which ftfy decodes in its next round.
+            ("&amp;amp;#38;AMP;eacute; &amp;é;", "&eacute; &é;"),
         ] {
             assert_eq!(unescape_unambiguous(text), expected, "{text}");
         }
