@@ -5,33 +5,36 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use ocelli::preprocess::decode::{self, decode_file};
-use ocelli::profile::Limits;
-use ocelli::score::{Scored, normalize};
-use ocelli::{Model, Options, Session, knobs};
+use ocelli::runtime::Peaks;
+use ocelli::score::{Scored, normalize, score as score_labels};
+use ocelli::vision::Layer;
+use ocelli::{ImageEncoder, ImageOptions, Input, Model, Runtime, RuntimeOptions, knobs};
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const THREADS: [usize; 2] = [1, 2];
 
-fn session(model: &Model, threads: usize) -> Session<'_> {
+fn image_encoder(model: &Arc<Model>, threads: usize) -> ImageEncoder {
     let isa = knobs::isa().expect("OCELLI_ISA names instruction sets of this CPU");
-    let options = Options { threads, isa, text: false, ..Options::default() };
-    Session::new(model, &options).expect("an image tower and enough memory")
+    let runtime = Runtime::new(&RuntimeOptions::default().threads(threads).isa(isa)).expect("threads");
+    ImageEncoder::new(model, &runtime, &ImageOptions::default()).expect("an image tower and enough memory")
 }
 
 /// The image tower, from a frame to an embedding; its best rate goes to `report`, next to the peak of this machine.
-fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String>) {
+fn encoder(c: &mut Criterion, name: &str, model: &Arc<Model>, report: &mut Vec<String>) {
     let tower = &model.file().config().vision.tower;
     let mut group = c.benchmark_group(format!("encoder/{name}/{}x{}", tower.depth, tower.width));
     let weights = model.file().tensor("vision.block.0.qkv.weight").expect("every tower has it");
     for threads in THREADS {
-        let mut session = session(model, threads);
-        let mut embedding = vec![0.0; session.embed_dim()];
-        let mut encode = |session: &mut Session<'_>| {
-            session.encode_frames(1, black_box(&mut embedding)).expect("planned for one frame");
+        let mut encoder = image_encoder(model, threads);
+        let mut embedding = vec![0.0; encoder.embed_dim()];
+        let mut encode = |encoder: &mut ImageEncoder| {
+            let out = black_box(&mut embedding);
+            encoder.encode(Input::Frames(1), Layer::Projected, out).expect("planned for one frame");
         };
-        encode(&mut session);
-        let work = session.profile_mut().work();
+        encode(&mut encoder);
+        let work = encoder.profile_mut().work();
         let mut best = f64::INFINITY;
         group.throughput(Throughput::Elements(work.macs()));
         group.bench_function(BenchmarkId::from_parameter(format!("{threads} threads")), |bencher| {
@@ -39,7 +42,7 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
                 let all = Instant::now();
                 for _ in 0..iterations {
                     let start = Instant::now();
-                    encode(&mut session);
+                    encode(&mut encoder);
                     best = best.min(start.elapsed().as_secs_f64());
                 }
                 all.elapsed()
@@ -47,17 +50,18 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
         });
         // Infinite where the filter left the benchmark out.
         if best.is_finite() {
-            let limits = Limits::measure(&session, model.file().data());
+            let peaks =
+                Peaks::measure(encoder.runtime(), model.file().data()).expect("nobody else has the threads");
             report.push(format!(
                 "encoder/{name}, {} weights, {threads} threads, {}: best {:.2} ms, {:.1} GMAC/s, {:.1} % of the peaks of \
                  {:.1} (int8) and {:.1} (f32)",
                 weights.dtype().name(),
-                session.kernels().isa(),
+                encoder.runtime().kernels().isa(),
                 best * 1e3,
                 work.macs() as f64 / best / 1e9,
-                100.0 * limits.compute(&work) / best,
-                limits.macs_i8 / 1e9,
-                limits.macs_f32 / 1e9,
+                100.0 * peaks.compute(&work) / best,
+                peaks.macs_i8 / 1e9,
+                peaks.macs_f32 / 1e9,
             ));
         }
     }
@@ -65,7 +69,7 @@ fn encoder(c: &mut Criterion, name: &str, model: &Model, report: &mut Vec<String
 }
 
 /// A decoded photo to the model's frame.
-fn preprocess(c: &mut Criterion, model: &Model) {
+fn preprocess(c: &mut Criterion, model: &Arc<Model>) {
     let photo = decode_file(
         concat!(env!("CARGO_MANIFEST_DIR"), "/examples/astronaut.jpg"),
         &decode::Options::default(),
@@ -76,9 +80,9 @@ fn preprocess(c: &mut Criterion, model: &Model) {
     let shape = format!("{}x{} to {}x{}", view.height(), view.width(), vision.height, vision.width);
     let mut group = c.benchmark_group(format!("preprocess/{shape}"));
     for threads in THREADS {
-        let mut session = session(model, threads);
+        let mut encoder = image_encoder(model, threads);
         group.bench_function(BenchmarkId::from_parameter(format!("{threads} threads")), |bencher| {
-            bencher.iter(|| session.preprocess(black_box(&[view])).expect("planned for one photo"));
+            bencher.iter(|| encoder.preprocess(black_box(&[view])).expect("planned for one photo"));
         });
     }
     group.finish();
@@ -86,14 +90,13 @@ fn preprocess(c: &mut Criterion, model: &Model) {
 
 /// An embedding against the model's labels.
 fn score(c: &mut Criterion, model: &Model) {
-    let session = session(model, 1);
     let bank = model.file().bank().expect("the demo model carries labels");
     let mut embedding = bank.embedding(0).to_vec();
     normalize(&mut embedding);
     let mut scored = vec![Scored::default(); bank.len()];
     c.bench_function(&format!("score/{} labels x {}", bank.len(), embedding.len()), |bencher| {
         bencher.iter(|| {
-            session.score(black_box(&embedding), &bank, &mut scored).expect("the model's own labels")
+            score_labels(&model.config().score, black_box(&embedding), &bank, &mut scored);
         });
     });
 }

@@ -1,11 +1,14 @@
 //! The demo model keeps its promise: on 2,000 test photographs of CIFAR-10 it is as accurate as PyTorch running the
 //! unquantized checkpoint, whose answers are in `predictions.csv`.
 
+use ocelli::format::LabelBank;
 use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::score::Scored;
-use ocelli::{Model, Options, Session};
+use ocelli::{Classifier, Isa, Model};
 use ocelli_tests::fixtures;
+use ocelli_tests::image_encoder;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Points by which int8 may fall behind PyTorch.
 const MOST_POINTS_LOST: f64 = 0.5;
@@ -23,7 +26,7 @@ fn int8_is_as_accurate_as_pytorch() {
         rows = rows.into_iter().step_by(40).collect();
     }
     let model = Model::open(ocelli_tests::demo()).unwrap();
-    // One session per CPU, each on one thread: images are many and small.
+    // One encoder per CPU, each on one thread: images are many and small.
     let share = rows.len().div_ceil(std::thread::available_parallelism().map_or(1, |n| n.get()));
     let (right, right_pytorch, same) = std::thread::scope(|scope| {
         let workers: Vec<_> =
@@ -45,16 +48,16 @@ fn int8_is_as_accurate_as_pytorch() {
 }
 
 /// How many images of `rows` get their right label, from us and from PyTorch, and how many the same from both.
-fn answers(model: &Model, folder: &Path, rows: &[Vec<&str>]) -> (usize, usize, usize) {
-    let options = Options { text: false, threads: 1, ..Options::from_environment().unwrap() };
-    let mut session = Session::new(model, &options).unwrap();
+fn answers(model: &Arc<Model>, folder: &Path, rows: &[Vec<&str>]) -> (usize, usize, usize) {
     let bank = model.file().bank().unwrap();
+    let own = LabelBank::new(&bank.to_bytes()).unwrap();
+    let mut classifier = Classifier::new(image_encoder(model, Isa::detect(), 1), own).unwrap();
     let mut scored = vec![Scored::default(); bank.len()];
     let (mut right, mut right_pytorch, mut same) = (0, 0, 0);
     for row in rows {
         let [image, label, pytorch, ..] = row[..] else { panic!("{row:?}") };
         let image = decode_file(folder.join(image), &decode::Options::default()).unwrap();
-        session.classify_into(&image.view(), &bank, &mut scored).unwrap();
+        classifier.classify_into(&image.view(), &mut scored).unwrap();
         let answer = bank.label(scored[0].label);
         right += usize::from(answer == label);
         right_pytorch += usize::from(pytorch == label);

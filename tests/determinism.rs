@@ -1,8 +1,9 @@
 //! The same bits however the work is divided: over threads, over batches, and with or without the tokens that nobody
 //! reads in the last block.
 
-use ocelli::{Model, Options, Session};
-use ocelli_tests::{Expected, PRECISIONS, isas, packed};
+use ocelli::vision::Layer;
+use ocelli::{Input, Model, Watch};
+use ocelli_tests::{Expected, PRECISIONS, batch_encoder, isas, packed, text_encoder};
 
 #[test]
 fn threads_batches_and_the_short_last_block_change_no_bit() {
@@ -17,21 +18,26 @@ fn threads_batches_and_the_short_last_block_change_no_bit() {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
                 let embed = |threads: usize, batch: usize| {
-                    let options = Options { isa, threads, batch, ..Options::default() };
-                    let mut session = Session::new(&model, &options).unwrap();
-                    let dim = session.embed_dim();
+                    let mut encoder = batch_encoder(&model, isa, threads, batch, None);
+                    let dim = encoder.embed_dim();
                     let mut out = vec![0.0; images * dim];
                     let image_len = pixels.len() / images;
                     for (pixels, out) in pixels.chunks(batch * image_len).zip(out.chunks_mut(batch * dim)) {
-                        session.embed_pixels_into(pixels, out).unwrap();
+                        encoder.encode(Input::Planar(pixels), Layer::Projected, out).unwrap();
                     }
                     let mut text = vec![0.0; dim];
-                    for ids in &texts {
-                        session.embed_text_raw_into(ids, &mut text).unwrap();
-                        out.extend_from_slice(&text);
+                    if !texts.is_empty() {
+                        let mut encoder = text_encoder(&model, isa, threads);
+                        for ids in &texts {
+                            encoder.encode_ids(ids, &mut text, Watch::default()).unwrap();
+                            out.extend_from_slice(&text);
+                        }
                     }
                     let mut traced = vec![0.0; batch * dim];
-                    session.trace_pixels(&pixels[..batch * image_len], &mut traced, &mut |_, _| {}).unwrap();
+                    let (input, mut look) = (Input::Planar(&pixels[..batch * image_len]), |_, _: &[f32]| ());
+                    encoder
+                        .encode_watched(input, Layer::Projected, &mut traced, Watch::stages(&mut look))
+                        .unwrap();
                     assert_eq!(
                         bits(&traced),
                         bits(&out[..batch * dim]),

@@ -4,9 +4,10 @@
 
 use ocelli::nn::Stage;
 use ocelli::score::normalize;
-use ocelli::{Model, Options, Session};
+use ocelli::vision::Layer;
+use ocelli::{ImageEncoder, Input, Model, TextEncoder, Watch};
 use ocelli_kernels::{Feature, Isa};
-use ocelli_tests::{Expected, PAIRS, isas, packed, relative, worst_cosine};
+use ocelli_tests::{Expected, PAIRS, batch_encoder, isas, packed, relative, text_encoder, worst_cosine};
 use ocelli_tools::Precision;
 
 /// What a precision must reach on a fixture.
@@ -60,9 +61,8 @@ fn every_stage_agrees_with_the_library() {
         for precision in ocelli_tests::PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
-                let options = Options { isa, threads: 2, batch: 3, ..Options::default() };
-                let mut session = Session::new(&model, &options).unwrap();
-                check(&mut session, &model, &expected, &limits(fixture, precision, isa), &mut |what| {
+                let mut encoders = (batch_encoder(&model, isa, 2, 3, None), text_encoder(&model, isa, 2));
+                check(&mut encoders, &model, &expected, &limits(fixture, precision, isa), &mut |what| {
                     failures.push(format!("{fixture} {precision:?} {isa}: {what}"));
                 });
             }
@@ -72,43 +72,43 @@ fn every_stage_agrees_with_the_library() {
 }
 
 fn check(
-    session: &mut Session<'_>,
+    (images, texts): &mut (ImageEncoder, TextEncoder),
     model: &Model,
     expected: &Expected,
     limits: &Limits,
     fail: &mut dyn FnMut(String),
 ) {
     let config = model.file().config();
-    let dim = session.embed_dim();
-    let images = expected.shape("pixel_values")[0];
+    let dim = images.embed_dim();
+    let count = expected.shape("pixel_values")[0];
     let pixels = expected.f32("pixel_values");
-    let mut embeddings = vec![0.0; images * dim];
+    let mut embeddings = vec![0.0; count * dim];
     let mut stages = 0;
-    session
-        .trace_pixels(&pixels, &mut embeddings, &mut |stage, values| {
-            let name = match stage {
-                Stage::Embeddings => "vision.embeddings".to_owned(),
-                Stage::PreNorm => "vision.pre_norm".to_owned(),
-                Stage::Block(i) => format!("vision.block.{i}"),
-                Stage::FinalNorm => "vision.final_norm".to_owned(),
-                Stage::Pooled => "vision.pooled".to_owned(),
-                Stage::Projected => "image_embeds_raw".to_owned(),
-            };
-            stages += 1;
-            if stage == Stage::FinalNorm && expected.find(&name).is_none() {
-                // transformers' CLIP norms the class token alone.
-                return;
-            }
-            let error = relative(values, &expected.f32(&name));
-            if error.is_nan() || error > limits.stage {
-                fail(format!("{name} is off by {error:.2e}"));
-            }
-        })
-        .unwrap();
+    let mut look = |stage, values: &[f32]| {
+        let name = match stage {
+            Stage::Embeddings => "vision.embeddings".to_owned(),
+            Stage::PreNorm => "vision.pre_norm".to_owned(),
+            Stage::Block(i) => format!("vision.block.{i}"),
+            Stage::FinalNorm => "vision.final_norm".to_owned(),
+            Stage::Pooled => "vision.pooled".to_owned(),
+            Stage::Projected => "image_embeds_raw".to_owned(),
+        };
+        stages += 1;
+        if stage == Stage::FinalNorm && expected.find(&name).is_none() {
+            // transformers' CLIP norms the class token alone.
+            return;
+        }
+        let error = relative(values, &expected.f32(&name));
+        if error.is_nan() || error > limits.stage {
+            fail(format!("{name} is off by {error:.2e}"));
+        }
+    };
+    let watch = Watch::stages(&mut look);
+    images.encode_watched(Input::Planar(&pixels), Layer::Projected, &mut embeddings, watch).unwrap();
     let pre_norm = u32::from(expected.find("vision.pre_norm").is_some());
     assert_eq!(stages, 4 + pre_norm + config.vision.tower.depth, "every stage was shown");
 
-    let mut texts = check_texts(session, model, expected, limits, fail);
+    let mut texts = check_texts(texts, model, expected, limits, fail);
     for (name, found) in [("image_embeds_raw", &embeddings), ("text_embeds_raw", &texts)] {
         let reference = expected.f32(name);
         let (error, cosine) = (relative(found, &reference), worst_cosine(found, &reference, dim));
@@ -123,7 +123,7 @@ fn check(
 
 /// The text tower's stages; gives the embeddings, not normalised.
 fn check_texts(
-    session: &mut Session<'_>,
+    encoder: &mut TextEncoder,
     model: &Model,
     expected: &Expected,
     limits: &Limits,
@@ -131,27 +131,26 @@ fn check_texts(
 ) -> Vec<f32> {
     let config = &model.file().config().text;
     let mut texts = Vec::new();
-    let mut text = vec![0.0; session.embed_dim()];
+    let mut text = vec![0.0; encoder.embed_dim()];
     for (i, ids) in expected.texts(config.padded != 0).iter().enumerate() {
         let mut stages = 0;
-        session
-            .trace_text(ids, &mut text, &mut |stage, values| {
-                stages += 1;
-                let name = match stage {
-                    Stage::Embeddings => "text.embeddings".to_owned(),
-                    Stage::Block(i) => format!("text.block.{i}"),
-                    Stage::Pooled => "text.pooled".to_owned(),
-                    _ => "text_embeds_raw".to_owned(),
-                };
-                let all = expected.f32(&name);
-                // Positions after the end token are not computed.
-                let reference = &all[i * (all.len() / expected.shape(&name)[0])..][..values.len()];
-                let error = relative(values, reference);
-                if error.is_nan() || error > limits.stage {
-                    fail(format!("{name} of text {i} is off by {error:.2e}"));
-                }
-            })
-            .unwrap();
+        let mut look = |stage, values: &[f32]| {
+            stages += 1;
+            let name = match stage {
+                Stage::Embeddings => "text.embeddings".to_owned(),
+                Stage::Block(i) => format!("text.block.{i}"),
+                Stage::Pooled => "text.pooled".to_owned(),
+                _ => "text_embeds_raw".to_owned(),
+            };
+            let all = expected.f32(&name);
+            // Positions after the end token are not computed.
+            let reference = &all[i * (all.len() / expected.shape(&name)[0])..][..values.len()];
+            let error = relative(values, reference);
+            if error.is_nan() || error > limits.stage {
+                fail(format!("{name} of text {i} is off by {error:.2e}"));
+            }
+        };
+        encoder.encode_ids(ids, &mut text, Watch::stages(&mut look)).unwrap();
         assert_eq!(stages, 3 + config.tower.depth, "every stage was shown");
         texts.extend_from_slice(&text);
     }
@@ -169,10 +168,9 @@ fn naflexs_text_tower_agrees_with_the_library() {
         for isa in isas() {
             let limits = limits(fixture, precision, isa);
             let mut fail = |what| failures.push(format!("{precision:?} {isa}: {what}"));
-            let options = Options { isa, threads: 2, vision: false, ..Options::default() };
-            let mut session = Session::new(&model, &options).unwrap();
-            let texts = check_texts(&mut session, &model, &expected, &limits, &mut fail);
-            let cosine = worst_cosine(&texts, &expected.f32("text_embeds_raw"), session.embed_dim());
+            let mut encoder = text_encoder(&model, isa, 2);
+            let texts = check_texts(&mut encoder, &model, &expected, &limits, &mut fail);
+            let cosine = worst_cosine(&texts, &expected.f32("text_embeds_raw"), encoder.embed_dim());
             if cosine.is_nan() || cosine < limits.cosine {
                 fail(format!("cosine {cosine:.6}"));
             }

@@ -5,10 +5,12 @@
 use ocelli::nn::Stage;
 use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::score::Scored;
-use ocelli::{Model, Options, Session};
+use ocelli::vision::Layer;
+use ocelli::{ImageEncoder, Input, Model, Watch};
 use ocelli_kernels::{Feature, Isa};
-use ocelli_tests::{Expected, cosine, isas, packed, relative};
+use ocelli_tests::{Expected, batch_encoder, cosine, image_encoder, isas, packed, relative, text_encoder};
 use ocelli_tools::Precision;
+use std::sync::Arc;
 
 /// A fixture and the other resolutions, (height, width), for which it has references.
 const FIXTURES: [(&str, &[(u32, u32)]); 9] = [
@@ -74,16 +76,15 @@ fn every_stage_agrees_with_the_library() {
 }
 
 fn check(
-    model: &Model,
+    model: &Arc<Model>,
     isa: Isa,
     expected: &Expected,
     image_size: Option<(u32, u32)>,
     limits: &Limits,
     fail: &mut dyn FnMut(String),
 ) {
-    let options = Options { isa, threads: 2, batch: 3, image_size, ..Options::default() };
-    let mut session = Session::new(model, &options).unwrap();
-    let (pixels, dim) = (expected.f32("pixel_values"), session.embed_dim());
+    let mut encoder = batch_encoder(model, isa, 2, 3, image_size);
+    let (pixels, dim) = (expected.f32("pixel_values"), encoder.embed_dim());
     let mut embeddings = vec![0.0; expected.shape("pixel_values")[0] * dim];
     let mut compared = 0;
     let mut compare = |name: &str, values: &[f32], fail: &mut dyn FnMut(String)| {
@@ -94,24 +95,24 @@ fn check(
             fail(format!("{name} is off by {error:.2e}"));
         }
     };
-    session
-        .trace_pixels(&pixels, &mut embeddings, &mut |stage, values| match stage {
-            Stage::Embeddings => compare("vision.embeddings", values, fail),
-            Stage::Block(i) => compare(&format!("vision.block.{i}"), values, fail),
-            // transformers' CLIP norms the class token alone.
-            Stage::FinalNorm if expected.find("vision.pre_norm").is_some() => {}
-            Stage::FinalNorm => compare("vision.final_norm", values, fail),
-            Stage::Pooled => compare("vision.pooled", values, fail),
-            Stage::PreNorm => compare("vision.pre_norm", values, fail),
-            Stage::Projected => compare("image_embeds_raw", values, fail),
-        })
-        .unwrap();
+    let mut look = |stage, values: &[f32]| match stage {
+        Stage::Embeddings => compare("vision.embeddings", values, fail),
+        Stage::Block(i) => compare(&format!("vision.block.{i}"), values, fail),
+        // transformers' CLIP norms the class token alone.
+        Stage::FinalNorm if expected.find("vision.pre_norm").is_some() => {}
+        Stage::FinalNorm => compare("vision.final_norm", values, fail),
+        Stage::Pooled => compare("vision.pooled", values, fail),
+        Stage::PreNorm => compare("vision.pre_norm", values, fail),
+        Stage::Projected => compare("image_embeds_raw", values, fail),
+    };
+    let (input, watch) = (Input::Planar(&pixels), Watch::stages(&mut look));
+    encoder.encode_watched(input, Layer::Projected, &mut embeddings, watch).unwrap();
     let depth = model.file().config().vision.tower.depth as usize;
     assert!(compared >= depth + 2, "only {compared} stages had a reference");
 
     // The same without an observer, where the last block may leave tokens out.
     let mut alone = vec![0.0; embeddings.len()];
-    session.embed_pixels_into(&pixels, &mut alone).unwrap();
+    encoder.encode(input, Layer::Projected, &mut alone).unwrap();
     let reference = expected.find("image_embeds_raw").unwrap_or_else(|| expected.f32("vision.pooled"));
     for (i, found) in alone.chunks(dim).enumerate() {
         let cosine = cosine(found, &reference[i * dim..][..dim]);
@@ -120,7 +121,7 @@ fn check(
         }
     }
     if let Some(logits) = expected.find("logits") {
-        check_classes(&mut session, &alone, &logits, &expected.f32("probs"), limits, fail);
+        check_classes(&mut encoder, &alone, &logits, &expected.f32("probs"), limits, fail);
     }
 }
 
@@ -139,9 +140,8 @@ fn images_of_any_aspect_ratio_agree_with_the_library() {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in isas() {
             let limits = limits(precision, isa);
-            let options = Options { isa, threads: 2, ..Options::default() };
-            let mut session = Session::new(&model, &options).unwrap();
-            let dim = session.embed_dim();
+            let mut encoder = image_encoder(&model, isa, 2);
+            let dim = encoder.embed_dim();
             let mut embeddings = vec![0.0; images * dim];
             for (i, out) in embeddings.chunks_mut(dim).enumerate() {
                 let grid = (shapes[2 * i] as usize, shapes[2 * i + 1] as usize);
@@ -154,22 +154,22 @@ fn images_of_any_aspect_ratio_agree_with_the_library() {
                         failures.push(format!("{precision:?} {isa} image {i}: {name} is off by {error:.2e}"));
                     }
                 };
-                session
-                    .trace_patches(patches, grid, out, &mut |stage, found| match stage {
-                        Stage::Embeddings => compare("vision.embeddings", found),
-                        Stage::PreNorm => panic!("SigLIP has no norm there"),
-                        Stage::Block(i) => compare(&format!("vision.block.{i}"), found),
-                        Stage::FinalNorm => compare("vision.final_norm", found),
-                        Stage::Pooled => compare("vision.pooled", found),
-                        Stage::Projected => compare("image_embeds_raw", found),
-                    })
-                    .unwrap();
+                let mut look = |stage, found: &[f32]| match stage {
+                    Stage::Embeddings => compare("vision.embeddings", found),
+                    Stage::PreNorm => panic!("SigLIP has no norm there"),
+                    Stage::Block(i) => compare(&format!("vision.block.{i}"), found),
+                    Stage::FinalNorm => compare("vision.final_norm", found),
+                    Stage::Pooled => compare("vision.pooled", found),
+                    Stage::Projected => compare("image_embeds_raw", found),
+                };
+                let (input, watch) = (Input::Patches(patches, grid), Watch::stages(&mut look));
+                encoder.encode_watched(input, Layer::Projected, out, watch).unwrap();
             }
             let cosine = ocelli_tests::worst_cosine(&embeddings, &expected.f32("image_embeds_raw"), dim);
             if cosine.is_nan() || cosine < limits.cosine {
                 failures.push(format!("{precision:?} {isa}: cosine {cosine:.6}"));
             }
-            check_pairs(&mut session, &model, &embeddings, &expected, &limits, &mut failures);
+            check_pairs(&model, isa, &embeddings, &expected, &limits, &mut failures);
         }
     }
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
@@ -177,19 +177,20 @@ fn images_of_any_aspect_ratio_agree_with_the_library() {
 
 /// Logits and probabilities of images and texts.
 fn check_pairs(
-    session: &mut Session<'_>,
-    model: &Model,
+    model: &Arc<Model>,
+    isa: Isa,
     embeddings: &[f32],
     expected: &Expected,
     limits: &Limits,
     failures: &mut Vec<String>,
 ) {
-    let (dim, score) = (session.embed_dim(), &model.file().config().score);
+    let mut encoder = text_encoder(model, isa, 2);
+    let (dim, score) = (encoder.embed_dim(), &model.file().config().score);
     let (logits, probabilities) = (expected.f32("logits_per_image"), expected.f32("probs"));
     let texts = expected.texts(true);
     let mut text = vec![0.0; dim];
     for (j, ids) in texts.iter().enumerate() {
-        session.embed_text_raw_into(ids, &mut text).unwrap();
+        encoder.encode_ids(ids, &mut text, Watch::default()).unwrap();
         for (i, embedding) in embeddings.chunks(dim).enumerate() {
             let logit = score.logit_scale * cosine(embedding, &text) as f32 + score.logit_bias;
             let at = i * texts.len() + j;
@@ -208,7 +209,7 @@ fn frames_are_those_of_the_library() {
     let directory = tempfile::tempdir().unwrap();
     for fixture in ocelli_tests::PAIRS.into_iter().chain(["siglip2-naflex"]).chain(ocelli_tests::VISION) {
         let model = Model::open(packed(directory.path(), fixture, Precision::Fp32)).unwrap();
-        let mut session = Session::new(&model, &Options { threads: 2, ..Options::default() }).unwrap();
+        let mut encoder = image_encoder(&model, Isa::detect(), 2);
         let config = model.file().config();
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");
@@ -223,10 +224,10 @@ fn frames_are_those_of_the_library() {
                 &decode::Options::default(),
             )
             .unwrap();
-            session.preprocess(&[image.view()]).unwrap();
-            let (frame, grid) = (session.frame(0).unwrap().to_vec(), session.grid().unwrap());
+            encoder.preprocess(&[image.view()]).unwrap();
+            let (frame, grid) = (encoder.frame(0).unwrap().to_vec(), encoder.grid());
             let patch = config.vision.patch as usize;
-            let width = if naflex { grid.1 * patch } else { session.image_size().unwrap().1 as usize };
+            let width = if naflex { grid.1 * patch } else { encoder.image_size().1 as usize };
             let height = frame.len() / 3 / width;
             if naflex {
                 let shapes = expected.i64("spatial_shapes");
@@ -262,20 +263,20 @@ fn frames_are_those_of_the_library() {
 
 /// Logits and probabilities of every image over the model's own classes.
 fn check_classes(
-    session: &mut Session<'_>,
+    encoder: &mut ImageEncoder,
     embeddings: &[f32],
     logits: &[f32],
     probabilities: &[f32],
     limits: &Limits,
     fail: &mut dyn FnMut(String),
 ) {
-    let (dim, classes) = (session.embed_dim(), session.classes());
+    let (dim, classes) = (encoder.embed_dim(), encoder.classes());
     let mut found = vec![0.0; classes];
     let mut scored = vec![Scored::default(); classes];
     for (image, embedding) in embeddings.chunks(dim).enumerate() {
         let (logits, probabilities) =
             (&logits[image * classes..][..classes], &probabilities[image * classes..][..classes]);
-        session.logits_into(embedding, &mut found).unwrap();
+        encoder.logits_into(embedding, &mut found).unwrap();
         ocelli::score::score_logits(&found, &mut scored);
         let mut order: Vec<usize> = (0..classes).collect();
         order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));

@@ -6,8 +6,8 @@
 #![cfg(target_os = "linux")]
 
 use ocelli::preprocess::{Packed, PixelView};
-use ocelli::{Model, Options, Session};
-use ocelli_tests::packed;
+use ocelli::{Isa, Model};
+use ocelli_tests::{batch_encoder, packed};
 use ocelli_tools::Precision;
 
 /// Resident memory may vary by this much, in KiB: the system, not the program, decides when pages come and go.
@@ -35,14 +35,13 @@ fn nothing_grows_and_every_division_gives_the_same_bits() {
     let sizes = [(300, 200), (64, 64), (37, 91), (200, 33)];
     let views = sizes.map(|(w, h)| PixelView::new(Packed::Rgb, &pixels, w, h, w as usize * 3).unwrap());
 
-    // 20 divisions of the work, sessions made and dropped.
+    // 20 divisions of the work, encoders made and dropped.
     let embed = |threads: usize, batch: usize| {
-        let options = Options { threads, batch, ..Options::default() };
-        let mut session = Session::new(&model, &options).unwrap();
-        let dim = session.embed_dim();
+        let mut encoder = batch_encoder(&model, Isa::detect(), threads, batch, None);
+        let dim = encoder.embed_dim();
         let mut out = vec![0.0; views.len() * dim];
         for (views, out) in views.chunks(batch).zip(out.chunks_mut(batch * dim)) {
-            session.embed_batch_into(views, out).unwrap();
+            encoder.embed_batch_into(views, out).unwrap();
         }
         out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
@@ -53,10 +52,10 @@ fn nothing_grows_and_every_division_gives_the_same_bits() {
         }
     }
 
-    let mut session = Session::new(&model, &Options { threads: 2, ..Options::default() }).unwrap();
-    let mut out = vec![0.0; session.embed_dim()];
+    let mut encoder = batch_encoder(&model, Isa::detect(), 2, 1, None);
+    let mut out = vec![0.0; encoder.embed_dim()];
     let mut frame = |i: usize| {
-        session.embed_into(&views[i % views.len()], &mut out).unwrap();
+        encoder.embed_into(&views[i % views.len()], &mut out).unwrap();
         let bits = out.iter().map(|value| value.to_bits());
         assert!(
             bits.eq(expected.chunks_exact(out.len()).nth(i % views.len()).unwrap().iter().copied()),

@@ -1,9 +1,10 @@
 //! What calibration sees: the left operand of every GEMM of an f32 model, and no floats before int8 weights.
 
 use ocelli::preprocess::{Packed, PixelView};
-use ocelli::{Model, Options, Session};
+use ocelli::vision::Layer;
+use ocelli::{Input, Isa, Model, Watch};
 use ocelli_kernels::{Lhs, Weights};
-use ocelli_tests::{Expected, packed};
+use ocelli_tests::{Expected, batch_encoder, image_encoder, packed, text_encoder};
 use ocelli_tools::Precision;
 use std::cell::RefCell;
 
@@ -13,12 +14,11 @@ type Shown = Vec<(usize, usize, usize, Option<Vec<f32>>)>;
 fn shown(precision: Precision) -> (Shown, Vec<f32>, Vec<f32>) {
     let directory = tempfile::tempdir().unwrap();
     let model = Model::open(packed(directory.path(), "clip-hf", precision)).unwrap();
-    let options = Options { batch: 2, ..Options::from_environment().unwrap() };
-    let mut session = Session::new(&model, &options).unwrap();
-    let frame_len = session.frame(0).unwrap().len();
+    let mut images = batch_encoder(&model, Isa::detect(), 2, 2, None);
+    let frame_len = images.frame(0).unwrap().len();
     for image in 0..2 {
         let pixels: Vec<u8> = (0..frame_len).map(|i| (i * (7 + image) % 251) as u8).collect();
-        session.set_frame(image, &pixels).unwrap();
+        images.set_pixels(image, images.grid(), &pixels).unwrap();
     }
     let seen = RefCell::new(Shown::new());
     let tap = |weights: &Weights<'_>, rows: &Lhs<'_>| {
@@ -26,10 +26,12 @@ fn shown(precision: Precision) -> (Shown, Vec<f32>, Vec<f32>) {
         seen.borrow_mut().push((weights.n(), weights.k(), rows.rows(), first));
     };
     let (mut with, mut without) = (vec![0.0; 2 * 32], vec![0.0; 2 * 32]);
-    session.tap_frames(2, &mut with, &tap).unwrap();
-    session.encode_frames(2, &mut without).unwrap();
+    let (input, layer) = (Input::Frames(2), Layer::Projected);
+    images.encode_watched(input, layer, &mut with, Watch::operands(&tap)).unwrap();
+    images.encode(input, layer, &mut without).unwrap();
     let ids = &Expected::of("clip-hf").texts(false)[0];
-    session.tap_text(ids, &mut [0.0; 32], &tap).unwrap();
+    let mut texts = text_encoder(&model, Isa::detect(), 2);
+    texts.encode_ids(ids, &mut [0.0; 32], Watch::operands(&tap)).unwrap();
     (seen.into_inner(), with, without)
 }
 
@@ -62,27 +64,26 @@ fn a_kept_frame_gives_the_pictures_embedding() {
     let directory = tempfile::tempdir().unwrap();
     for fixture in ["clip-hf", "siglip2-naflex"] {
         let model = Model::open(packed(directory.path(), fixture, Precision::Fp32)).unwrap();
-        let mut session = Session::new(&model, &Options::from_environment().unwrap()).unwrap();
+        let mut encoder = image_encoder(&model, Isa::detect(), 2);
         let mut kept = Vec::new();
         for (width, height) in [(90, 40), (40, 90)] {
             let pixels: Vec<u8> = (0..3 * width * height).map(|i| (i * 7 % 251) as u8).collect();
             let view = PixelView::new(Packed::Rgb, &pixels, width, height, 3 * width as usize).unwrap();
-            let mut embedding = vec![0.0; session.embed_dim()];
-            session.preprocess(&[view]).unwrap();
-            session.encode_frames(1, &mut embedding).unwrap();
-            kept.push((session.grid().unwrap(), session.frame(0).unwrap().to_vec(), embedding));
+            let mut embedding = vec![0.0; encoder.embed_dim()];
+            encoder.preprocess(&[view]).unwrap();
+            encoder.encode(Input::Frames(1), Layer::Projected, &mut embedding).unwrap();
+            kept.push((encoder.grid(), encoder.frame(0).unwrap().to_vec(), embedding));
         }
         assert_eq!(kept[0].0 == kept[1].0, fixture == "clip-hf");
         for (grid, frame, expected) in &kept {
-            let mut embedding = vec![0.0; session.embed_dim()];
-            session.set_frame_of_grid(0, *grid, frame).unwrap();
-            session.encode_frames(1, &mut embedding).unwrap();
+            let mut embedding = vec![0.0; encoder.embed_dim()];
+            encoder.set_pixels(0, *grid, frame).unwrap();
+            encoder.encode(Input::Frames(1), Layer::Projected, &mut embedding).unwrap();
             assert_eq!(&embedding, expected, "{fixture}");
         }
         let (grid, frame, _) = &kept[0];
         for (grid, frame) in [(*grid, &frame[1..]), ((0, 1), &[]), ((1 << 40, 1 << 40), frame.as_slice())] {
-            assert!(session.set_frame_of_grid(0, grid, frame).is_err(), "{fixture}: {grid:?}");
+            assert!(encoder.set_pixels(0, grid, frame).is_err(), "{fixture}: {grid:?}");
         }
-        assert_eq!(session.set_frame(0, frame).is_ok(), fixture == "clip-hf");
     }
 }

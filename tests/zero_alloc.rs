@@ -2,11 +2,12 @@
 //!
 //! One test alone in its process, because it counts every allocation of the process.
 
+use ocelli::format::{LabelBank, Limits, bank};
 use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::preprocess::{Packed, PixelView, Tiles};
 use ocelli::score::Scored;
 use ocelli::vision::Layer;
-use ocelli::{Model, Options, Session};
+use ocelli::{Classifier, ImageEncoder, ImageOptions, Input, Model, Preprocessor, TextEncoder};
 use ocelli_kernels::Isa;
 use ocelli_tests::{fixtures, packed};
 use ocelli_tools::Precision;
@@ -56,6 +57,14 @@ fn allocations(work: impl FnOnce()) -> usize {
     ALLOCATIONS.load(Ordering::SeqCst)
 }
 
+/// Two labels for any model.
+fn labels(model: &Model, dim: usize) -> LabelBank {
+    let mut embeddings = vec![0.0; 2 * dim];
+    (embeddings[0], embeddings[2 * dim - 1]) = (1.0, -1.0);
+    let bytes = bank::write(&["first", "last"], &["{}"], dim, &embeddings, model.config().checkpoint_id);
+    LabelBank::new(&bytes.unwrap()).unwrap()
+}
+
 #[test]
 fn embedding_allocates_nothing() {
     assert!(allocations(|| drop(std::hint::black_box(vec![1u8; 100]))) > 0, "the counter counts");
@@ -78,28 +87,44 @@ fn embedding_allocates_nothing() {
                 // Interpolated positions, except where images have sizes of their own or one for ever.
                 let fixed = ["siglip2-naflex", "retinavit"].contains(&fixture);
                 let image_size = (!fixed).then_some((112, 84));
-                let options = Options { isa, threads, batch: 3, image_size, ..Options::default() };
-                let mut session = Session::new(&model, &options).unwrap();
-                let dim = session.embed_dim();
+                let (runtime, options) = (ocelli_tests::runtime(isa, threads), ImageOptions::default());
+                let options = options.batch(3).image_size(image_size);
+                let encoder = || ImageEncoder::new(&model, &runtime, &options).unwrap();
+                let (mut images, dim) = (encoder(), encoder().embed_dim());
+                let mut texts = TextEncoder::new(&model, &runtime, &Limits::default()).ok();
+                let mut own = Classifier::of_classes(encoder()).ok();
+                let mut banked = Classifier::new(encoder(), labels(&model, dim)).unwrap();
+                let mut preprocessor = Preprocessor::new(&model, isa, &options).unwrap();
+                let mut frame = preprocessor.frame();
                 let mut out = vec![0.0; 3 * dim];
-                let mut classes = vec![Scored::default(); session.classes()];
+                let mut classes = vec![Scored::default(); images.classes()];
+                let mut scored = [Scored::default(); 2];
                 let tiles = Tiles { rows: 2, columns: 2 };
-                let (patches, width) = session.layer_shape(Layer::Patch).unwrap();
+                let (patches, width) = images.layer_shape(Layer::Patch).unwrap();
                 let mut dense = vec![0.0; patches * width];
                 let count = allocations(|| {
                     // No warm-up: the very first image, other sizes, a batch, and after the threads have gone to sleep.
                     for view in views {
-                        session.embed_into(&view, &mut out[..dim]).unwrap();
+                        images.embed_into(&view, &mut out[..dim]).unwrap();
                     }
                     std::thread::sleep(std::time::Duration::from_millis(20));
-                    session.embed_batch_into(&views, &mut out).unwrap();
-                    session.embed_any_res_into(&views[0], tiles, &mut out[..dim]).unwrap();
+                    images.embed_batch_into(&views, &mut out).unwrap();
+                    images.embed_tiles_into(&views[0], tiles, &mut out[..dim], &mut |_, _| ()).unwrap();
+                    preprocessor.preprocess(&views[1], &mut frame).unwrap();
+                    images.set_frame(0, &frame).unwrap();
                     if fixture != "siglip2-naflex" {
-                        session.encode_layer(1, Layer::Patch, &mut dense).unwrap();
+                        images.encode(Input::Frames(1), Layer::Patch, &mut dense).unwrap();
                     }
-                    if !classes.is_empty() {
-                        session.classify_own_into(&views[1], &mut classes).unwrap();
-                        session.classify_own_any_res_into(&views[1], tiles, &mut classes).unwrap();
+                    if let Some(texts) = &mut texts {
+                        let ids = [0; 64];
+                        let ids = &ids[..texts.model().config().text.context.min(64) as usize];
+                        texts.embed_ids_into(ids, &mut out[..dim]).unwrap();
+                    }
+                    banked.classify_into(&views[0], &mut scored).unwrap();
+                    banked.classify_tiles_into(&views[0], tiles, &mut scored, &mut |_, _| ()).unwrap();
+                    if let Some(own) = &mut own {
+                        own.classify_into(&views[1], &mut classes).unwrap();
+                        own.classify_tiles_into(&views[1], tiles, &mut classes, &mut |_, _| ()).unwrap();
                     }
                 });
                 assert_eq!(count, 0, "{fixture} {precision:?} {isa} on {threads} threads");

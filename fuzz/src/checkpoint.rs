@@ -44,7 +44,7 @@ pub fn run(data: &[u8]) {
         [Precision::Int8, Precision::Fp32, Precision::Fp16, Precision::Int8w7][usize::from(options & 3)];
     let output = folder.path().join("out.ocelli");
     let mut convert_options = ConvertOptions::new(folder.path(), &output, precision);
-    convert_options.wishes.vision_only = options & 4 != 0;
+    convert_options.model.vision_only = options & 4 != 0;
     if convert(&convert_options).is_err() {
         return;
     }

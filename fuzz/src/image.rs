@@ -53,7 +53,7 @@ fn exact(spec: FrameSpec, view: &PixelView<'_>, frame: &mut [u8]) {
     let mut windows = vec![Window::default(); plan.windows_len()];
     let mut scratch = vec![0; plan.scratch_len()];
     let mut tables = Tables { coefficients: &mut coefficients, windows: &mut windows };
-    let mut resizer = Resizer::new(plan);
+    let mut resizer = Resizer::new(plan, ocelli_kernels::Kernels::new(ocelli_kernels::Isa::detect()));
     resizer.prepare(view, &mut tables).expect("it was planned for");
     let rows = 0..spec.height as usize;
     resizer.resize_rows(view, &tables, rows, &mut scratch, frame).expect("it was planned for");

@@ -4,8 +4,9 @@ use crate::pack::{affordable, pack};
 use bytemuck::Zeroable;
 use ocelli::format::{AlignedBytes, Config, File, Header, MAX_SECTIONS, SectionKind};
 use ocelli::preprocess::{Packed, PixelView};
-use ocelli::text::TextTokenizer;
-use ocelli::{Model, Options, Session};
+use ocelli::format::Limits;
+use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder};
+use std::sync::Arc;
 use ocelli_kernels::Isa;
 use std::io::Write;
 use xxhash_rust::xxh3::xxh3_64;
@@ -55,18 +56,20 @@ pub fn repair(bytes: &mut [u8]) {
 }
 
 /// Embeds a small picture and a text.
-pub fn use_model(model: &Model) {
+pub fn use_model(model: &Arc<Model>) {
     let isa = if model.file().model_id()[0] & 1 == 0 { Isa::SCALAR } else { Isa::detect() };
-    let Ok(mut session) = Session::new(model, &Options { isa, ..Options::default() }) else { return };
+    let runtime = Runtime::new(&RuntimeOptions::default().isa(isa)).expect("one thread");
+    // A fuzzer has milliseconds: what is allowed here is far below the limits of a real encoder.
+    let limits = Limits { macs: 50_000_000, position_macs: 50_000_000, arena_bytes: 1 << 28, ..Limits::default() };
     let pixels: [u8; 9 * 7 * 3] = std::array::from_fn(|i| (i * 37) as u8);
     let view = PixelView::new(Packed::Rgb, &pixels, 9, 7, 27).expect("a picture");
-    let mut out = vec![0.0; session.embed_dim()];
-    let _ = session.embed_into(&view, &mut out);
-    let _ = session.embed_text_into(&[0, 1, 2], &mut out);
-    let _ = session.embed_text_into(&[u32::MAX], &mut out);
-    if let Ok(tokenizer) = TextTokenizer::new(model.file())
-        && let Ok(tokens) = tokenizer.encode("a photo of a café")
-    {
-        let _ = session.embed_text_into(&tokens.ids, &mut out);
+    let mut out = vec![0.0; model.config().score.embed_dim as usize];
+    if let Ok(mut encoder) = ImageEncoder::new(model, &runtime, &ImageOptions::default().limits(limits)) {
+        let _ = encoder.embed_into(&view, &mut out);
+    }
+    if let Ok(mut encoder) = TextEncoder::new(model, &runtime, &limits) {
+        let _ = encoder.embed_ids_into(&[0, 1, 2], &mut out);
+        let _ = encoder.embed_ids_into(&[u32::MAX], &mut out);
+        let _ = encoder.embed_into("a photo of a café", &mut out);
     }
 }

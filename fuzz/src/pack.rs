@@ -1,7 +1,7 @@
 //! Small model files around a configuration.
 
 use ocelli::Model;
-use ocelli::format::{Config, Demand, Dtype, Kind, TowerConfig, feature, for_each_tensor};
+use ocelli::format::{Config, TensorSpec, Dtype, Kind, TowerConfig, feature, for_each_tensor};
 use ocelli_tools::write::{Contents, Planned, ReadRows, draft, write};
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub fn affordable(config: &Config) -> bool {
     let vision = &config.vision;
     let side = |pixels: u32, stride: u32| u64::from(pixels / stride.max(1)) + 1;
     let stride = if vision.pyramid_stride > 0 { vision.pyramid_stride } else { vision.patch };
-    let patches = match vision.levels() {
+    let patches = match vision.pyramid_sides() {
         [] => side(vision.height, stride) * side(vision.width, stride),
         levels => levels.iter().map(|&level| side(level, stride).pow(2)).sum(),
     };
@@ -40,7 +40,7 @@ fn macs(tower: &TowerConfig, tokens: u64) -> u64 {
 }
 
 /// Everything that `config` demands: matrices in int8, the rest in f32.
-fn demands(config: &Config) -> Option<Vec<Demand>> {
+fn demands(config: &Config) -> Option<Vec<TensorSpec>> {
     if config.validate().is_err() || !affordable(config) {
         return None;
     }
@@ -52,15 +52,15 @@ fn demands(config: &Config) -> Option<Vec<Demand>> {
     listed.ok().map(|()| demands)
 }
 
-fn planned(demands: &[Demand]) -> Vec<Planned<'_>> {
-    let plan = |&demand: &Demand| {
+fn planned(demands: &[TensorSpec]) -> Vec<Planned<'_>> {
+    let plan = |&demand: &TensorSpec| {
         let dtype = if demand.kind.allows(Dtype::I8) { Dtype::I8 } else { Dtype::F32 };
         Planned { demand, dtype, magnitude: 64, codes: None, payload: None }
     };
     demands.iter().map(plan).collect()
 }
 
-fn fill(demand: &Demand, first: usize, out: &mut [f32]) {
+fn fill(demand: &TensorSpec, first: usize, out: &mut [f32]) {
     let wave = |i: usize| ((i * 7919) % 255) as f32 / 255.0 - 0.5;
     let offset =
         if demand.kind == Kind::Vector && demand.name.as_str().ends_with("norm.weight") { 1.0 } else { 0.0 };
@@ -85,7 +85,7 @@ fn with_contents<T>(
 }
 
 /// A model of this configuration, in a file without a name; `None` if it would be refused, or costs too much.
-pub fn pack(config: &Config, tokenizer: Option<&str>) -> Option<Model> {
+pub fn pack(config: &Config, tokenizer: Option<&str>) -> Option<Arc<Model>> {
     let beside = std::env::temp_dir().join("fuzzed");
     with_contents(config, tokenizer, |contents, read| draft(&beside, contents, read))?.ok()
 }
@@ -93,6 +93,6 @@ pub fn pack(config: &Config, tokenizer: Option<&str>) -> Option<Model> {
 /// The bytes of such a file.
 pub fn bytes(config: &Config, tokenizer: Option<&str>, folder: &Path) -> Option<Vec<u8>> {
     let path = folder.join("seed.ocelli");
-    with_contents(config, tokenizer, |contents, read| write(&path, contents, read))?.ok()?;
+    with_contents(config, tokenizer, |contents, read| write(&path, contents, read, &mut |_| ()))?.ok()?;
     std::fs::read(path).ok()
 }

@@ -31,7 +31,7 @@ fn load() -> Vec<TextTokenizer> {
     let tokenizer = |(family, tokenizer): (&str, &str)| {
         let output = folder.path().join(family);
         let mut options = ConvertOptions::new(fixtures().join(family), &output, Precision::Fp32);
-        options.wishes.tokenizer = Some(fixtures().join(tokenizer));
+        options.model.tokenizer = Some(fixtures().join(tokenizer));
         convert(&options).expect("fixtures can be converted");
         let model = Model::open(&output).expect("a model");
         TextTokenizer::new(model.file()).expect("a tokenizer")

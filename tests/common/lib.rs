@@ -1,9 +1,12 @@
 //! What the integration tests share: fixtures, conversion, comparison.
 
+use ocelli::format::Limits;
+use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder};
 use ocelli_kernels::{Feature, Isa};
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use safetensors::{Dtype, SafeTensors};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
 pub const PAIRS: [&str; 7] = [
@@ -68,6 +71,33 @@ pub fn isas() -> Vec<Isa> {
     isas.extend([Isa::detect(), Isa::available()]);
     isas.dedup();
     isas
+}
+
+/// Threads and kernels.
+pub fn runtime(isa: Isa, threads: usize) -> Runtime {
+    Runtime::new(&RuntimeOptions::default().isa(isa).threads(threads)).unwrap()
+}
+
+/// The image tower of `model`, one image at a time.
+pub fn image_encoder(model: &Arc<Model>, isa: Isa, threads: usize) -> ImageEncoder {
+    ImageEncoder::new(model, &runtime(isa, threads), &ImageOptions::default()).unwrap()
+}
+
+/// The image tower of `model` for batches, at another image size if one is given.
+pub fn batch_encoder(
+    model: &Arc<Model>,
+    isa: Isa,
+    threads: usize,
+    batch: usize,
+    image_size: Option<(u32, u32)>,
+) -> ImageEncoder {
+    let options = ImageOptions::default().batch(batch).image_size(image_size);
+    ImageEncoder::new(model, &runtime(isa, threads), &options).unwrap()
+}
+
+/// The text tower of `model`.
+pub fn text_encoder(model: &Arc<Model>, isa: Isa, threads: usize) -> TextEncoder {
+    TextEncoder::new(model, &runtime(isa, threads), &Limits::default()).unwrap()
 }
 
 /// The tensors of `expected.safetensors`, or those of `expected_interp.safetensors` for one resolution.

@@ -109,14 +109,14 @@ fn errors_have_a_source() {
 fn the_memory_of_the_fixtures_is_as_estimated() {
     for fixture in ["clip-hf", "siglip-hf", "siglip2-naflex", "dinov3-hf", "retinavit", "timm-eva02"] {
         let folder = tempfile::tempdir().unwrap();
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
         let mut options = ConvertOptions::new(path, folder.path().join("model.ocelli"), Precision::Fp32);
         options.model.vision_only = true;
         convert(&options).unwrap();
         let model = ocelli::Model::open(&options.output).unwrap();
         for (batch, threads) in [(1, 1), (16, 3)] {
-            let asked = ocelli::Options { batch, threads, text: false, ..Default::default() };
-            let taken = ocelli::Session::new(&model, &asked).unwrap().plan().bytes() as f64;
+            let encoder = ocelli_tests::batch_encoder(&model, ocelli::Isa::detect(), threads, batch, None);
+            let taken = encoder.plan().bytes() as f64;
             let estimated = Cost::of_images(model.file().config(), None, batch, threads).unwrap().arena_bytes;
             let ratio = estimated as f64 / taken;
             assert!((1.0..1.5).contains(&ratio), "{fixture}, {batch} images: {estimated} of {taken} bytes");

@@ -1,8 +1,10 @@
 //! `ocelli-pack eval`: the fixtures' losses, and the demo model's accuracy as PyTorch has it, in fp32.
 
 use half::f16;
+use ocelli::format::Limits;
 use ocelli::format::{Dtype, Layout, TensorSpec, for_each_tensor};
-use ocelli::{Model, Options, Session};
+use ocelli::vision::Layer;
+use ocelli::{ImageEncoder, ImageOptions, Input, Model, Runtime, RuntimeOptions, TextEncoder, Watch};
 use ocelli_kernels::pack::{index_float, index_i8};
 use ocelli_tools::eval::{EvalOptions, evaluate, html, retrieval};
 use ocelli_tools::write::{Contents, Planned, ReadRows, write};
@@ -79,9 +81,12 @@ fn losses_from_the_librarys_own_pixels_equal_the_librarys() {
         let config = model.file().config();
         let (shape, pixels) = expected(name, "pixel_values");
         let pairs = shape[0];
-        let mut session = Session::new(&model, &Options { batch: pairs, ..Options::default() }).unwrap();
-        let mut images = vec![0.0; pairs * session.embed_dim()];
-        session.trace_pixels(&floats(&pixels), &mut images, &mut |_, _| ()).unwrap();
+        let runtime = Runtime::new(&RuntimeOptions::default()).unwrap();
+        let batch = ImageOptions::default().batch(pairs);
+        let mut encoder = ImageEncoder::new(&model, &runtime, &batch).unwrap();
+        let mut images = vec![0.0; pairs * encoder.embed_dim()];
+        encoder.encode(Input::Planar(&floats(&pixels)), Layer::Projected, &mut images).unwrap();
+        let mut encoder = TextEncoder::new(&model, &runtime, &Limits::default()).unwrap();
         let (shape, ids) = expected(name, "input_ids");
         let ids: Vec<u32> =
             ids.as_chunks().0.iter().map(|&id| u32::try_from(i64::from_le_bytes(id)).unwrap()).collect();
@@ -90,8 +95,8 @@ fn losses_from_the_librarys_own_pixels_equal_the_librarys() {
             // CLIP reads up to its end token, the largest id; SigLIP reads the padding too.
             let last = ids.iter().position(|id| id == ids.iter().max().unwrap()).unwrap();
             let ids = if config.text.padded != 0 { ids } else { &ids[..=last] };
-            let mut text = vec![0.0; session.embed_dim()];
-            session.embed_text_raw_into(ids, &mut text).unwrap();
+            let mut text = vec![0.0; encoder.embed_dim()];
+            encoder.encode_ids(ids, &mut text, Watch::default()).unwrap();
             texts.extend(text);
         }
         let owners: Vec<usize> = (0..pairs).collect();

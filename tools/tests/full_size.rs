@@ -2,9 +2,10 @@
 //! needs for it, and how close the precisions are to each other on a photo and a text.
 #![cfg(unix)]
 
+use ocelli::format::Limits;
 use ocelli::preprocess::decode::{self, decode_file};
-use ocelli::text::TextTokenizer;
-use ocelli::{Model, Options, Session};
+use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder, Watch};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -178,22 +179,25 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).unwrap().len()
 }
 
-/// The photo's embedding, and the arena's bytes.
-fn embed_photo(model: &Model) -> (Vec<f32>, usize) {
-    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/astronaut.jpg");
-    let photo = decode_file(photo, &decode::Options::default()).unwrap();
-    let options = Options { threads: 2, text: false, ..Options::default() };
-    let mut session = Session::new(model, &options).unwrap();
-    let mut embedding = vec![0.0; EMBED_DIM];
-    session.embed_into(&photo.view(), &mut embedding).unwrap();
-    (embedding, session.plan().bytes())
+fn runtime() -> Runtime {
+    Runtime::new(&RuntimeOptions::default().threads(2)).unwrap()
 }
 
-fn embed_text(model: &Model) -> Vec<f32> {
-    let options = Options { threads: 2, vision: false, ..Options::default() };
-    let tokens = TextTokenizer::new(model.file()).unwrap().encode("a photo of an astronaut").unwrap();
+/// The photo's embedding, and the arena's bytes.
+fn embed_photo(model: &Arc<Model>) -> (Vec<f32>, usize) {
+    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/astronaut.jpg");
+    let photo = decode_file(photo, &decode::Options::default()).unwrap();
+    let mut encoder = ImageEncoder::new(model, &runtime(), &ImageOptions::default()).unwrap();
     let mut embedding = vec![0.0; EMBED_DIM];
-    Session::new(model, &options).unwrap().embed_text_raw_into(&tokens.ids, &mut embedding).unwrap();
+    encoder.embed_into(&photo.view(), &mut embedding).unwrap();
+    (embedding, encoder.plan().bytes())
+}
+
+fn embed_text(model: &Arc<Model>) -> Vec<f32> {
+    let mut encoder = TextEncoder::new(model, &runtime(), &Limits::default()).unwrap();
+    let tokens = encoder.tokenizer().unwrap().encode("a photo of an astronaut").unwrap();
+    let mut embedding = vec![0.0; EMBED_DIM];
+    encoder.encode_ids(&tokens.ids, &mut embedding, Watch::default()).unwrap();
     embedding
 }
 

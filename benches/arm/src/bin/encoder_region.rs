@@ -6,25 +6,26 @@
 //!
 //! Prints the multiply-accumulates of that image. `OCELLI_ISA` chooses the kernels.
 
-use ocelli::{Model, Options, Session, knobs};
+use ocelli::vision::Layer;
+use ocelli::{ImageEncoder, ImageOptions, Input, Model, Runtime, RuntimeOptions, knobs};
 use ocelli_arm_count::{start, stop};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::args().nth(1).ok_or("usage: encoder_region MODEL.ocelli")?;
     let model = Model::open(&path)?;
-    let options = Options { isa: knobs::isa()?, text: false, ..Options::default() };
-    let mut session = Session::new(&model, &options)?;
+    let runtime = Runtime::new(&RuntimeOptions::default().isa(knobs::isa()?))?;
+    let mut encoder = ImageEncoder::new(&model, &runtime, &ImageOptions::default())?;
     let vision = &model.file().config().vision;
     let len = 3 * vision.height as usize * vision.width as usize;
     let pixels: Vec<f32> = (0..len).map(|i| (i * 37 % 255) as f32 / 127.0 - 1.0).collect();
-    let mut embedding = vec![0.0; session.embed_dim()];
-    session.profile_mut().clear();
+    let mut embedding = vec![0.0; encoder.embed_dim()];
+    encoder.profile_mut().clear();
 
     start();
-    session.embed_pixels_into(&pixels, &mut embedding)?;
+    encoder.encode(Input::Planar(&pixels), Layer::Projected, &mut embedding)?;
     stop();
 
-    let macs = session.profile_mut().work().macs();
-    println!("{macs} MACs, {} blocks, {}", vision.tower.depth, session.kernels().isa());
+    let macs = encoder.profile_mut().work().macs();
+    println!("{macs} MACs, {} blocks, {}", vision.tower.depth, runtime.kernels().isa());
     Ok(())
 }
