@@ -131,7 +131,7 @@ fn classify(
     found.times.decode = ms_since(start);
     let view = image.view();
     let result = match args.size.tiles(classifier.encoder(), &view) {
-        Some(tiles) => by_tiles(classifier, &view, tiles, &mut found),
+        Some(tiles) => by_tiles(classifier, &view, tiles, &mut found, console),
         None => at_once(classifier, &view, &mut found),
     };
     result.map_err(|error| error.in_file(input.path()))?;
@@ -155,11 +155,14 @@ fn by_tiles(
     view: &PixelView<'_>,
     tiles: Tiles,
     found: &mut Found,
+    console: &Console,
 ) -> Result<()> {
     let encoding = Instant::now();
     let mut parts = Vec::new();
+    let step = console.start_inner(tiles.count() as usize + 1);
     classifier.classify_tiles_into(view, tiles, &mut found.scored, &mut |part, embedding| {
         parts.push((part, embedding.to_vec()));
+        step();
     })?;
     found.times.encode = ms_since(encoding);
     let mut scored = found.scored.clone();

@@ -61,6 +61,20 @@ impl Console {
         self.bar.borrow().inc(steps as u64);
     }
 
+    /// A job inside a job, of `steps` steps: shown where the outer one is not, because it has a single step. Call the
+    /// result once for each step.
+    pub(crate) fn start_inner(&self, steps: usize) -> impl Fn() {
+        let outer = !self.bar.borrow().is_hidden();
+        if !outer {
+            self.start(steps);
+        }
+        move || {
+            if !outer {
+                self.step(1);
+            }
+        }
+    }
+
     /// The job is done.
     pub(crate) fn done(&self) {
         self.bar.replace(ProgressBar::hidden()).finish_and_clear();

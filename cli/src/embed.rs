@@ -133,7 +133,7 @@ fn embed(
         for input in inputs {
             let lines = input.and_then(|input| {
                 let image = input.decode(&decoding, console)?;
-                embed_image(args, &mut encoder, &input, &image.view())
+                embed_image(args, &mut encoder, &input, &image.view(), console)
             });
             match lines {
                 Ok(lines) => lines.iter().try_for_each(|line| sink.put(line))?,
@@ -181,9 +181,10 @@ fn embed_image(
     encoder: &mut ImageEncoder,
     input: &Input,
     view: &PixelView<'_>,
+    console: &Console,
 ) -> Result<Vec<Line>> {
     let lines = match args.size.tiles(encoder, view) {
-        Some(tiles) => embed_tiles(args, encoder, view, tiles),
+        Some(tiles) => embed_tiles(args, encoder, view, tiles, console),
         None => embed_layer(args, encoder, view).map(|line| vec![line]),
     };
     let mut lines = lines.map_err(|error| error.in_file(input.path()))?;
@@ -215,7 +216,9 @@ fn embed_tiles(
     encoder: &mut ImageEncoder,
     view: &PixelView<'_>,
     tiles: Tiles,
+    console: &Console,
 ) -> Result<Vec<Line>> {
+    let step = console.start_inner(tiles.count() as usize + 1);
     let mut lines = Vec::new();
     let mut mean = vec![0.0; encoder.embed_dim()];
     encoder.embed_tiles_into(
@@ -223,6 +226,7 @@ fn embed_tiles(
         tiles,
         &mut mean,
         &mut |TileBox { left, top, width, height }, embedding| {
+            step();
             if args.tiles {
                 lines.push(Line { part: Some([left, top, width, height]), ..args.line(embedding.to_vec()) });
             }

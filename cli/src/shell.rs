@@ -54,6 +54,6 @@ pub(crate) fn man(
             .map_err(|source| Error::Io { action: "make the page", source })?;
         write_file(&args.folder.join(format!("{name}.1")), &page)?;
     }
-    console.tell(format_args!("{}: the manual, {}", args.folder.display(), "see ocelli.1"));
+    console.tell(format_args!("{}: ocelli.1 and a page for each command", args.folder.display()));
     Ok(ExitCode::SUCCESS)
 }

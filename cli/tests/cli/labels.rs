@@ -110,3 +110,38 @@ fn long_and_repeated_labels_work_with_a_warning() {
     assert_eq!((&labels[0]["label"], &labels[1]["label"]), (&"cat".into(), &"cat".into()));
     assert!(score(0) == score(1) && score(2) > 0.0, "{object}");
 }
+
+#[test]
+fn what_labels_prints_is_a_list_of_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (list, bank) = (folder.path().join("labels.txt"), folder.path().join("x.bank"));
+    let given = "a dog,\"red, white and blue\", \"say \"\"hi\"\"\",# naïve 🐸,👩\u{200d}🚀";
+    run(&mut ocelli!["labels", "--labels", given, "--template", "my {}", "-o", bank]).ok();
+    let shown = run(&mut ocelli!["labels", "--list", bank]).ok();
+    assert_eq!(shown.out, "a dog\nred, white and blue\nsay \"hi\"\n# naïve 🐸\n👩\u{200d}🚀\n");
+    shown.says(&["\"my {}\""]);
+    fs::write(&list, &shown.out).unwrap();
+    let again = run(&mut ocelli!["labels", "--labels-file", list, "--template", "my {}"]).ok();
+    assert_eq!(again.out, shown.out);
+    for unfinished in ["a,\"b", "\"a\"b,c"] {
+        run(&mut ocelli!["labels", "--labels", unfinished]).fails(&["--labels", "quote"]);
+    }
+}
+
+/// More labels than are embedded at a time: the bank is the same as from one label after the other.
+#[test]
+fn many_labels_are_embedded_in_their_order() {
+    let names: Vec<String> = (0..21).map(|i| format!("thing {i}")).collect();
+    let classify = |names: &[String]| {
+        let list = names.join(",");
+        let mut command = ocelli!["classify", example("cat"), "--json", "-k", "21", "--labels", list];
+        run(&mut command).ok().json().remove(0)["labels"].take()
+    };
+    let reversed: Vec<String> = names.iter().rev().cloned().collect();
+    let (one, other) = (classify(&names), classify(&reversed));
+    assert_eq!(one.as_array().unwrap().len(), 21);
+    for label in one.as_array().unwrap() {
+        let same = other.as_array().unwrap().iter().find(|other| other["label"] == label["label"]).unwrap();
+        assert_eq!(label["similarity"], same["similarity"]);
+    }
+}

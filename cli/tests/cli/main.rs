@@ -6,8 +6,11 @@
 mod classify;
 
 mod images;
+mod inputs;
 mod labels;
 mod models;
+mod names;
+mod output;
 mod profile;
 mod sizes;
 mod usage;

@@ -9,11 +9,15 @@ use std::fs;
 fn unusable_models_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let good = fs::read(&*VISION).unwrap();
+    let checkpoint = fs::read(ocelli_tests::fixtures().join("clip-hf/model.safetensors")).unwrap();
     for (name, bytes, problem) in [
         ("empty.ocelli", &[][..], "empty file"),
         ("cut.ocelli", &good[..good.len() - 1], "cut off"),
         ("start.ocelli", &good[..50], "cut off"),
         ("photo.ocelli", &fs::read(example("coffee")).unwrap(), "not a packed model"),
+        ("lfs.ocelli", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
+        ("page.ocelli", b"<!DOCTYPE html><html></html>", "web page"),
+        ("clip.ocelli", &checkpoint, "ocelli-pack convert"),
     ] {
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();

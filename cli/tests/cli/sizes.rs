@@ -46,6 +46,11 @@ fn a_model_without_classes_or_texts_says_so() {
         let model = fixture(name);
         let refused = with(["classify", "--model", model.as_str(), photo().as_str()]);
         assert!(refused.code == Some(1) && refused.err.contains("embeddings only"), "{}", refused.err);
+        for command in [&["classify", photo().as_str()][..], &["labels"]] {
+            let labels = ["--model", model.as_str(), "--labels", "a cat,a dog"];
+            let refused = with(command.iter().copied().chain(labels));
+            refused.fails(&[&model, "embeddings only", "no text tower", "ocelli embed"]);
+        }
         let run = with(["embed", "--model", model.as_str(), "--image", photo().as_str()]).ok();
         let dim = run.json()[0]["dim"].as_u64().unwrap();
         assert_eq!(dim, if name == "dinov3-hf" { 64 } else { 48 });
@@ -96,7 +101,7 @@ fn a_size_given_to_the_converter_or_to_the_session_is_the_same() {
     let own = with(["embed", "--model", model.as_str(), "--image", photo.as_str()]).ok();
     assert_eq!(at_once.json()[0]["embedding"], later.json()[0]["embedding"]);
     assert_ne!(own.json()[0]["embedding"], later.json()[0]["embedding"]);
-    for (size, problem) in [("8x64", "smaller than a patch"), ("9000x9000", "patches")] {
+    for (size, problem) in [("8x64", "smaller than a patch"), ("9000x9000", "tokens, and the limit")] {
         let refused =
             with(["embed", "--model", model.as_str(), "--image-size", size, "--image", photo.as_str()]);
         assert!(refused.code == Some(1) && refused.err.contains(problem), "{size}: {}", refused.err);

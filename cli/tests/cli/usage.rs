@@ -22,6 +22,14 @@ fn wrong_usage_exits_with_2() {
         &["embed"],
         &["labels", "--labels", "a", "--labels-file", "b"],
         &["profile", "--iters", "0"],
+        &["profile", "--batch", "0"],
+        &["profile", "--threads", "many"],
+        &["labels", "--threads", "-1"],
+        &["info", "--threads", "33"],
+        &["embed", photo, "--threads", "99999999999"],
+        &["classify", photo, "-0"],
+        &["completions"],
+        &["man"],
     ] {
         let result = run(command().args(args));
         assert_eq!((result.code, result.out.as_str()), (Some(2), ""), "{args:?}: {}", result.err);
@@ -43,6 +51,7 @@ fn help_tells_everything() {
     for (command, option) in [
         ("classify", "--bank"),
         ("embed", "--raw"),
+        ("embed", "--files-from"),
         ("labels", "--output"),
         ("info", "--json"),
         ("profile", "--embeddings-out"),
