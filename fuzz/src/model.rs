@@ -2,13 +2,13 @@
 
 use crate::pack::{affordable, pack};
 use bytemuck::Zeroable;
+use ocelli::format::Limits;
 use ocelli::format::{AlignedBytes, Config, File, Header, MAX_SECTIONS, SectionKind};
 use ocelli::preprocess::{Packed, PixelView};
-use ocelli::format::Limits;
 use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder};
-use std::sync::Arc;
 use ocelli_kernels::Isa;
 use std::io::Write;
+use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
 const HEADER: usize = size_of::<Header>();
@@ -60,7 +60,8 @@ pub fn use_model(model: &Arc<Model>) {
     let isa = if model.file().model_id()[0] & 1 == 0 { Isa::SCALAR } else { Isa::detect() };
     let runtime = Runtime::new(&RuntimeOptions::default().isa(isa)).expect("one thread");
     // A fuzzer has milliseconds: what is allowed here is far below the limits of a real encoder.
-    let limits = Limits { macs: 50_000_000, position_macs: 50_000_000, arena_bytes: 1 << 28, ..Limits::default() };
+    let limits =
+        Limits { macs: 50_000_000, position_macs: 50_000_000, arena_bytes: 1 << 28, ..Limits::default() };
     let pixels: [u8; 9 * 7 * 3] = std::array::from_fn(|i| (i * 37) as u8);
     let view = PixelView::new(Packed::Rgb, &pixels, 9, 7, 27).expect("a picture");
     let mut out = vec![0.0; model.config().score.embed_dim as usize];

@@ -14,7 +14,8 @@ pub const PICTURES: [&[u8]; 3] = [
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let place = input.u8();
-    let image = decode(&picture(place, input.0), &Options::default()).expect("metadata cannot spoil a picture");
+    let image =
+        decode(&picture(place, input.0), &Options::default()).expect("metadata cannot spoil a picture");
     let view = image.view();
     assert_eq!(view.width() * view.height(), 2);
 }

@@ -1,9 +1,10 @@
 //! Small model files around a configuration.
 
 use ocelli::Model;
-use ocelli::format::{Config, TensorSpec, Dtype, Kind, TowerConfig, feature, for_each_tensor};
+use ocelli::format::{Config, Dtype, Kind, TensorSpec, TowerConfig, feature, for_each_tensor};
 use ocelli_tools::write::{Contents, Planned, ReadRows, draft, write};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Most multiplications of an image or a text that a fuzzed model may take.
 const MAX_MACS: u64 = 1 << 26;
@@ -93,6 +94,6 @@ pub fn pack(config: &Config, tokenizer: Option<&str>) -> Option<Arc<Model>> {
 /// The bytes of such a file.
 pub fn bytes(config: &Config, tokenizer: Option<&str>, folder: &Path) -> Option<Vec<u8>> {
     let path = folder.join("seed.ocelli");
-    with_contents(config, tokenizer, |contents, read| write(&path, contents, read, &mut |_| ()))?.ok()?;
+    with_contents(config, tokenizer, |contents, read| write(&path, contents, &mut |_| (), read))?.ok()?;
     std::fs::read(path).ok()
 }

@@ -45,6 +45,7 @@ fn made_seeds_get_to_the_bottom() {
     }
     for (name, seed) in seeds::orientations() {
         let picture = ocelli_fuzz::orientation::picture(seed[0], &seed[1..]);
-        ocelli::preprocess::decode::decode(&picture, &Default::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        ocelli::preprocess::decode::decode(&picture, &Default::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
