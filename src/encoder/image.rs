@@ -3,9 +3,10 @@
 use super::buffers::{ImageBuffers, ImageSizes};
 use super::frames::{self, Frame};
 use super::input::{Input, Watch};
+use super::options::{ImageOptions, no_vision};
 use super::{check_finite, check_len, sizes};
 use crate::error::{Error, Result};
-use crate::format::{Config, Cost, Limits, feature};
+use crate::format::{Config, feature};
 use crate::model::{Model, VisionWeights};
 use crate::nn::{Forward, rope};
 use crate::preprocess::{FrameSpec, Levels, PixelView, Resizer, normalization_levels};
@@ -18,55 +19,6 @@ use std::boxed::Box;
 use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
-
-/// What an [`ImageEncoder`] is made for.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ImageOptions {
-    /// Most images in one call of [`ImageEncoder::embed_batch_into`].
-    pub batch: usize,
-    /// Height and width of the image that the model sees, instead of those in the file: positions are interpolated as
-    /// the model's family does it, when the encoder is made.
-    pub image_size: Option<(u32, u32)>,
-    /// The most that a model may cost.
-    pub limits: Limits,
-}
-
-impl Default for ImageOptions {
-    /// One image at a time, of the model's own size.
-    fn default() -> ImageOptions {
-        ImageOptions { batch: 1, image_size: None, limits: Limits::default() }
-    }
-}
-
-impl ImageOptions {
-    /// The same for batches of up to `batch` images.
-    #[must_use]
-    pub fn batch(self, batch: usize) -> ImageOptions {
-        ImageOptions { batch, ..self }
-    }
-
-    /// The same with images of this (height, width) in pixels; `None` for the model's own.
-    #[must_use]
-    pub fn image_size(self, image_size: Option<(u32, u32)>) -> ImageOptions {
-        ImageOptions { image_size, ..self }
-    }
-
-    /// The same with other limits.
-    #[must_use]
-    pub fn limits(self, limits: Limits) -> ImageOptions {
-        ImageOptions { limits, ..self }
-    }
-
-    /// Holds the model's cost against the limits, before anything is allocated.
-    pub(super) fn check(&self, config: &Config, threads: usize) -> Result<()> {
-        if self.batch == 0 {
-            return Err(Error::Message("a batch of 0 images; 1 or more are possible".into()));
-        }
-        let cost = Cost::of_images(config, self.image_size, self.batch, threads).ok_or_else(no_vision)?;
-        cost.check(&self.limits)
-    }
-}
 
 /// An image tower ready to run.
 ///
@@ -439,10 +391,6 @@ impl Parts<'_> {
         forward.project(Some(classifier), embedding, logits);
         check_finite(logits)
     }
-}
-
-fn no_vision() -> Error {
-    Error::Message("this model has no image tower: it embeds texts only".into())
 }
 
 pub(super) fn no_classifier() -> Error {

@@ -13,13 +13,15 @@ mod image;
 mod input;
 #[cfg(feature = "text")]
 mod labels;
+mod options;
 mod sizes;
 mod text;
 
 pub use classifier::{Classifier, Labels};
 pub use frames::{Frame, Preprocessor};
-pub use image::{ImageEncoder, ImageOptions};
+pub use image::ImageEncoder;
 pub use input::{Input, Watch};
+pub use options::ImageOptions;
 pub use text::TextEncoder;
 
 use crate::error::{Error, Result};

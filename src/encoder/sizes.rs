@@ -1,7 +1,7 @@
 //! From a model's configuration to the sizes of an encoder.
 
 use super::buffers::{FrameSizes, ImageSizes, TowerSizes};
-use super::image::ImageOptions;
+use super::options::ImageOptions;
 use crate::error::{Error, Result};
 use crate::format::{
     Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
