@@ -37,6 +37,7 @@ pub fn inspect(path: &Path) -> Result<Value> {
         "model_id": hex(&file.model_id()),
         "sections": sections.collect::<Vec<_>>(),
         "config": config_json(config),
+        "cost": {"image": cost(Cost::of_images(config, None, 1, 1)), "text": cost(Cost::of_text(config, 1))},
         "tokenizer_bytes": file.tokenizer().map(str::len),
         "bank_labels": file.bank().map(|bank| bank.len()),
         "classes": file.labels().collect::<Vec<_>>(),
@@ -57,7 +58,7 @@ pub fn render(report: &Value) -> String {
         let (kind, bytes, offset) = (plain(&section["kind"]), &section["bytes"], &section["offset"]);
         line(&format!("section {kind}"), format!("{bytes} bytes at {offset}"));
     }
-    for part in ["config", "provenance"] {
+    for part in ["config", "cost", "provenance"] {
         flatten(part, &report[part], &mut line);
     }
     let promise: Option<AccuracyReport> = serde_json::from_value(report["promise"].clone()).ok();
@@ -84,6 +85,17 @@ pub fn render(report: &Value) -> String {
         );
     }
     text
+}
+
+/// What a tower costs to run on one thread, and what an encoder says of it.
+fn cost(cost: Option<Cost>) -> Value {
+    cost.map_or(Value::Null, |cost| {
+        json!({
+            "tokens": cost.tokens, "blocks": cost.blocks, "heads": cost.heads, "macs": cost.macs,
+            "position_macs": cost.position_macs, "arena_bytes": cost.arena_bytes,
+            "refused": cost.check(&Limits::default()).err().map(|error| error.to_string()),
+        })
+    })
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::progress::{Progress, Silent};
-use ocelli::format::{AlignedBytes, File};
+use ocelli::format::{AlignedBytes, Cost, File};
 use ocelli::text::TextTokenizer;
 use std::path::Path;
 
@@ -15,6 +15,10 @@ pub struct Verified {
     pub tensors: usize,
     /// Weights, without padding.
     pub weights: u64,
+    /// What the image tower costs for one image on one thread, if there is one.
+    pub image: Option<Cost>,
+    /// What the text tower costs for one text.
+    pub text: Option<Cost>,
 }
 
 /// Checks every invariant and every checksum of the packed file at `path`.
@@ -44,7 +48,14 @@ pub fn verify_with(path: &Path, progress: &dyn Progress) -> Result<Verified> {
             TextTokenizer::new(file)?;
         }
         let weights = file.tensors().map(|tensor| (tensor.n() * tensor.k()) as u64).sum();
-        Ok(Verified { bytes: bytes.len(), tensors: file.tensors().count(), weights })
+        let config = file.config();
+        Ok(Verified {
+            bytes: bytes.len(),
+            tensors: file.tensors().count(),
+            weights,
+            image: Cost::of_images(config, None, 1, 1),
+            text: Cost::of_text(config, 1),
+        })
     };
     let verified = check();
     progress.end();

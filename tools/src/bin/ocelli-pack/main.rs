@@ -5,6 +5,7 @@ mod output;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
+use ocelli::format::Limits;
 use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
 use ocelli_tools::families::ModelOptions;
 use ocelli_tools::quant::AccuracyReport;
@@ -84,7 +85,22 @@ fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
         Command::Verify { file } => {
             let found = verify::verify_with(&file, &bar)?;
             let (bytes, tensors, weights) = (found.bytes, found.tensors, found.weights);
-            format!("OK {}: {tensors} tensors, {weights} weights, {bytes} bytes\n", file.display())
+            let mut text =
+                format!("OK {}: {tensors} tensors, {weights} weights, {bytes} bytes\n", file.display());
+            for (tower, cost) in [("image", found.image), ("text", found.text)] {
+                let Some(cost) = cost else { continue };
+                text += &format!(
+                    "{tower}: {} tokens, {} blocks, {:.3} GMAC, {:.1} MB of working memory\n",
+                    cost.tokens,
+                    cost.blocks,
+                    cost.macs as f64 / 1e9,
+                    cost.arena_bytes as f64 / 1e6
+                );
+                if let Err(error) = cost.check(&Limits::default()) {
+                    bar.warn(&format!("{}: {error}", file.display()));
+                }
+            }
+            text
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
