@@ -48,7 +48,8 @@ fn the_pieces_must_be_the_file() {
     };
     refuse(metadata, &data[..data.len() - 1], "cut off");
     refuse(metadata, &[], "cut off");
-    refuse(&[], data, "cut off inside the header");
+    refuse(&[], data, "an empty file");
+    refuse(&metadata[..8], data, "cut off inside the header");
     refuse(&metadata[..HEADER], data, "cut off");
     refuse(&bytes[..metadata.len() + 64], &data[64..], "where the metadata end");
     refuse(&bytes[..metadata.len() - 64], &bytes[metadata.len() - 64..], "where the metadata end");

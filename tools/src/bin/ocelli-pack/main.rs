@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 use ocelli::format::Limits;
 use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
 use ocelli_tools::families::ModelOptions;
+use ocelli_tools::progress::Progress;
 use ocelli_tools::quant::AccuracyReport;
 use ocelli_tools::{ConvertOptions, Error, LabelSet, Report, Result, convert_with, inspect, verify};
 use output::{Bar, print, tell, written};
