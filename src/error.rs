@@ -156,6 +156,13 @@ pub enum Error {
         /// What is wrong with it.
         problem: std::string::String,
     },
+    /// A text that is longer than any model reads.
+    TextTooLong {
+        /// The limit, in bytes.
+        limit: usize,
+        /// Its length, in bytes.
+        found: usize,
+    },
     /// An error inside a named file.
     #[cfg(feature = "std")]
     InFile {
@@ -220,6 +227,9 @@ impl fmt::Display for Error {
                  all limits by that factor",
                 found.div_ceil((*limit).max(1))
             ),
+            Error::TextTooLong { limit, found } => {
+                write!(f, "a text of {found} bytes; at most {limit} are read: shorten it")
+            }
             #[cfg(feature = "std")]
             Error::Tokenizer { field, problem } => write!(f, "the tokenizer is unusable: {field}: {problem}"),
             #[cfg(feature = "std")]

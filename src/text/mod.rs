@@ -10,4 +10,4 @@ mod tokenizer;
 pub(crate) use encoder::{TextBuffers, encode, pooled_token};
 pub use template::{DEFAULT_TEMPLATE, fill, read_labels, templates};
 #[cfg(feature = "text")]
-pub use tokenizer::{MAX_TEXT_BYTES, TextTokenizer, Tokens, validate as validate_tokenizer};
+pub use tokenizer::{CheckedTokenizer, MAX_TEXT_BYTES, TextTokenizer, Tokens};

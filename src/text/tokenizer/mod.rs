@@ -1,31 +1,24 @@
 //! Text to token ids, with the tokenizer that came with the checkpoint.
 
 mod charsmap;
+mod checked;
 mod shape;
+mod steps;
 mod validate;
+mod vocabulary;
 
-pub use validate::validate;
+pub use checked::CheckedTokenizer;
 
 use super::canonical;
 use crate::error::{Error, Result};
 use crate::format::{Canonical, File, TextConfig};
+use aho_corasick::{AhoCorasick, MatchKind};
 use std::borrow::Cow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::String;
 use std::vec::Vec;
 
 /// Longest text, in bytes. Models read some hundred; a limit keeps the time for one text short.
 pub const MAX_TEXT_BYTES: usize = 16 << 10;
-
-/// What `work` in the tokenizer's library gives. The library panics where it finds what [`validate`] should have refused:
-/// that is an error of the file, not the end of the program.
-fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
-    let unusable = |problem: String| Error::Tokenizer { field: "its library".into(), problem };
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|error| unusable(std::format!("{error}"))),
-        Err(_) => Err(unusable("panicked: the file is damaged".into())),
-    }
-}
 
 /// A text as token ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +31,9 @@ pub struct Tokens {
 
 /// The tokenizer of a packed file.
 pub struct TextTokenizer {
-    inner: tokenizers::Tokenizer,
+    inner: CheckedTokenizer,
+    /// Finds the literals of special tokens.
+    specials: AhoCorasick,
     config: TextConfig,
 }
 
@@ -55,15 +50,13 @@ impl TextTokenizer {
                     .into(),
             )
         })?;
-        validate(json)?;
-        let inner = guarded(|| {
-            let mut inner: tokenizers::Tokenizer = json.parse()?;
-            // Whatever the checkpoint's tokenizer.json says about lengths, the model's own rule is applied below.
-            inner.with_padding(None);
-            inner.with_truncation(None)?;
-            Ok(inner)
-        })?;
-        Ok(TextTokenizer { inner, config: file.config().text })
+        let config = file.config().text;
+        let inner = CheckedTokenizer::from_json(json, config.vocab)?;
+        let specials = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(inner.specials())
+            .map_err(|error| validate::wrong("added_tokens", std::format!("{error}")))?;
+        Ok(TextTokenizer { inner, specials, config })
     }
 
     /// What the tokenizer sees of `text`.
@@ -80,36 +73,24 @@ impl TextTokenizer {
 
     /// `text` with `change` made to what stands between the literals of special tokens: the libraries find those first.
     fn between_special_tokens(&self, text: &str, change: fn(&str) -> String) -> String {
-        let added = self.inner.get_added_tokens_decoder();
-        let (mut out, mut rest) = (String::new(), text);
-        let next = |rest: &str| {
-            let found = added.values().filter(|token| token.special && !token.content.is_empty());
-            let at = |content: &str| rest.find(content).map(|at| (at, content.len()));
-            found
-                .filter_map(|token| at(&token.content))
-                .min_by_key(|&(at, len)| (at, core::cmp::Reverse(len)))
-        };
-        while let Some((at, len)) = next(rest) {
-            out += &change(&rest[..at]);
-            out += &rest[at..at + len];
-            rest = &rest[at + len..];
+        let (mut out, mut done) = (String::new(), 0);
+        for found in self.specials.find_iter(text) {
+            out += &change(&text[done..found.start()]);
+            out += &text[found.range()];
+            done = found.end();
         }
-        out + &change(rest)
+        out + &change(&text[done..])
     }
 
     /// Token ids of `text`.
     ///
     /// # Errors
-    /// More than [`MAX_TEXT_BYTES`]; the tokenizer fails, or gives an id that the model has no row for.
+    /// More than [`MAX_TEXT_BYTES`], or the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         if text.len() > MAX_TEXT_BYTES {
-            let found = text.len();
-            return Err(Error::Message(std::format!(
-                "a text of {found} bytes; at most {MAX_TEXT_BYTES} are possible"
-            )));
+            return Err(Error::TextTooLong { limit: MAX_TEXT_BYTES, found: text.len() });
         }
-        let encoding = guarded(|| self.inner.encode_fast(self.canonical(text), true))?;
-        let mut ids = encoding.get_ids().to_vec();
+        let mut ids = self.inner.ids(&self.canonical(text))?;
         let context = self.config.context as usize;
         let truncated = ids.len() > context;
         if truncated {
@@ -120,13 +101,7 @@ impl TextTokenizer {
         if self.config.padded != 0 {
             ids.resize(context, self.config.pad);
         }
-        match ids.iter().find(|&&id| id >= self.config.vocab) {
-            Some(id) => Err(Error::Message(std::format!(
-                "tokenizer gives id {id} for {text:?}, but the model has {} tokens",
-                self.config.vocab
-            ))),
-            None => Ok(Tokens { ids, truncated }),
-        }
+        Ok(Tokens { ids, truncated })
     }
 }
 

@@ -1,5 +1,5 @@
 //! The shapes of a `tokenizer.json` that the supported families have, as strict types: any other component, and any
-//! field that is not known, is an error. What the fields say is checked in [`validate`](super::validate).
+//! field that is not known, is an error. What the fields say is checked in `validate`.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -37,10 +37,10 @@ pub(super) struct AddedToken {
     pub(super) content: String,
     #[serde(rename = "single_word", default)]
     _single_word: bool,
-    #[serde(rename = "lstrip", default)]
-    _lstrip: bool,
-    #[serde(rename = "rstrip", default)]
-    _rstrip: bool,
+    #[serde(default)]
+    pub(super) lstrip: bool,
+    #[serde(default)]
+    pub(super) rstrip: bool,
     #[serde(default)]
     pub(super) normalized: bool,
     #[serde(rename = "special", default)]
@@ -119,6 +119,8 @@ pub(super) enum PreTokenizer {
         _split: Option<bool>,
         #[serde(rename = "add_prefix_space", default)]
         _add_prefix_space: Option<bool>,
+        #[serde(rename = "str_rep", default)]
+        _str_rep: Option<String>,
     },
     BertPreTokenizer {},
     WhitespaceSplit {},
@@ -191,6 +193,8 @@ pub(super) enum Decoder {
         _split: Option<bool>,
         #[serde(rename = "add_prefix_space", default)]
         _add_prefix_space: Option<bool>,
+        #[serde(rename = "str_rep", default)]
+        _str_rep: Option<String>,
     },
     Replace {
         pattern: Pattern,

@@ -10,10 +10,10 @@ pub use siglip::load_siglip;
 use crate::source::mistaken;
 use crate::{Error, Result};
 use ocelli::format::Canonical;
+use ocelli::text::CheckedTokenizer;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tokenizers::Tokenizer;
 
 /// A tokenizer that loads.
 pub struct Loaded {
@@ -51,20 +51,15 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     mistaken(path, &bytes).map_or(Ok(bytes), Err)
 }
 
-/// Parses a tokenizer and checks that the model embeds all of its `vocab` tokens. Returns it with the ids that it gives
-/// the empty text: the tokens that begin and end every text.
-fn check(text: &str, path: &Path, vocab: u32) -> Result<(Tokenizer, Vec<u32>)> {
-    let unusable = |e: tokenizers::Error| Error::file(path, format!("not a usable tokenizer: {e}"));
-    ocelli::text::validate_tokenizer(text).map_err(|error| Error::Ocelli(error.in_file(path)))?;
-    let mut tokenizer: Tokenizer = text.parse().map_err(unusable)?;
-    // Some files ask for padding, which would hide the end token.
-    tokenizer.with_padding(None).with_truncation(None).map_err(unusable)?;
-    let size = tokenizer.get_vocab_size(true);
-    if size > vocab as usize {
-        return Err(Error::file(path, format!("has {size} tokens, but the model embeds {vocab}")));
-    }
-    let ids = tokenizer.encode("", true).map_err(unusable)?.get_ids().to_vec();
-    Ok((tokenizer, ids))
+/// Checks a tokenizer of a model with `vocab` token embeddings. Returns it with the ids that it gives the empty text:
+/// the tokens that begin and end every text.
+fn check(text: &str, path: &Path, vocab: u32) -> Result<(CheckedTokenizer, Vec<u32>)> {
+    let checked = || {
+        let tokenizer = CheckedTokenizer::from_json(text, vocab)?;
+        let ids = tokenizer.ids("")?;
+        Ok((tokenizer, ids))
+    };
+    checked().map_err(|error: ocelli::Error| Error::Ocelli(error.in_file(path)))
 }
 
 /// An entry of `added_tokens`: a literal that stands for one token wherever it occurs.

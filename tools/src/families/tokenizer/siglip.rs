@@ -7,10 +7,10 @@ use crate::source::read_json;
 use crate::{Error, Result};
 use base64::Engine;
 use ocelli::format::Canonical;
+use ocelli::text::CheckedTokenizer;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use tokenizers::Tokenizer;
 
 const FILES: &str = "tokenizer.json, spiece.model or tokenizer.model";
 
@@ -152,10 +152,10 @@ impl Settings {
         token.as_str().or_else(|| token.get("content")?.as_str())
     }
 
-    fn pad(&self, tokenizer: &Tokenizer) -> Result<Option<u32>> {
+    fn pad(&self, tokenizer: &CheckedTokenizer) -> Result<Option<u32>> {
         let Some(token) = self.token("pad_token") else { return Ok(None) };
         let problem = || self.wrong("pad_token", format!("is {token:?}, which the tokenizer does not have"));
-        tokenizer.token_to_id(token).ok_or_else(problem).map(Some)
+        tokenizer.id(token).ok_or_else(problem).map(Some)
     }
 }
 
