@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long form of tests that run briefly in CI: soak.sh [FRAMES [ROUNDS]], by default 20,000 frames through one session
+# The long form of tests that run briefly in CI: soak.sh [FRAMES [ROUNDS]], by default 20,000 frames through one encoder
 # with flat memory, threads and descriptors, and 4,000 random shapes of each kernel between guard pages. Takes long.
 set -euo pipefail
 cd "$(dirname "$0")/.."

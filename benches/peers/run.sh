@@ -20,7 +20,7 @@ if ! cmp -s benches/peers/requirements.txt "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet -r benches/peers/requirements.txt
     cp benches/peers/requirements.txt "$venv/installed.txt"
 fi
-cargo build --release --locked -p ocelli -p ocelli-tools
+cargo build --release --locked -p ocelli-cli -p ocelli-tools
 cargo build --release --locked --manifest-path benches/peers/rten/Cargo.toml --target-dir target/peers/rten
 
 case " $* " in

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PyTorch's answers, in fp32, with the weights that models/demo.ocelli holds.
+"""PyTorch's answers, in fp32, with the weights that cli/demo.ocelli holds.
 
     python tests/oracles/demo_int8_weights.py CHECKPOINT > tests/fixtures/cifar10/int8_weights.csv
 

@@ -1,6 +1,6 @@
 """Small random models of architectures that have no fixture, through ocelli and through the library, in f32 against f64.
 
-    cargo build -p ocelli -p ocelli-tools --bins
+    cargo build -p ocelli-cli -p ocelli-tools --bins
     python tests/oracles/variants.py target/debug/ocelli-pack target/debug/ocelli
 
 Needs numpy, torch, timm, transformers and safetensors. Prints the largest relative error of the pooled features of each
