@@ -35,6 +35,21 @@ impl Precision {
         }
     }
 
+    /// What it means, for help texts.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Precision::Auto => {
+                "int8 where it keeps embeddings close to those of fp32, repaired and raised to fp16 where it does not"
+            }
+            Precision::Int8 => "int8, codes up to 127",
+            Precision::Int8w7 => {
+                "int8, codes up to 64: the fast multiply of AVX2 without VNNI is exact there"
+            }
+            Precision::Fp16 => "half precision",
+            Precision::Fp32 => "single precision",
+        }
+    }
+
     /// The element type of a tensor; for `auto`, before any repair. int8 models keep patch embedding and projection in
     /// half precision: their errors reach the embedding directly, and they are a few per cent of the work. With `auto`
     /// the patch embedding is int8 where it is more than that: `costly_patches`.

@@ -171,17 +171,7 @@ fn cosine(text: &str) -> Result<f64, String> {
 
 /// The names of precisions, each with what it means.
 fn precision() -> impl TypedValueParser<Value = Precision> {
-    let value = |precision: Precision| {
-        PossibleValue::new(precision.name()).help(match precision {
-            Precision::Auto => {
-                "int8 where it keeps embeddings close to those of fp32, repaired and raised to fp16 where it does not"
-            }
-            Precision::Int8 => "int8, codes up to 127",
-            Precision::Int8w7 => "int8, codes up to 64: the fast multiply of AVX2 without VNNI is exact there",
-            Precision::Fp16 => "half precision",
-            Precision::Fp32 => "single precision",
-        })
-    };
+    let value = |precision: Precision| PossibleValue::new(precision.name()).help(precision.meaning());
     PossibleValuesParser::new(Precision::ALL.map(value)).try_map(|name| {
         Precision::ALL.into_iter().find(|precision| precision.name() == name).ok_or("no precision")
     })
