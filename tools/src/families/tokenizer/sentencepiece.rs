@@ -3,7 +3,7 @@
 //! Fields are those of `sentencepiece_model.proto` (<https://github.com/google/sentencepiece>); what is not needed is
 //! skipped, and so is what later versions add.
 
-use super::read_bytes;
+use super::loaded::read_bytes;
 use crate::{Error, Result};
 use std::path::Path;
 
