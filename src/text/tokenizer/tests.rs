@@ -209,6 +209,7 @@ fn each_kind_of_hostile_tokenizer_is_refused_by_the_field_that_is_wrong() {
         ),
         (with("/model/vocab", json!([["a", 1e300]])), "score"),
         (with("/model/vocab", json!([["a".repeat(1 << 20), 0.0]])), "1048576 bytes"),
+        (with("/model/vocab", json!([["a".repeat(65), 0.0]])), "model.vocab: a piece of 65 bytes"),
         (with("/model/unk_id", Value::Null), "model.unk_id"),
         (with("/model/unk_id", 3.into()), "model.unk_id"),
         (
