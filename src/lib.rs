@@ -120,6 +120,8 @@ pub mod nn;
 #[cfg(feature = "std")]
 pub mod preprocess;
 #[cfg(feature = "std")]
+mod printable;
+#[cfg(feature = "std")]
 pub mod profile;
 #[cfg(feature = "std")]
 pub mod runtime;
@@ -137,6 +139,8 @@ pub use error::{Error, Name, Result};
 pub use model::Model;
 #[cfg(feature = "std")]
 pub use ocelli_kernels::Isa;
+#[cfg(feature = "std")]
+pub use printable::{is_unprintable, printable};
 #[cfg(feature = "std")]
 pub use runtime::{Runtime, RuntimeOptions};
 

@@ -1,8 +1,8 @@
 //! What the program says: results on stdout, everything else on stderr; nothing that a terminal would obey.
 
-use crate::printable::{is_unprintable, printable};
 use indicatif::{ProgressBar, ProgressStyle};
 use ocelli::Error;
+use ocelli::{is_unprintable, printable};
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fmt::Arguments;

@@ -5,7 +5,7 @@ mod report;
 
 use crate::args::ModelArgs;
 use crate::console::{Console, Failure, json_line};
-use crate::printable::printable;
+use ocelli::printable;
 use report::Report;
 use serde_json::Value;
 use std::fmt::Write;

@@ -3,7 +3,7 @@
 use crate::args::Opened;
 use crate::console::Console;
 use ocelli::format::{LabelBank, Scoring, bank};
-use ocelli::text::{read_labels, templates};
+use ocelli::text::{parse_labels, read_labels, templates};
 use ocelli::{Error, Model, Result, TextEncoder, knobs};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -101,52 +101,6 @@ fn warn_of_twins(labels: &[String], scoring: Option<Scoring>, console: &Console)
     }
 }
 
-/// The labels in a list like `cat, "dog, asleep"`: separated by commas, those that have commas in double quotes, quotes
-/// inside quotes doubled (as CSV has it, RFC 4180). Space around labels does not count.
-fn parse_labels(list: &str) -> Result<Vec<String>> {
-    let mut labels = Vec::new();
-    let mut rest = list;
-    loop {
-        let start = rest.trim_start();
-        let (label, after) = match start.strip_prefix('"') {
-            Some(quoted) => unquote(quoted).ok_or_else(|| {
-                Error::Message(format!(
-                    "--labels: the quote in {start:?} does not end, or more follows it than a comma"
-                ))
-            })?,
-            None => {
-                let end = start.find(',').unwrap_or(start.len());
-                (start[..end].trim_end().to_owned(), &start[end..])
-            }
-        };
-        labels.push(label);
-        match after.strip_prefix(',') {
-            Some(next) => rest = next,
-            None => return Ok(labels),
-        }
-    }
-}
-
-/// A label whose opening quote has been read, and what follows: a comma or nothing.
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let mut label = String::new();
-    let mut rest = text;
-    loop {
-        let end = rest.find('"')?;
-        label.push_str(&rest[..end]);
-        rest = &rest[end + 1..];
-        match rest.strip_prefix('"') {
-            Some(more) => {
-                label.push('"');
-                rest = more;
-            }
-            None => break,
-        }
-    }
-    let rest = rest.trim_start();
-    (rest.is_empty() || rest.starts_with(',')).then(|| (label.trim().to_owned(), rest))
-}
-
 /// Opens the label bank in `path`.
 pub(crate) fn open_bank(path: &Path) -> Result<LabelBank> {
     LabelBank::open(path).map_err(|error| match &error {
@@ -177,28 +131,4 @@ pub(crate) fn find_labels(args: &LabelArgs, opened: &Opened, console: &Console) 
         None => "this model carries no labels; give some with --labels, --labels-file or --bank",
     };
     Err(opened.blame(Error::Message(problem.into())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_of_labels_may_have_quotes() {
-        for (list, labels) in [
-            ("a", &["a"][..]),
-            (" a , b c,d", &["a", "b c", "d"]),
-            ("a,\"b, c\",d", &["a", "b, c", "d"]),
-            (" \"say \"\"hi\"\"\" ,it's 5\" wide", &["say \"hi\"", "it's 5\" wide"]),
-            ("a,,b", &["a", "", "b"]),
-            ("a,", &["a", ""]),
-            ("\"\"", &[""]),
-            ("", &[""]),
-        ] {
-            assert_eq!(parse_labels(list).unwrap(), labels, "{list}");
-        }
-        for list in ["\"a", "a,\"b,c", "\"a\"b,c"] {
-            assert!(parse_labels(list).unwrap_err().to_string().contains("quote"), "{list}");
-        }
-    }
 }

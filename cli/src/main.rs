@@ -14,7 +14,6 @@ mod inputs;
 mod label_args;
 mod labels;
 mod named;
-mod printable;
 mod profile;
 mod sensors;
 mod shell;

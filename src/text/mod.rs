@@ -8,6 +8,6 @@ mod template;
 mod tokenizer;
 
 pub(crate) use encoder::{TextBuffers, encode, pooled_token};
-pub use template::{DEFAULT_TEMPLATE, fill, read_labels, templates};
+pub use template::{DEFAULT_TEMPLATE, fill, parse_labels, read_labels, templates};
 #[cfg(feature = "text")]
 pub use tokenizer::{CheckedTokenizer, MAX_TEXT_BYTES, TextTokenizer, Tokens};

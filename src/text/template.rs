@@ -1,4 +1,4 @@
-//! Label files, and prompt templates: `a photo of a {}`.
+//! Labels from files and lists, and prompt templates: `a photo of a {}`.
 
 use crate::error::{Error, Result};
 use std::path::Path;
@@ -51,6 +51,55 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>> {
     Ok(labels)
 }
 
+/// The labels in a list like `cat, "dog, asleep"`: separated by commas, those that have commas in double quotes, quotes
+/// inside quotes doubled (as CSV has it, RFC 4180). Space around labels does not count.
+///
+/// # Errors
+/// A quote does not end, or more follows it than a comma.
+pub fn parse_labels(list: &str) -> Result<Vec<String>> {
+    let mut labels = Vec::new();
+    let mut rest = list;
+    loop {
+        let start = rest.trim_start();
+        let (label, after) = match start.strip_prefix('"') {
+            Some(quoted) => unquote(quoted).ok_or_else(|| {
+                Error::Message(std::format!(
+                    "labels: the quote in {start:?} does not end, or more follows it than a comma"
+                ))
+            })?,
+            None => {
+                let end = start.find(',').unwrap_or(start.len());
+                (start[..end].trim_end().into(), &start[end..])
+            }
+        };
+        labels.push(label);
+        match after.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return Ok(labels),
+        }
+    }
+}
+
+/// A label whose opening quote has been read, and what follows: a comma or nothing.
+fn unquote(text: &str) -> Option<(String, &str)> {
+    let mut label = String::new();
+    let mut rest = text;
+    loop {
+        let end = rest.find('"')?;
+        label.push_str(&rest[..end]);
+        rest = &rest[end + 1..];
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                label.push('"');
+                rest = more;
+            }
+            None => break,
+        }
+    }
+    let rest = rest.trim_start();
+    (rest.is_empty() || rest.starts_with(',')).then(|| (label.trim().into(), rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +110,25 @@ mod tests {
         assert_eq!(templates(&[]).unwrap(), [DEFAULT_TEMPLATE]);
         assert!(templates(&["no place".into()]).unwrap_err().to_string().contains("no place"));
         assert!(templates(&["{} and {}".into()]).is_err());
+    }
+
+    #[test]
+    fn lists_of_labels_may_have_quotes() {
+        for (list, labels) in [
+            ("a", &["a"][..]),
+            (" a , b c,d", &["a", "b c", "d"]),
+            ("a,\"b, c\",d", &["a", "b, c", "d"]),
+            (" \"say \"\"hi\"\"\" ,it's 5\" wide", &["say \"hi\"", "it's 5\" wide"]),
+            ("a,,b", &["a", "", "b"]),
+            ("a,", &["a", ""]),
+            ("\"\"", &[""]),
+            ("", &[""]),
+        ] {
+            assert_eq!(parse_labels(list).unwrap(), labels, "{list}");
+        }
+        for list in ["\"a", "a,\"b,c", "\"a\"b,c"] {
+            assert!(parse_labels(list).unwrap_err().to_string().contains("quote"), "{list}");
+        }
     }
 
     use std::string::ToString;

@@ -2,8 +2,8 @@
 
 use super::Args;
 use crate::console::round_ms;
-use crate::printable::printable;
 use crate::sensors::{self, Sensors};
+use ocelli::printable;
 use ocelli::profile::{Op, OpTime};
 use ocelli::runtime::{self, Peaks};
 use ocelli::{ImageEncoder, Result};

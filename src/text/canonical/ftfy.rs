@@ -1,6 +1,6 @@
 //! What `ftfy.fix_text` (6.3.1, default settings) makes of a text: open_clip passes every text through it.
 
-use super::{html, mojibake};
+use super::{Effort, html, mojibake};
 use fancy_regex::Regex;
 use std::borrow::Cow;
 use std::string::{String, ToString};
@@ -21,9 +21,10 @@ pub(super) fn fix_text(text: &str) -> String {
 
 fn fix_line(line: &str, unescape: bool) -> String {
     let mut text = line.to_string();
-    loop {
+    let mut effort = Effort::on(line);
+    while effort.allows(&text) {
         let mut fixed = if unescape { html::unescape_unambiguous(&text) } else { text.clone() };
-        fixed = mojibake::fix_encoding(&fixed);
+        fixed = mojibake::fix_encoding(&fixed, &mut effort);
         fixed = mojibake::fix_c1_controls(&fixed);
         fixed = fixed.chars().map(ligature).collect();
         fixed = widths(&fixed);
@@ -33,10 +34,11 @@ fn fix_line(line: &str, unescape: bool) -> String {
         fixed.retain(|c| !is_stray_control(c));
         fixed = nfc(&fixed);
         if fixed == text {
-            return text;
+            break;
         }
         text = fixed;
     }
+    text
 }
 
 fn nfc(text: &str) -> String {

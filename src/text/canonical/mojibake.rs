@@ -1,6 +1,7 @@
 //! Text that was decoded in the wrong encoding, found and repaired as ftfy 6.3.1 does (Robyn Speer, 2019,
 //! <https://github.com/rspeer/python-ftfy>, Apache 2.0; the categories and patterns are its own).
 
+use super::Effort;
 use super::charmaps::{CHARMAPS, Charmap, WINDOWS_1252};
 use fancy_regex::Regex;
 use std::string::{String, ToString};
@@ -127,19 +128,20 @@ fn is_bad(text: &str) -> bool {
     patterns().bad.is_match(text).unwrap_or(false)
 }
 
-/// Repairs `text` step by step until nothing changes.
-pub(super) fn fix_encoding(text: &str) -> String {
+/// Repairs `text` step by step until nothing changes or the effort is spent.
+pub(super) fn fix_encoding(text: &str, effort: &mut Effort) -> String {
     let mut text = text.to_string();
-    loop {
-        let fixed = step(&text);
+    while effort.allows(&text) {
+        let fixed = step(&text, effort);
         if fixed == text {
-            return text;
+            break;
         }
         text = fixed;
     }
+    text
 }
 
-fn step(text: &str) -> String {
+fn step(text: &str, effort: &mut Effort) -> String {
     if text.is_ascii() || !is_bad(text) {
         return text.into();
     }
@@ -149,7 +151,7 @@ fn step(text: &str) -> String {
         return fixed;
     }
     // Parts of it.
-    let fixed = fix_parts(text);
+    let fixed = fix_parts(text, effort);
     if fixed != text {
         return fixed;
     }
@@ -236,11 +238,19 @@ fn decode_variants(bytes: &[u8]) -> Option<String> {
 }
 
 /// Repairs the parts of `text` that look like UTF-8 for themselves.
-fn fix_parts(text: &str) -> String {
-    let replace = |found: &fancy_regex::Captures<'_>| {
-        let part = &found[0];
+fn fix_parts(text: &str, effort: &mut Effort) -> String {
+    let (mut out, mut done) = (String::with_capacity(text.len()), 0);
+    // An error is the end of the engine's patience.
+    for found in patterns().utf8.find_iter(text).map_while(Result::ok) {
+        out.push_str(&text[done..found.start()]);
+        done = found.end();
+        let part = found.as_str();
         // Only a shorter text, or this would never end.
-        if part.len() < text.len() && is_bad(part) { fix_encoding(part) } else { part.to_string() }
-    };
-    patterns().utf8.replace_all(text, replace).into_owned()
+        if part.len() < text.len() && is_bad(part) {
+            out.push_str(&fix_encoding(part, effort));
+        } else {
+            out.push_str(part);
+        }
+    }
+    out + &text[done..]
 }

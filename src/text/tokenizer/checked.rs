@@ -90,3 +90,16 @@ impl core::fmt::Debug for CheckedTokenizer {
         f.debug_struct("CheckedTokenizer").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_library_is_an_error_of_the_file() {
+        let broken = std::vec![0_u8];
+        let at = broken.len();
+        let error = guarded(|| Ok(broken[at])).unwrap_err().to_string();
+        assert!(error.contains("damaged"), "{error}");
+    }
+}

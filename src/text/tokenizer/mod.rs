@@ -4,6 +4,8 @@ mod charsmap;
 mod checked;
 mod shape;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod vocabulary;
 

@@ -78,7 +78,8 @@ pub(super) enum Normalizer {
     Precompiled {
         precompiled_charsmap: String,
     },
-    BertNormalizer {
+    #[serde(rename = "BertNormalizer")]
+    Bert {
         #[serde(rename = "clean_text")]
         _clean_text: bool,
         #[serde(rename = "handle_chinese_chars")]
@@ -122,14 +123,16 @@ pub(super) enum PreTokenizer {
         #[serde(rename = "str_rep", default)]
         _str_rep: Option<String>,
     },
-    BertPreTokenizer {},
+    #[serde(rename = "BertPreTokenizer")]
+    Bert {},
     WhitespaceSplit {},
 }
 
 #[derive(Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub(super) enum PostProcessor {
-    RobertaProcessing {
+    #[serde(rename = "RobertaProcessing")]
+    Roberta {
         sep: (String, u32),
         cls: (String, u32),
         #[serde(rename = "trim_offsets", default)]
@@ -137,11 +140,10 @@ pub(super) enum PostProcessor {
         #[serde(rename = "add_prefix_space", default)]
         _add_prefix_space: bool,
     },
-    BertProcessing {
-        sep: (String, u32),
-        cls: (String, u32),
-    },
-    TemplateProcessing {
+    #[serde(rename = "BertProcessing")]
+    Bert { sep: (String, u32), cls: (String, u32) },
+    #[serde(rename = "TemplateProcessing")]
+    Template {
         single: Vec<TemplatePiece>,
         pair: Vec<TemplatePiece>,
         special_tokens: HashMap<String, TemplateToken>,

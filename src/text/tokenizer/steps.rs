@@ -108,7 +108,7 @@ pub(super) fn normalizer(part: &Normalizer, depth: usize, growth: &mut Growth) -
         Normalizer::Lowercase {} => 1.5,
         Normalizer::Strip { .. } => 1.0,
         // Spaces around ideographs, canonical decomposition, lower case.
-        Normalizer::BertNormalizer { .. } => 5.0 / 3.0 * 3.0 * 1.5,
+        Normalizer::Bert { .. } => 5.0 / 3.0 * 3.0 * 1.5,
     });
     Ok(())
 }
@@ -139,7 +139,7 @@ pub(super) fn pre_tokenizer(part: &PreTokenizer, depth: usize, growth: &mut Grow
         }
         // A character of one byte or two for each byte.
         PreTokenizer::ByteLevel { .. } => 2.0,
-        PreTokenizer::BertPreTokenizer {} | PreTokenizer::WhitespaceSplit {} => 1.0,
+        PreTokenizer::Bert {} | PreTokenizer::WhitespaceSplit {} => 1.0,
     });
     Ok(())
 }
@@ -147,14 +147,14 @@ pub(super) fn pre_tokenizer(part: &PreTokenizer, depth: usize, growth: &mut Grow
 pub(super) fn post_processor(part: &PostProcessor, vocab: u32) -> Result<()> {
     const FIELD: &str = "post_processor";
     match part {
-        PostProcessor::RobertaProcessing { sep, cls, .. } | PostProcessor::BertProcessing { sep, cls } => {
+        PostProcessor::Roberta { sep, cls, .. } | PostProcessor::Bert { sep, cls } => {
             for (token, number) in [sep, cls] {
                 piece(FIELD, token)?;
                 id(FIELD, *number, vocab)?;
             }
             Ok(())
         }
-        PostProcessor::TemplateProcessing { single, pair, special_tokens } => {
+        PostProcessor::Template { single, pair, special_tokens } => {
             for (name, token) in special_tokens {
                 ensure(token.id == *name && token.ids.len() == token.tokens.len(), FIELD, || {
                     format!("special token {name:?} does not fit its entry")

@@ -10,6 +10,9 @@ use std::string::String;
 /// All pieces of a unigram model together, in bytes: its trie has a node of some hundred bytes for each. XLM-R's quarter
 /// of a million have less than 3 MiB.
 const MAX_UNIGRAM: usize = 4 << 20;
+/// Longest piece of a unigram model, in bytes: so far is looked ahead from every character of a text. SentencePiece makes
+/// none of more than 16 characters.
+const MAX_UNIGRAM_PIECE: usize = 64;
 /// Longest prefix or suffix of the pieces inside or at the end of a word, in bytes.
 const MAX_AFFIX: usize = 16;
 
@@ -51,6 +54,9 @@ pub(super) fn model(model: &Model, most: u32) -> Result<()> {
             let mut bytes = 0;
             for (text, score) in vocab {
                 piece("model.vocab", text)?;
+                ensure(text.len() <= MAX_UNIGRAM_PIECE, "model.vocab", || {
+                    format!("a piece of {} bytes; expected at most {MAX_UNIGRAM_PIECE}", text.len())
+                })?;
                 bytes += text.len();
                 ensure(score.is_finite() && score.abs() <= 1e9, "model.vocab", || {
                     format!("score {score} of {text:?}")

@@ -1,6 +1,6 @@
 //! CLIP's byte-level BPE: the `tokenizer.json` of a checkpoint, or one made of `vocab.json` and `merges.txt`.
 
-use super::{Loaded, absent, added_token, check, minify, read};
+use super::loaded::{Loaded, absent, added_token, check, minify, read};
 use crate::source::read_json;
 use crate::{Error, Result};
 use ocelli::format::Canonical;

@@ -3,9 +3,12 @@
 //! Fields are those of `sentencepiece_model.proto` (<https://github.com/google/sentencepiece>); what is not needed is
 //! skipped, and so is what later versions add.
 
-use super::read_bytes;
+use super::loaded::read_bytes;
 use crate::{Error, Result};
 use std::path::Path;
+
+/// Longest piece, in bytes; the trainer's own limit is 16 characters, and Gemma's longest has 93 bytes.
+const MAX_PIECE: usize = 256;
 
 /// What a piece is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +146,9 @@ fn piece(bytes: &[u8]) -> std::result::Result<Piece, String> {
             _ => {}
         }
     }
+    if !(1..=MAX_PIECE).contains(&piece.text.len()) {
+        return Err(format!("a piece has {} bytes; expected 1 to {MAX_PIECE}", piece.text.len()));
+    }
     if !piece.score.is_finite() {
         return Err(format!("piece {:?} has the score {}", piece.text, piece.score));
     }
@@ -217,30 +223,70 @@ impl<'a> Iterator for Fields<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn damaged_models_are_refused_and_never_panic() {
-        // Two pieces, BPE, no dummy prefix.
-        let good = [
+    /// Two pieces, BPE, no dummy prefix.
+    fn good() -> Vec<u8> {
+        [
             &[0x0a, 8, 0x0a, 1, b'a', 0x15, 0, 0, 0x80, 0x3f][..],
             &[0x0a, 5, 0x0a, 1, b'b', 0x18, 4, 0x12, 2, 0x18, 2, 0x1a, 2, 0x18, 0],
         ]
-        .concat();
-        let model = Model::parse(&good).unwrap();
+        .concat()
+    }
+
+    #[test]
+    fn models_are_read() {
+        let model = Model::parse(&good()).unwrap();
         assert_eq!((model.algorithm, model.dummy_prefix, model.pieces.len()), (Algorithm::Bpe, false, 2));
         assert_eq!(
             (model.pieces[0].score, model.pieces[1].kind, model.id("b")),
             (1.0, Kind::UserDefined, Some(1))
         );
-        assert!(Model::parse(&[]).is_err());
-        for end in 1..good.len() {
-            _ = Model::parse(&good[..end]);
+    }
+
+    #[test]
+    fn damaged_models_are_refused_for_what_is_wrong() {
+        let message = |field: &[u8]| [&good(), field].concat();
+        let piece = |fields: &[u8]| message(&[&[0x0a, fields.len() as u8], fields].concat());
+        let long = [&[0x0a, 0x86, 0x02, 0x0a, 0x83, 0x02][..], &[b'a'; 259]].concat();
+        for (model, says) in [
+            (vec![], "no pieces"),
+            (message(&[0x0a]), "cut off"),
+            (message(&[0x0a, 0x80]), "cut off"),
+            (message(&[0x0a, 9, 0x0a]), "cut off"),
+            (message(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]), "cut off"),
+            (message(&[0xff; 11]), "too long"),
+            (message(&[0x0b]), "unknown kind 3"),
+            (piece(&[0x0a, 2, 0xc3, 0x28]), "not UTF-8"),
+            (piece(&[]), "0 bytes"),
+            (message(&long), "259 bytes"),
+            (piece(&[0x0a, 1, b'c', 0x15, 0, 0, 0xc0, 0x7f]), "score NaN"),
+            (piece(&[0x0a, 1, b'c', 0x18, 7]), "unknown kind 7"),
+            (message(&[0x12, 2, 0x18, 3]), "model type is 3"),
+            (message(&[0x1a, 2, 0x28, 0]), "white space"),
+        ] {
+            let problem = Model::parse(&model).unwrap_err();
+            assert!(problem.contains(says), "{says}: {problem}");
         }
-        for at in 0..good.len() {
-            for bit in 0..8 {
-                let mut damaged = good.clone();
-                damaged[at] ^= 1 << bit;
-                _ = Model::parse(&damaged);
+    }
+
+    /// Whatever bit is wrong: an error, or a model whose parts are what they may be.
+    #[test]
+    fn no_damage_gives_more_than_there_is() {
+        let good = good();
+        let mut refused = 0;
+        let mut check = |bytes: &[u8]| match Model::parse(bytes) {
+            Err(problem) => refused += usize::from(!problem.is_empty()),
+            Ok(model) => {
+                let text: usize = model.pieces.iter().map(|piece| piece.text.len()).sum();
+                assert!((1..=2).contains(&model.pieces.len()) && text + model.charsmap.len() < bytes.len());
+                assert!(model.pieces.iter().all(|piece| piece.score.is_finite() && !piece.text.is_empty()));
             }
+        };
+        (0..good.len()).for_each(|end| check(&good[..end]));
+        for bit in 0..8 * good.len() {
+            let mut damaged = good.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            check(&damaged);
         }
+        assert!(refused > 80, "{refused} are refused");
     }
 }

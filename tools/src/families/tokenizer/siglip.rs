@@ -1,8 +1,8 @@
 //! SigLIP's tokenizers: a SentencePiece unigram model (SigLIP) or Gemma's BPE (SigLIP 2), as `tokenizer.json` or as the
 //! SentencePiece model itself.
 
+use super::loaded::{Loaded, absent, added_token, check, minify, read};
 use super::sentencepiece::{Algorithm, Kind, Model};
-use super::{Loaded, absent, added_token, check, minify, read};
 use crate::source::read_json;
 use crate::{Error, Result};
 use base64::Engine;

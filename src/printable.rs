@@ -1,11 +1,12 @@
 //! Text from outside on its way to a terminal: names of files, labels and classes may hold anything.
 
 use std::borrow::Cow;
+use std::string::String;
 
 /// `text` with every character escaped as `\u{..}` that a terminal would obey instead of show: controls (C0, DEL, C1),
 /// controls of direction, line and paragraph separators, and marks without width that can hide a name. Joiners stay:
 /// emoji and several scripts need them.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unprintable) {
         return Cow::Borrowed(text);
     }
@@ -20,7 +21,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// Whether [`printable`] escapes `c`.
-pub(crate) fn is_unprintable(c: char) -> bool {
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
