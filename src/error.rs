@@ -221,12 +221,16 @@ impl fmt::Display for Error {
                 "the label bank was made with another model: expected checkpoint {expected:016x}, found \
                  {found:016x}; make it again with this one"
             ),
-            Error::TooCostly { what, limit, found } => write!(
-                f,
-                "the model needs {found} {what}, and the limit is {limit}; if you trust it, OCELLI_MAX_COST={} raises \
-                 all limits by that factor",
-                found.div_ceil((*limit).max(1))
-            ),
+            Error::TooCostly { what, limit, found } => {
+                write!(f, "the model needs {found} {what}, and the limit is {limit}; ")?;
+                match u32::try_from(found.div_ceil((*limit).max(1))) {
+                    Ok(factor) => write!(
+                        f,
+                        "if you trust it, OCELLI_MAX_COST={factor} raises all limits by that factor"
+                    ),
+                    Err(_) => f.write_str("no setting allows so much"),
+                }
+            }
             Error::TextTooLong { limit, found } => {
                 write!(f, "a text of {found} bytes; at most {limit} are read: shorten it")
             }

@@ -55,7 +55,7 @@ impl ImageEncoder {
             let mut now = self.parts()?;
             let embeddings = core::mem::take(&mut now.buffers.embeddings);
             now.encode(Input::Frames(1), Layer::Projected, &mut embeddings[..dim], Watch::default())?;
-            // The same memory once more: the embedding is still there.
+            // `encode` has written the embedding into the arena; it is read back from there.
             let buffers = self.buffers();
             let (embedding, mean) = (&mut buffers.embeddings[..dim], buffers.mean);
             show(part, embedding);

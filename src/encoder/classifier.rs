@@ -110,7 +110,7 @@ impl Classifier {
         let mut parts = self.encoder.parts()?;
         let embeddings = core::mem::take(&mut parts.buffers.embeddings);
         parts.encode(Input::Frames(1), Layer::Projected, &mut embeddings[..dim], Watch::default())?;
-        // The same memory once more: the embedding is still there.
+        // `encode` has written the embedding into the arena; it is read back from there.
         let mut parts = self.encoder.parts()?;
         let embedding = &mut core::mem::take(&mut parts.buffers.embeddings)[..dim];
         let logits = core::mem::take(&mut parts.buffers.logits);

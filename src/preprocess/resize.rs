@@ -174,7 +174,7 @@ impl Resizer {
         let side = view.width().max(view.height());
         if side > plan.max_side {
             return Err(wrong(
-                "the picture is larger than this session was planned for, in pixels per side",
+                "the picture is larger than was planned for, in pixels per side",
                 plan.max_side as usize,
                 side as usize,
             ));

@@ -1,4 +1,4 @@
-//! The one block of memory that a session works in.
+//! The one block of memory that an encoder works in.
 
 use crate::error::{Error, Result};
 use core::ptr::NonNull;
@@ -25,7 +25,7 @@ impl Arena {
     /// # Errors
     /// If there is no such block.
     pub(crate) fn new(bytes: usize) -> Result<Arena> {
-        let none = || Error::Message(std::format!("no {bytes} bytes of memory for the session's buffers"));
+        let none = || Error::Message(std::format!("no {bytes} bytes of memory for the encoder's buffers"));
         let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).map_err(|_| none())?;
         // SAFETY: the size is not zero.
         let first = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(none)?;

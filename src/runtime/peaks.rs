@@ -18,9 +18,9 @@ pub struct Peaks {
     pub bytes: f64,
 }
 
-/// A rate is the best of so many measurements, of which some fall between interruptions,
+/// Measurements of each rate. The best counts: the others were interrupted by whatever else the machine does.
 const ROUNDS: usize = 8;
-/// each of this length.
+/// Length of one measurement.
 const ROUND: Duration = Duration::from_millis(10);
 
 impl Peaks {

@@ -7,7 +7,7 @@
 //! | [`Position::ScaledAverage`] | [averages](pyramid) of a learned table, for an image pyramid | arXiv 2403.13677 |
 //! | [`Rope::Centred`](crate::format::Rope::Centred), [`Rope::Interleaved`](crate::format::Rope::Interleaved) | [rotations](crate::nn::rope) of queries and keys | DINOv3 (arXiv 2508.10104), EVA-02 (arXiv 2303.11331) |
 //!
-//! All of it is computed when a session is made (per image only where images have grids of their own), in f64, without
+//! All of it is computed when an encoder is made (per image only where images have grids of their own), in f64, without
 //! allocating.
 
 pub mod learned;

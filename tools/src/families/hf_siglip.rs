@@ -123,7 +123,7 @@ fn naflex_vision(keys: &Keys<'_>, most: u32) -> Result<VisionConfig> {
         grid_cols: grid,
         interpolation: Interpolation::BilinearAntialias as u32,
         max_patches: most,
-        // A square of about so many patches; the session follows each image.
+        // A square of about so many patches; the encoder follows each image.
         ..vision(keys, (side, side))?
     })
 }

@@ -86,7 +86,7 @@ fn recognise_family(
     recognise(checkpoint, &path, &json, tensors, model_options)
 }
 
-/// Makes `config` one for images of `height` × `width`. The stored positions stay as they are: sessions interpolate
+/// Makes `config` one for images of `height` × `width`. The stored positions stay as they are: encoders interpolate
 /// them as the family's library does. A shortest side before a crop keeps its ratio to the crop.
 fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
     if !config.has_vision() || config.vision.max_patches > 0 || config.vision.pyramid_stride > 0 {
