@@ -124,7 +124,7 @@ fn what_labels_prints_is_a_list_of_labels() {
     let again = run(&mut ocelli!["labels", "--labels-file", list, "--template", "my {}"]).ok();
     assert_eq!(again.out, shown.out);
     for unfinished in ["a,\"b", "\"a\"b,c"] {
-        run(&mut ocelli!["labels", "--labels", unfinished]).fails(&["--labels", "quote"]);
+        run(&mut ocelli!["labels", "--labels", unfinished]).fails(&["labels: the quote"]);
     }
 }
 
