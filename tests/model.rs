@@ -68,8 +68,12 @@ impl Encoders {
 #[test]
 fn a_file_overwritten_while_it_is_open_gives_wrong_numbers_or_an_error() {
     let directory = tempfile::tempdir().unwrap();
-    for fixture in ["clip-hf", "siglip-hf", "siglip2-naflex", "retinavit", "vit-hf", "timm-eva02"] {
-        for precision in PRECISIONS {
+    // An emulator is a hundred times slower, and what is tried is not the instruction set.
+    let emulated = cfg!(not(target_arch = "x86_64"));
+    let fixtures = ["clip-hf", "siglip2-naflex", "siglip-hf", "retinavit", "vit-hf", "timm-eva02"];
+    for fixture in &fixtures[..if emulated { 2 } else { fixtures.len() }] {
+        let precisions = if emulated { &PRECISIONS[2..3] } else { &PRECISIONS[..] };
+        for &precision in precisions {
             let path = packed(directory.path(), fixture, precision);
             let original = std::fs::read(&path).unwrap();
             for isa in [Isa::SCALAR, Isa::detect()] {
