@@ -34,10 +34,10 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// f32 elements that a block needs besides the residual stream: qkv and the attended values, then the hidden layer.
-    pub(crate) const fn work_len(&self) -> usize {
-        let attention = 4 * self.heads * self.head_dim;
-        let widest = if attention > self.hidden() { attention } else { self.hidden() };
+    /// f32 elements that a tower needs besides the residual stream: qkv and the attended values, then the hidden layer;
+    /// outside the blocks a copy of the stream, which is wider than both only in odd models.
+    pub(crate) fn work_len(&self) -> usize {
+        let widest = (4 * self.heads * self.head_dim).max(self.hidden()).max(self.width);
         self.images * self.tokens * widest
     }
 
