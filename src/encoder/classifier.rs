@@ -1,6 +1,6 @@
 //! Images to labels with scores.
 
-use super::image::no_classifier;
+use super::image::{Parts, no_classifier};
 use super::input::{Input, Watch};
 use super::{ImageEncoder, check_len};
 use crate::error::{Error, Result};
@@ -44,6 +44,22 @@ impl Labels {
             Labels::Bank(bank) => bank.as_bank().label(index),
             Labels::Classes(names) => &names[index],
         }
+    }
+
+    /// Scores `embedding`, as the model gave it, with one result per label; normalises it if labels are texts.
+    fn score(&self, mut parts: Parts<'_>, embedding: &mut [f32], out: &mut [Scored]) -> Result<()> {
+        match self {
+            Labels::Bank(bank) => {
+                normalize(embedding);
+                score(&parts.config.score, embedding, &bank.as_bank(), out);
+            }
+            Labels::Classes(_) => {
+                let logits = core::mem::take(&mut parts.buffers.logits);
+                parts.classify(embedding, logits)?;
+                score_logits(logits, out);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -112,19 +128,8 @@ impl Classifier {
         parts.encode(Input::Frames(1), Layer::Projected, &mut embeddings[..dim], Watch::default())?;
         // `encode` has written the embedding into the arena; it is read back from there.
         let mut parts = self.encoder.parts()?;
-        let embedding = &mut core::mem::take(&mut parts.buffers.embeddings)[..dim];
-        let logits = core::mem::take(&mut parts.buffers.logits);
-        match &self.labels {
-            Labels::Bank(bank) => {
-                normalize(embedding);
-                score(&parts.config.score, embedding, &bank.as_bank(), out);
-            }
-            Labels::Classes(_) => {
-                parts.classify(embedding, logits)?;
-                score_logits(logits, out);
-            }
-        }
-        Ok(())
+        let embeddings = core::mem::take(&mut parts.buffers.embeddings);
+        self.labels.score(parts, &mut embeddings[..dim], out)
     }
 
     /// Classifies `image` as a whole and tile by tile. Against a bank the mean of the normalised embeddings is scored
@@ -146,18 +151,7 @@ impl Classifier {
         self.encoder.mean_of_tiles(image, tiles, each, show)?;
         let mut parts = self.encoder.parts()?;
         let mean = core::mem::take(&mut parts.buffers.mean);
-        let logits = core::mem::take(&mut parts.buffers.logits);
-        match &self.labels {
-            Labels::Bank(bank) => {
-                normalize(mean);
-                score(&parts.config.score, mean, &bank.as_bank(), out);
-            }
-            Labels::Classes(_) => {
-                parts.classify(mean, logits)?;
-                score_logits(logits, out);
-            }
-        }
-        Ok(())
+        self.labels.score(parts, mean, out)
     }
 
     /// Scores an `embedding` as the model gave it; normalises it if labels are texts.
@@ -168,18 +162,14 @@ impl Classifier {
         self.check(out)?;
         check_len(self.encoder.embed_dim(), embedding)?;
         match &self.labels {
+            // Needs no thread, so it does not wait for an encoder that is at work.
             Labels::Bank(bank) => {
                 normalize(embedding);
                 score(&self.encoder.config().score, embedding, &bank.as_bank(), out);
+                Ok(())
             }
-            Labels::Classes(_) => {
-                let mut parts = self.encoder.parts()?;
-                let logits = core::mem::take(&mut parts.buffers.logits);
-                parts.classify(embedding, logits)?;
-                score_logits(logits, out);
-            }
+            Labels::Classes(_) => self.labels.score(self.encoder.parts()?, embedding, out),
         }
-        Ok(())
     }
 
     /// There must be room for every label.

@@ -10,7 +10,7 @@ use crate::nn::{Forward, Shape};
 use crate::profile::Profile;
 use crate::runtime::{Arena, Carver, Plan, Runtime};
 use crate::score::normalize;
-use crate::text::{TextBuffers, encode, pooled_token};
+use crate::text::{TextBuffers, encode, no_text, pooled_token};
 #[cfg(feature = "text")]
 use crate::text::{TextTokenizer, Tokens};
 use std::sync::Arc;
@@ -152,14 +152,6 @@ impl TextEncoder {
     pub fn profile_mut(&mut self) -> &mut Profile {
         &mut self.profile
     }
-}
-
-fn no_text() -> Error {
-    Error::Message(
-        "this model has no text tower; use a label bank made from the full model (ocelli labels), or convert the \
-         checkpoint without --vision-only"
-            .into(),
-    )
 }
 
 impl core::fmt::Debug for TextEncoder {

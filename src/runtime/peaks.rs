@@ -85,6 +85,7 @@ fn read(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     #[test]
     fn the_bound_is_the_longer_of_multiplying_and_moving() {
@@ -99,10 +100,13 @@ mod tests {
     #[test]
     fn rates_are_those_of_all_threads_in_their_time() {
         // Each sleeps 20 ms or more for every 2000, however busy the machine is.
-        let rate = best(&mut Team::new(2).unwrap(), |_| {
+        let called = [const { AtomicBool::new(false) }; 2];
+        let rate = best(&mut Team::new(2).unwrap(), |thread| {
+            called[thread].store(true, Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(20));
             2000
         });
+        assert!(called.iter().all(|called| called.load(Ordering::Relaxed)));
         assert!(rate > 0.0 && rate <= 200_000.0, "{rate}");
     }
 

@@ -11,3 +11,12 @@ pub(crate) use encoder::{TextBuffers, encode, pooled_token};
 pub use template::{DEFAULT_TEMPLATE, fill, parse_labels, read_labels, templates};
 #[cfg(feature = "text")]
 pub use tokenizer::{CheckedTokenizer, MAX_TEXT_BYTES, TextTokenizer, Tokens};
+
+/// Of a model that embeds images only.
+pub(crate) fn no_text() -> crate::Error {
+    crate::Error::Message(
+        "this model has no text tower; use a label bank made from the full model (ocelli labels), or convert the \
+         checkpoint without --vision-only"
+            .into(),
+    )
+}

@@ -11,7 +11,7 @@ mod vocabulary;
 
 pub use checked::CheckedTokenizer;
 
-use super::canonical;
+use super::{canonical, no_text};
 use crate::error::{Error, Result};
 use crate::format::{Canonical, File, TextConfig};
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -45,13 +45,7 @@ impl TextTokenizer {
     /// # Errors
     /// The file has no text tower or no tokenizer, or the tokenizer is damaged.
     pub fn new(file: File<'_>) -> Result<TextTokenizer> {
-        let json = file.tokenizer().filter(|_| file.has_text()).ok_or_else(|| {
-            Error::Message(
-                "this model has no text tower; use a label bank made from the full model (ocelli labels), or convert \
-                 the checkpoint without --vision-only"
-                    .into(),
-            )
-        })?;
+        let json = file.tokenizer().filter(|_| file.has_text()).ok_or_else(no_text)?;
         let config = file.config().text;
         let inner = CheckedTokenizer::from_json(json, config.vocab)?;
         let specials = AhoCorasick::builder()

@@ -91,6 +91,33 @@ pub(super) enum Normalizer {
     },
 }
 
+/// Bytes as letters (GPT-2), before a tokenizer's pieces and after them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ByteLevel {
+    #[serde(rename = "add_prefix_space", default)]
+    _add_prefix_space: bool,
+    #[serde(rename = "trim_offsets", default)]
+    _trim_offsets: bool,
+    #[serde(rename = "use_regex", default)]
+    _use_regex: bool,
+}
+
+/// Spaces as letters (SentencePiece), likewise.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Metaspace {
+    pub(super) replacement: String,
+    #[serde(rename = "prepend_scheme", default)]
+    _prepend_scheme: Option<String>,
+    #[serde(rename = "split", default)]
+    _split: Option<bool>,
+    #[serde(rename = "add_prefix_space", default)]
+    _add_prefix_space: Option<bool>,
+    #[serde(rename = "str_rep", default)]
+    _str_rep: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(tag = "type", deny_unknown_fields)]
 pub(super) enum PreTokenizer {
@@ -104,25 +131,8 @@ pub(super) enum PreTokenizer {
         #[serde(rename = "invert", default)]
         _invert: bool,
     },
-    ByteLevel {
-        #[serde(rename = "add_prefix_space", default)]
-        _add_prefix_space: bool,
-        #[serde(rename = "trim_offsets", default)]
-        _trim_offsets: bool,
-        #[serde(rename = "use_regex", default)]
-        _use_regex: bool,
-    },
-    Metaspace {
-        replacement: String,
-        #[serde(rename = "prepend_scheme", default)]
-        _prepend_scheme: Option<String>,
-        #[serde(rename = "split", default)]
-        _split: Option<bool>,
-        #[serde(rename = "add_prefix_space", default)]
-        _add_prefix_space: Option<bool>,
-        #[serde(rename = "str_rep", default)]
-        _str_rep: Option<String>,
-    },
+    ByteLevel(#[expect(dead_code, reason = "reading it is the check")] ByteLevel),
+    Metaspace(Metaspace),
     #[serde(rename = "BertPreTokenizer")]
     Bert {},
     WhitespaceSplit {},
@@ -179,25 +189,8 @@ pub(super) enum Decoder {
     Sequence {
         decoders: Vec<Decoder>,
     },
-    ByteLevel {
-        #[serde(rename = "add_prefix_space", default)]
-        _add_prefix_space: bool,
-        #[serde(rename = "trim_offsets", default)]
-        _trim_offsets: bool,
-        #[serde(rename = "use_regex", default)]
-        _use_regex: bool,
-    },
-    Metaspace {
-        replacement: String,
-        #[serde(rename = "prepend_scheme", default)]
-        _prepend_scheme: Option<String>,
-        #[serde(rename = "split", default)]
-        _split: Option<bool>,
-        #[serde(rename = "add_prefix_space", default)]
-        _add_prefix_space: Option<bool>,
-        #[serde(rename = "str_rep", default)]
-        _str_rep: Option<String>,
-    },
+    ByteLevel(#[expect(dead_code, reason = "reading it is the check")] ByteLevel),
+    Metaspace(Metaspace),
     Replace {
         pattern: Pattern,
         #[serde(rename = "content")]

@@ -1,7 +1,7 @@
 //! The steps between a text and its pieces, and what is put around them.
 
 use super::charsmap;
-use super::shape::{Decoder, Normalizer, Pattern, PostProcessor, PreTokenizer, TemplatePiece};
+use super::shape::{Decoder, Metaspace, Normalizer, Pattern, PostProcessor, PreTokenizer, TemplatePiece};
 use super::validate::{ensure, id, piece, wrong};
 use crate::error::Result;
 use std::format;
@@ -132,13 +132,13 @@ pub(super) fn pre_tokenizer(part: &PreTokenizer, depth: usize, growth: &mut Grow
             })?;
             1.0
         }
-        PreTokenizer::Metaspace { replacement, .. } => {
+        PreTokenizer::Metaspace(Metaspace { replacement, .. }) => {
             metaspace("pre_tokenizer", replacement)?;
             // The mark before a letter that stands alone.
             4.0
         }
         // A character of one byte or two for each byte.
-        PreTokenizer::ByteLevel { .. } => 2.0,
+        PreTokenizer::ByteLevel(_) => 2.0,
         PreTokenizer::Bert {} | PreTokenizer::WhitespaceSplit {} => 1.0,
     });
     Ok(())
@@ -192,8 +192,8 @@ pub(super) fn decoder(part: &Decoder, depth: usize) -> Result<()> {
                 format!("{pattern:?} is replaced; expected a text")
             })
         }
-        Decoder::Metaspace { replacement, .. } => metaspace("decoder", replacement),
-        Decoder::ByteLevel { .. }
+        Decoder::Metaspace(Metaspace { replacement, .. }) => metaspace("decoder", replacement),
+        Decoder::ByteLevel(_)
         | Decoder::ByteFallback {}
         | Decoder::Fuse {}
         | Decoder::Strip { .. }
