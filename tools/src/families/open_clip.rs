@@ -3,7 +3,7 @@
 
 use super::origin::{Origin, Transform};
 use super::recognised::{ModelOptions, Recognised};
-use super::{hf, key_names, tokenizer};
+use super::{hf, key_names, open_clip_text, tokenizer};
 use crate::source::{Checkpoint, Tensors};
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -40,19 +40,19 @@ const TEXT_KEYS: [&str; 8] =
     ["context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "pad_id", "eos_id"];
 
 /// A section of the configuration.
-struct Section<'j> {
-    json: &'j Value,
+pub(super) struct Section<'j> {
+    pub(super) json: &'j Value,
     name: &'static str,
-    path: &'j Path,
+    pub(super) path: &'j Path,
 }
 
 impl Section<'_> {
-    fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
+    pub(super) fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
         Error::field(self.path, format!("{}.{key}", self.name), problem)
     }
 
     /// The value of `key`, or the library's default; null if it has none.
-    fn get<T: DeserializeOwned>(&self, key: &str, default: Value) -> Result<T> {
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &str, default: Value) -> Result<T> {
         let value = self.json.get(key).filter(|value| !value.is_null()).unwrap_or(&default);
         if value.is_null() {
             return Err(self.wrong(key, "is missing"));
@@ -71,7 +71,7 @@ impl Section<'_> {
 
     /// Refuses what would change the network: a key that is not among `known`, unless it has the value that switches
     /// its feature off.
-    fn check_keys(&self, known: &[&str]) -> Result<()> {
+    pub(super) fn check_keys(&self, known: &[&str]) -> Result<()> {
         for (key, value) in self.json.as_object().into_iter().flatten() {
             let off = match (key.as_str(), value) {
                 (_, Value::Null | Value::Bool(false)) => true,
@@ -117,7 +117,7 @@ impl Section<'_> {
             norm_eps: eps.ok_or_else(|| self.wrong("norm_kwargs.eps", "is not a number"))? as f32,
             pooling: pooling as u32,
             features: hf::FEATURES | feature::PROJECT | features,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         })
     }
 
@@ -160,8 +160,16 @@ pub(super) fn recognise(
     config.vision = self::vision(&vision, act)?;
     let preprocess = Section { json: preprocess, name: "preprocess_cfg", path };
     config.preprocess = self::preprocess(&preprocess, config.vision.height, config.vision.width)?;
-    let (mut files, mut tokenizer) = (Vec::new(), None);
-    if !model_options.vision_only {
+    let (mut files, mut tokenizer, mut hf_text) = (Vec::new(), None, None);
+    let names_hf_model = text.json.get("hf_model_name").is_some_and(|name| !name.is_null());
+    if !model_options.vision_only && names_hf_model {
+        let dim = config.score.embed_dim;
+        let tower = open_clip_text::text(&text, dim, checkpoint, tensors, model_options)?;
+        config.text = tower.config;
+        files.extend(tower.tokenizer.files);
+        tokenizer = Some(tower.tokenizer.text);
+        hf_text = Some((tower.origin, tower.ignore));
+    } else if !model_options.vision_only {
         text.check_keys(&TEXT_KEYS)?;
         let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
         let loaded = tokenizer::load_open_clip(directory, text.get("vocab_size", json!(49408))?)?;
@@ -175,6 +183,7 @@ pub(super) fn recognise(
     let text_prefix = if custom { "text." } else { "" };
     let scaled = (vision.has_layer_scale(), text.has_layer_scale());
     let (patch, vision_only) = (config.vision.patch as usize, model_options.vision_only);
+    let (text_origin, text_ignore) = hf_text.unzip();
     let scalars = ["logit_scale", "logit_bias"].iter().filter(|name| tensors.get(name).is_some());
     Ok(Recognised {
         config,
@@ -183,13 +192,16 @@ pub(super) fn recognise(
         scalars: scalars.map(ToString::to_string).collect(),
         path: path.to_path_buf(),
         files,
-        origin: Box::new(move |demand| origin(demand.name.as_str(), text_prefix, patch, scaled)),
+        origin: Box::new(move |demand| match (demand.name.as_str(), &text_origin) {
+            (name, Some(text)) if name.starts_with("text.") => text(name),
+            (name, _) => origin(name, text_prefix, patch, scaled),
+        }),
         key_of: Box::new(key_names::open_clip),
         ignore: Box::new(move |name| match name {
             "input_resolution" | "context_length" | "vocab_size" => Some("a setting, not a weight"),
             _ if name.ends_with("attn_mask") => Some("a mask, not a weight"),
             _ if vision_only && !name.starts_with("visual.") => Some("text tower (--vision-only)"),
-            _ => None,
+            _ => text_ignore.as_ref().and_then(|ignore| ignore(name)),
         }),
     })
 }

@@ -119,7 +119,7 @@ fn vision(timm: &Timm<'_>, tensors: &Tensors, (height, width): (u32, u32)) -> Re
             norm_eps: timm.norm_eps(),
             pooling: timm.pooling()? as u32,
             features,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         },
         patch,
         height,
@@ -283,6 +283,6 @@ impl Names {
             ],
             None => vec![Part::Tensor(format!("{layer}.attn.qkv.{end}"))],
         };
-        Origin { parts, transform: Transform::Rows, scale: None }
+        Origin { parts, ..Origin::rows([""; 0]) }
     }
 }

@@ -2,6 +2,7 @@
 
 mod common;
 mod refusals;
+mod text_towers;
 mod variants;
 mod wrong_families;
 mod wrong_vision;
