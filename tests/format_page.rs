@@ -34,6 +34,8 @@ fn a_reader_written_from_the_page_reads_every_value() {
         ("clip-openclip", Precision::Fp16),
         ("dinov3-hf", Precision::Int8w7),
         ("timm-eva02", Precision::Fp32),
+        ("open-clip-pe", Precision::Int8),
+        ("open-clip-eva02", Precision::Fp16),
         ("retinavit", Precision::Int8),
     ] {
         let path = packed(directory.path(), fixture, precision);
@@ -101,7 +103,8 @@ fn the_page_names_every_field_of_the_configuration_at_its_offset() {
         vision.max_patches,
         vision.pyramid_stride,
         vision.pyramid,
-        vision.reserved,
+        vision.pool_heads,
+        vision.pool_mlp_width,
         text.tower.width,
         text.tower.depth,
         text.tower.heads,

@@ -34,9 +34,11 @@ pub const PATCH_NORM: u32 = 1 << 12;
 pub const EMBED_NORM: u32 = 1 << 13;
 /// `classifier.*`: the pooled vector to class logits (image tower)
 pub const CLASSIFIER: u32 = 1 << 14;
+/// `attention_norm.*`: a norm of what `out` reads, all heads together (EVA-02-CLIP base and large)
+pub const ATTENTION_NORM: u32 = 1 << 20;
 
 /// Every bit with its name in reports.
-pub const NAMES: [(u32, &str); 15] = [
+pub const NAMES: [(u32, &str); 16] = [
     (QKV_BIAS, "qkv bias"),
     (OUT_BIAS, "out bias"),
     (MLP_BIAS, "mlp bias"),
@@ -52,6 +54,7 @@ pub const NAMES: [(u32, &str); 15] = [
     (PATCH_NORM, "patch norm"),
     (EMBED_NORM, "embed norm"),
     (CLASSIFIER, "classifier"),
+    (ATTENTION_NORM, "attention norm"),
 ];
 
 /// The names of the bits that are set in `features`.

@@ -196,7 +196,7 @@ fn a_bit_that_a_tower_cannot_have_or_lacks_is_refused() {
         VISION.features() | TEXT.features(),
         feature::NAMES.iter().fold(0, |bits, (bit, _)| bits | bit)
     );
-    assert_eq!(feature::names(VISION.features()).count(), 15);
+    assert_eq!(feature::names(VISION.features()).count(), 16);
 }
 
 /// A row of the documentation.

@@ -14,6 +14,7 @@ mod origin;
 mod recognised;
 mod simple_vit;
 mod timm;
+mod timm_names;
 mod timm_vit;
 pub mod tokenizer;
 

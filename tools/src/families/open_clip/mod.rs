@@ -1,10 +1,11 @@
 //! CLIP as open_clip saves it: `open_clip_config.json` beside `open_clip_model.safetensors`, under the names that
 //! OpenAI's own checkpoints have.
 //!
-//! Each kind of tower has a file: `vision` and `text` are those of open_clip's own classes.
+//! Each kind of tower has a file: `vision` and `text` are those of open_clip's own classes, `timm_tower` those of timm.
 
 mod section;
 mod text;
+mod timm_tower;
 mod tower;
 mod vision;
 
@@ -56,7 +57,12 @@ pub(super) fn recognise(
     let act = if model.get("quick_gelu", json!(false))? { Act::QuickGelu } else { Act::Gelu };
     let bias = tensors.get("logit_bias").is_some();
     let mut config = Config::zeroed();
-    let image = vision::recognise(&vision, act)?;
+    // Towers of timm have their own activation.
+    let image = if timm_tower::is_one(&vision) {
+        timm_tower::recognise(&vision, tensors)?
+    } else {
+        vision::recognise(&vision, act)?
+    };
     config.vision = image.config;
     config.score = ScoreConfig {
         kind: if bias { Scoring::Sigmoid } else { Scoring::Softmax } as u32,

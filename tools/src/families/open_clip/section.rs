@@ -1,6 +1,5 @@
 //! A section of `open_clip_config.json`.
 
-use super::super::hf;
 use crate::{Error, Result};
 use ocelli::format::*;
 use serde::de::DeserializeOwned;
@@ -29,6 +28,11 @@ impl Section<'_> {
             .map_err(|error| self.wrong(key, format!("is {value}, which makes no sense there: {error}")))
     }
 
+    /// Whether `key` is there and not null.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.json.get(key).is_some_and(|value| !value.is_null())
+    }
+
     /// A size in pixels, or height and width.
     pub(super) fn sides(&self, key: &str, default: u32) -> Result<(u32, u32)> {
         match self.json.get(key) {
@@ -48,9 +52,9 @@ impl Section<'_> {
                 ("proj_type", _) => value == "linear",
                 ("block_type", _) => value == "default",
                 ("norm_kwargs", Value::Object(map)) => map.keys().all(|key| key == "eps"),
-                ("act_kwargs", Value::Object(map)) => map.is_empty(),
+                ("act_kwargs", Value::Object(map)) => map.keys().all(|key| key == "approximate"),
                 ("ls_init_value", _) => value.is_number(),
-                // Read only with `attentional_pool`, `hf_model_name` or `timm_model_name`, which are refused.
+                // Read only with `attentional_pool` or `hf_model_name`, which are refused, or with `timm_model_name`.
                 ("attn_pooler_queries" | "attn_pooler_heads" | "hf_proj_type" | "hf_pooler_type", _) => true,
                 ("hf_model_pretrained" | "timm_pool" | "timm_proj" | "timm_drop" | "timm_drop_path", _) => {
                     true
@@ -75,6 +79,15 @@ impl Section<'_> {
     ) -> Result<TowerConfig> {
         let ratio: f64 = self.get("mlp_ratio", json!(4.0))?;
         let eps = self.json["norm_kwargs"].get("eps").map_or(Some(1e-5), Value::as_f64);
+        // `act_kwargs` are those of `nn.GELU`; quick GELU takes none.
+        let act = match self.json["act_kwargs"].get("approximate").and_then(Value::as_str) {
+            None | Some("none") => act,
+            Some("tanh") if act == Act::Gelu => Act::GeluTanh,
+            Some(other) => {
+                let problem = format!("is {other:?}; supported: \"tanh\", without quick_gelu");
+                return Err(self.wrong("act_kwargs.approximate", problem));
+            }
+        };
         Ok(TowerConfig {
             width,
             depth: self.get("layers", json!(12))?,
@@ -84,7 +97,7 @@ impl Section<'_> {
             act: act as u32,
             norm_eps: eps.ok_or_else(|| self.wrong("norm_kwargs.eps", "is not a number"))? as f32,
             pooling: pooling as u32,
-            features: hf::FEATURES | feature::PROJECT | features,
+            features: feature::QKV_BIAS | feature::OUT_BIAS | feature::MLP_BIAS | features,
             reserved: [0; 7],
         })
     }

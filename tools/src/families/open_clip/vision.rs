@@ -9,7 +9,7 @@ use ocelli::format::*;
 use serde_json::json;
 
 /// Keys that change what is computed here, or that only training reads.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "image_size",
     "layers",
     "width",
@@ -18,6 +18,8 @@ const KEYS: [&str; 8] = [
     "patch_size",
     "patch_dropout",
     "final_ln_after_pool",
+    "pool_type",
+    "no_ln_pre",
 ];
 
 pub(super) fn recognise(section: &Section<'_>, act: Act) -> Result<Tower<VisionConfig>> {
@@ -34,9 +36,18 @@ pub(super) fn recognise(section: &Section<'_>, act: Act) -> Result<Tower<VisionC
         return Err(section.wrong("head_width", format!("is {head}, no divisor of {channels}")));
     }
     let pre_norm = if section.get("no_ln_pre", json!(false))? { 0 } else { feature::PRE_NORM };
-    let features = feature::CLASS_TOKEN | pre_norm;
+    // `ln_post` norms all tokens, or what they are pooled to: the same for one token.
+    let (pooling, norm) = match section.get::<String>("pool_type", json!("tok"))?.as_str() {
+        "tok" => (Pooling::Class, feature::FINAL_NORM),
+        "avg" if section.get("final_ln_after_pool", json!(false))? => {
+            (Pooling::MeanPatches, feature::POOL_NORM)
+        }
+        "avg" => (Pooling::MeanPatches, feature::FINAL_NORM),
+        other => return Err(section.wrong("pool_type", format!("is {other:?}; supported: \"tok\", \"avg\""))),
+    };
+    let features = feature::CLASS_TOKEN | feature::PROJECT | pre_norm | norm;
     let config = VisionConfig {
-        tower: section.tower(channels, channels / head, act, features, Pooling::Class)?,
+        tower: section.tower(channels, channels / head, act, features, pooling)?,
         patch,
         height,
         width,
@@ -63,7 +74,7 @@ fn origin(rest: &str, patch: usize, scaled: bool) -> Origin {
         "class_token" => whole("class_embedding"),
         "position" => whole("positional_embedding"),
         "pre_norm" => whole(&format!("ln_pre.{end}")),
-        "final_norm" => whole(&format!("ln_post.{end}")),
+        "final_norm" | "pool_norm" => whole(&format!("ln_post.{end}")),
         // The projection; there is no other part.
         _ => whole("proj").with(Transform::Transposed),
     })

@@ -9,4 +9,4 @@ mod tests;
 
 pub use clip::{load_clip, load_open_clip};
 pub use loaded::Loaded;
-pub use siglip::load_siglip;
+pub use siglip::{load_open_clip_siglip, load_siglip};
