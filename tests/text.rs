@@ -133,6 +133,29 @@ fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
     }
 }
 
+/// open_clip cleans a text itself before SigLIP's tokenizers; a unigram model alone serves as well as `tokenizer.json`.
+#[test]
+fn open_clips_siglip_token_ids_are_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    for (fixture, pieces, pad) in [
+        ("open-clip-siglip", "siglip-hf/spiece.model", 1),
+        ("open-clip-siglip2", "siglip2-fixres/tokenizer.model", 0),
+    ] {
+        let cases = cases(fixture);
+        let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
+
+        let alone = directory.path().join(format!("{fixture} alone"));
+        std::fs::create_dir(&alone).unwrap();
+        let pieces = ocelli_tests::fixtures().join(pieces);
+        std::fs::copy(&pieces, alone.join(pieces.file_name().unwrap())).unwrap();
+        let settings = "tokenizer_config.json";
+        std::fs::copy(ocelli_tests::fixtures().join(fixture).join(settings), alone.join(settings)).unwrap();
+        let path = ocelli_tests::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
+        check(&format!("{fixture}, alone"), &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
+    }
+}
+
 /// Chinese, Arabic, German, Japanese, Russian and others, with SentencePiece models that have pieces for them.
 #[test]
 fn multilingual_labels_become_the_ids_of_transformers() {

@@ -10,6 +10,7 @@ use crate::model::{Block, Linear, Projection, TextWeights, VisionWeights};
 use crate::nn::{Shape, activation, rope};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
 use crate::runtime::Runtime;
+use crate::vision::head_shape;
 use crate::vision::position::pyramid;
 use ocelli_kernels::{Kernels, LhsFormat};
 use std::vec::Vec;
@@ -38,8 +39,9 @@ pub(super) fn of_images(
         }
     }
     operands.add(1, weights.classifier.as_ref());
+    let head = weights.head.as_ref().map(|head| head_shape(head, &shape));
     Ok(ImageSizes {
-        tower: TowerSizes { shape, operands: operands.list, threads: runtime.threads() },
+        tower: TowerSizes { shape, head, operands: operands.list, threads: runtime.threads() },
         frames,
         rotary: rope::table_len(vision, rows * columns),
         levels: if is_pyramid(vision) { pyramid::levels_len(vision) } else { 0 },
@@ -53,7 +55,7 @@ pub(super) fn of_text(config: &Config, weights: &TextWeights<'_>, runtime: &Runt
     let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
     operands.add_tower(&shape, &weights.blocks, &weights.projection);
-    Ok(TowerSizes { shape, operands: operands.list, threads: runtime.threads() })
+    Ok(TowerSizes { shape, head: None, operands: operands.list, threads: runtime.threads() })
 }
 
 /// Collects the left operands of all GEMMs.

@@ -67,6 +67,9 @@ stored_enum! {
         Centred = 1 "patch centres, rotate half",
         /// EVA-02 (timm): patch indices, row then column frequencies, neighbouring channels paired.
         Interleaved = 2 "patch indices, interleaved",
+        /// Perception Encoder: as EVA-02, but column before row frequencies, and indices start at 1 if there is a class
+        /// token, which has 0.
+        ColumnsFirst = 3 "patch indices after the class token, columns first, interleaved",
     }
 }
 
@@ -185,6 +188,8 @@ stored_enum! {
         OpenClip = 3 "cleaned as by open_clip, lower case",
         /// The same with its capitals (open_clip with a tokenizer of Hugging Face).
         OpenClipCase = 4 "cleaned as by open_clip",
+        /// The same without ASCII punctuation (open_clip's SigLIP).
+        OpenClipNoPunctuation = 5 "cleaned as by open_clip, lower case, no punctuation",
     }
 }
 
@@ -247,7 +252,7 @@ pub struct VisionConfig {
     pub rope: u32,
     /// Base of the rotary frequencies; 0 without.
     pub rope_theta: f32,
-    /// Rows of the grid to which patch indices are scaled ([`Rope::Interleaved`]); 0 if they are not.
+    /// Rows of the grid to which patch indices are scaled (not with [`Rope::Centred`]); 0 if they are not.
     pub rope_rows: u32,
     /// Columns of that grid.
     pub rope_cols: u32,
@@ -259,8 +264,10 @@ pub struct VisionConfig {
     pub pyramid_stride: u32,
     /// Sides of the pyramid's levels in pixels, finest first, then zeros.
     pub pyramid: [u32; MAX_LEVELS],
-    /// Zero, for later versions.
-    pub reserved: [u32; 2],
+    /// Heads that pool by attention ([`Pooling::AttentionHead`]); 0: as many as attend in the blocks.
+    pub pool_heads: u32,
+    /// Channels that the second layer of the pooling head's MLP reads; 0: as many as in the blocks.
+    pub pool_mlp_width: u32,
 }
 
 /// The text tower. All zero in a vision-only file.
@@ -360,6 +367,19 @@ impl VisionConfig {
     /// Tokens after the class token and before the patches.
     pub const fn registers(&self) -> u32 {
         self.prefix_tokens.saturating_sub(if self.tower.has(feature::CLASS_TOKEN) { 1 } else { 0 })
+    }
+
+    /// The tower with the heads and the MLP of its pooling head in place of the blocks'.
+    pub fn pool_tower(&self) -> TowerConfig {
+        let or = |own: u32, blocks: u32| if own > 0 { own } else { blocks };
+        let heads = or(self.pool_heads, self.tower.heads);
+        TowerConfig {
+            heads,
+            head_dim: self.tower.attention_width() as u32 / heads.max(1),
+            mlp_width: or(self.pool_mlp_width, self.tower.mlp_width),
+            features: self.tower.features & !feature::GATED_MLP,
+            ..self.tower
+        }
     }
 
     /// Sides of the pyramid's levels in pixels, finest first; none without a pyramid.

@@ -39,9 +39,11 @@ pub const CLASSIFIER: u32 = 1 << 14;
 pub const POST_NORM: u32 = 1 << 15;
 /// `pooler.*`: a linear layer and tanh between pooled vector and projection (BERT, ViT)
 pub const POOLER: u32 = 1 << 16;
+/// `attention_norm.*`: a norm of what `out` reads, all heads together (EVA-02-CLIP base and large)
+pub const ATTENTION_NORM: u32 = 1 << 20;
 
 /// Every bit with its name in reports.
-pub const NAMES: [(u32, &str); 17] = [
+pub const NAMES: [(u32, &str); 18] = [
     (QKV_BIAS, "qkv bias"),
     (OUT_BIAS, "out bias"),
     (MLP_BIAS, "mlp bias"),
@@ -59,6 +61,7 @@ pub const NAMES: [(u32, &str); 17] = [
     (CLASSIFIER, "classifier"),
     (POST_NORM, "post norm"),
     (POOLER, "pooler"),
+    (ATTENTION_NORM, "attention norm"),
 ];
 
 /// The names of the bits that are set in `features`.

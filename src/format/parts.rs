@@ -54,6 +54,8 @@ pub enum Size {
     Attention(usize),
     /// Channels that `fc2` reads: F.
     Hidden,
+    /// Channels that the pooling head's `fc2` reads: H.
+    PoolHidden,
     /// Channels that `fc1` gives: F, of a gated MLP 2F.
     Fc1,
     /// Length of an embedding: E.
@@ -119,6 +121,13 @@ pub const NORM1: Part = part("norm1", Norm(Width), Always, "");
 /// Queries, keys and values.
 pub const QKV: Part =
     part("qkv", Linear(Attention(3), Width, Has(feature::QKV_BIAS)), Always, "all rows of q, then k, then v");
+/// Inside attention.
+pub const ATTENTION_NORM: Part = part(
+    "attention_norm",
+    Norm(Attention(1)),
+    Has(feature::ATTENTION_NORM),
+    "EVA-02-CLIP; all heads together",
+);
 /// Attended values to the residual stream.
 pub const OUT: Part = part("out", Linear(Width, Attention(1), Has(feature::OUT_BIAS)), Always, "");
 /// Before the MLP; after its residual sum in a post-norm tower.
@@ -180,9 +189,9 @@ pub const HEAD_OUT: Part = part("head.out", Linear(Width, Attention(1), Always),
 /// Before its MLP.
 pub const HEAD_NORM: Part = part("head.norm", Norm(Width), AttentionHead, "");
 /// Into its MLP.
-pub const HEAD_FC1: Part = part("head.fc1", Linear(Hidden, Width, Always), AttentionHead, "");
+pub const HEAD_FC1: Part = part("head.fc1", Linear(PoolHidden, Width, Always), AttentionHead, "");
 /// Out of its MLP.
-pub const HEAD_FC2: Part = part("head.fc2", Linear(Width, Hidden, Always), AttentionHead, "");
+pub const HEAD_FC2: Part = part("head.fc2", Linear(Width, PoolHidden, Always), AttentionHead, "");
 /// Of the pooled vector.
 pub const POOL_NORM: Part = part("pool_norm", Norm(Width), Has(feature::POOL_NORM), "EVA");
 /// The embedding to the classes' logits.
@@ -196,7 +205,7 @@ pub const TOKEN_EMBED: Part = part("token_embed", Tokens(Vocabulary), Always, ""
 /// What is added to the tokens.
 pub const TEXT_POSITION: Part = part("position", Positions(Context), Always, "");
 
-const BLOCK: &[Part] = &[NORM1, QKV, OUT, NORM2, FC1, MLP_NORM, FC2];
+const BLOCK: &[Part] = &[NORM1, QKV, ATTENTION_NORM, OUT, NORM2, FC1, MLP_NORM, FC2];
 
 /// The image tower.
 pub const VISION: TowerParts = TowerParts {
@@ -236,6 +245,7 @@ impl Size {
             Width => tower.width as usize,
             Attention(times) => times * tower.attention_width(),
             Hidden => tower.mlp_width as usize,
+            PoolHidden => config.vision.pool_tower().mlp_width as usize,
             Fc1 => tower.fc1_width(),
             Embedding => config.score.embed_dim as usize,
             ProjectHidden => tower.project_hidden as usize,
@@ -375,6 +385,7 @@ impl fmt::Display for Size {
             Attention(1) => f.write_str("A"),
             Attention(times) => write!(f, "{times}·A"),
             Hidden => f.write_str("F"),
+            PoolHidden => f.write_str("H"),
             Fc1 => f.write_str("F (gated: 2·F)"),
             Embedding => f.write_str("E"),
             ProjectHidden => f.write_str("P"),

@@ -20,6 +20,7 @@
 //! | `text.pre_norm` | norm | D | `PRE_NORM` | | CLIP, BERT |
 //! | `{tower}.block.{i}.norm1` | norm | D | always | | |
 //! | `{tower}.block.{i}.qkv` | linear | 3·A × D | always | `QKV_BIAS` | all rows of q, then k, then v |
+//! | `{tower}.block.{i}.attention_norm` | norm | A | `ATTENTION_NORM` | | EVA-02-CLIP; all heads together |
 //! | `{tower}.block.{i}.out` | linear | D × A | always | `OUT_BIAS` | |
 //! | `{tower}.block.{i}.norm2` | norm | D | always | | |
 //! | `{tower}.block.{i}.fc1` | linear | F (gated: 2·F) × D | always | `MLP_BIAS` | gated: gate rows, then value rows |
@@ -30,8 +31,8 @@
 //! | `vision.head.kv` | linear | 2·A × D | pooling by an attention head | always | all rows of k, then v |
 //! | `vision.head.out` | linear | D × A | pooling by an attention head | always | |
 //! | `vision.head.norm` | norm | D | pooling by an attention head | | |
-//! | `vision.head.fc1` | linear | F × D | pooling by an attention head | always | |
-//! | `vision.head.fc2` | linear | D × F | pooling by an attention head | always | |
+//! | `vision.head.fc1` | linear | H × D | pooling by an attention head | always | |
+//! | `vision.head.fc2` | linear | D × H | pooling by an attention head | always | |
 //! | `vision.pool_norm` | norm | D | `POOL_NORM` | | EVA |
 //! | `vision.pooler` | linear | D × D | `POOLER` | always | then tanh: BERT, ViT |
 //! | `vision.project_fc1` | linear | P × D | a projection of two layers | `PROJECT_BIAS` | then GELU |

@@ -149,6 +149,7 @@ impl VisionConfig {
         };
         let expected = "class token (if there is one), a mean or an attention head";
         named!("vision.tower.", self.tower, pooling).known(pooling, expected)?;
+        self.validate_pool_head()?;
         named!("vision.", self, height).within(1..=MAX_SIDE, "1..=8192")?;
         named!("vision.", self, width).within(1..=MAX_SIDE, "1..=8192")?;
         let side = self.height.min(self.width).min(128);
@@ -168,8 +169,19 @@ impl VisionConfig {
             named!("vision.", self, max_patches).known(resampled, "0 unless positions can be resampled")?;
         }
         self.validate_position((rows, cols))?;
-        self.validate_rope()?;
-        zero("vision.reserved", &self.reserved)
+        self.validate_rope()
+    }
+
+    /// Heads and MLP of a pooling head that has others than the blocks.
+    fn validate_pool_head(&self) -> Result<()> {
+        if self.tower.pooling != Pooling::AttentionHead as u32 {
+            named!("vision.", self, pool_heads).within(0..=0, "0 without an attention head")?;
+            return named!("vision.", self, pool_mlp_width).within(0..=0, "0 without an attention head");
+        }
+        let channels = self.tower.attention_width() as u32;
+        let divides = self.pool_heads == 0 || channels.is_multiple_of(self.pool_heads);
+        named!("vision.", self, pool_heads).known(divides, "0, or a divisor of heads · head_dim")?;
+        named!("vision.", self, pool_mlp_width).within(0..=65536, "0..=65536")
     }
 
     /// `patches`: rows and columns at the configured size.
@@ -247,7 +259,7 @@ impl VisionConfig {
                 named!("vision.tower.", self.tower, head_dim)
                     .known(quarters, "a multiple of 4 for rotary positions")?;
                 float("vision.rope_theta", theta, theta > 1.0 && theta <= 1e9, "above 1, at most 1e9")?;
-                let most = if rope == Rope::Interleaved { MAX_TOKENS } else { 0 };
+                let most = if rope == Rope::Centred { 0 } else { MAX_TOKENS };
                 named!("vision.", self, rope_rows).within(0..=most, "at most 65536, 0 for patch centres")?;
                 named!("vision.", self, rope_cols).within(0..=most, "at most 65536, 0 for patch centres")?;
                 let both = (self.rope_rows == 0) == (self.rope_cols == 0);

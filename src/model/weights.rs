@@ -40,7 +40,7 @@ impl Linear<'_> {
     }
 }
 
-/// A transformer block: `x += out(attention(qkv(norm1 x)))`, `x += fc2(mlp_norm(act(fc1(norm2 x))))`. Of a gated MLP
+/// A transformer block: `x += out(attention_norm(attention(qkv(norm1 x))))`, `x += fc2(mlp_norm(act(fc1(norm2 x))))`. Of a gated MLP
 /// `fc1` gives gate and value, and `act(gate) · value` goes on. In a post-norm tower the norms follow the sums:
 /// `x = norm1(x + out(attention(qkv x)))`, `x = norm2(x + fc2(mlp_norm(act(fc1 x))))`.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,7 @@ impl Linear<'_> {
 pub struct Block<'a> {
     pub norm1: Norm<'a>,
     pub qkv: Linear<'a>,
+    pub attention_norm: Option<Norm<'a>>,
     pub out: Linear<'a>,
     pub norm2: Norm<'a>,
     pub fc1: Linear<'a>,
@@ -59,6 +60,8 @@ pub struct Block<'a> {
 /// `y + fc2(act(fc1(norm y)))`.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionHead<'a> {
+    /// Attention heads.
+    pub heads: usize,
     /// The probe after its projection, one vector for all heads.
     pub query: &'a [f32],
     /// Tokens → keys, then values.
@@ -221,6 +224,7 @@ impl<'a> Reader<'a> {
             Ok(Block {
                 norm1: self.norm(&parts::NORM1)?,
                 qkv: self.linear(&parts::QKV)?,
+                attention_norm: self.if_any(&parts::ATTENTION_NORM, Reader::norm)?,
                 out: self.linear(&parts::OUT)?,
                 norm2: self.norm(&parts::NORM2)?,
                 fc1: self.linear(&parts::FC1)?,
@@ -243,6 +247,7 @@ impl<'a> Reader<'a> {
 
     fn head(&mut self) -> Result<AttentionHead<'a>> {
         Ok(AttentionHead {
+            heads: self.file.config().vision.pool_tower().heads as usize,
             query: self.vector(&parts::HEAD_QUERY, "")?,
             kv: self.linear(&parts::HEAD_KV)?,
             out: self.linear(&parts::HEAD_OUT)?,

@@ -88,7 +88,7 @@ pub(crate) fn block(
     let inner = heads * head_dim;
     let x = &mut x[..images * tokens * width];
 
-    // x += out(attention(qkv(norm1 x)))
+    // x += out(attention_norm(attention(qkv(norm1 x))))
     let (qkv, rest) = work.split_at_mut(images * tokens * 3 * inner);
     let attended = &mut rest[..images * queries * inner];
     if post_norm {
@@ -104,8 +104,9 @@ pub(crate) fn block(
     if let Some(rotations) = rotations {
         rotations.apply(forward, shape, qkv);
     }
-    let qkv = Mat::new(qkv, images * tokens, 3 * inner, block);
-    forward.attend(&shape.attention(queries), images, &qkv, attended);
+    let values = Mat::new(qkv, images * tokens, 3 * inner, block);
+    forward.attend(&shape.attention(queries), images, &values, attended);
+    let attended = &*attended;
     if queries < tokens {
         for image in 1..images {
             x.copy_within(
@@ -115,13 +116,24 @@ pub(crate) fn block(
         }
     }
     let x = &mut x[..images * queries * width];
-    if images == 1 {
-        // [heads, queries, head_dim] is a matrix in blocks of a head.
-        forward.convert_mat(Op::AttentionRows, &weights.out, &Mat::new(attended, queries, inner, head_dim));
+    // [heads, queries, head_dim] of each image is a matrix in blocks of a head.
+    let heads_of = |image: usize| {
+        Mat::new(&attended[image * queries * inner..][..queries * inner], queries, inner, head_dim)
+    };
+    if let Some(norm) = &weights.attention_norm {
+        // Queries, keys and values are done with: the heads' values lie side by side in their place.
+        let rows = &mut qkv[..images * queries * inner];
+        forward.each_row(2 * size_of_val(rows), Op::AttentionRows, rows, inner, |i, row| {
+            heads_of(i / queries).copy_row(i % queries, 0, row);
+        });
+        forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
+            kernels.layer_norm(&rows[i * inner..][..inner], norm.gamma, norm.beta, eps, row);
+        });
+    } else if images == 1 {
+        forward.convert_mat(Op::AttentionRows, &weights.out, &heads_of(0));
     } else {
         forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
-            let of_image = &attended[i / queries * queries * inner..][..queries * inner];
-            Mat::new(of_image, queries, inner, head_dim).copy_row(i % queries, 0, row);
+            heads_of(i / queries).copy_row(i % queries, 0, row);
         });
     }
     forward.multiply(Op::Out, &weights.out, Epilogue::Add, x);

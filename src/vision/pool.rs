@@ -1,6 +1,6 @@
 //! From the last block's tokens to one vector.
 
-use super::pool_head::pool_by_attention;
+use super::pool_head::{head_shape, pool_by_attention};
 use crate::format::Pooling;
 use crate::model::VisionWeights;
 use crate::nn::{Forward, Shape, mean};
@@ -21,7 +21,7 @@ pub(crate) fn pool(
         Pooling::MeanAll => mean(shape, 0, x, pooled),
         Pooling::AttentionHead => {
             let head = weights.head.as_ref().expect("a file has the head that its pooling names");
-            pool_by_attention(forward, head, shape, x, work, pooled);
+            pool_by_attention(forward, head, &head_shape(head, shape), x, work, pooled);
         }
         _ => {
             for (x, pooled) in x.chunks_exact(tokens * width).zip(pooled.chunks_exact_mut(width)) {

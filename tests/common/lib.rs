@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 11] = [
+pub const PAIRS: [&str; 15] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -21,6 +21,10 @@ pub const PAIRS: [&str; 11] = [
     "dual-vit-xlmr",
     "chinese-clip",
     "openclip-xlmr",
+    "open-clip-siglip",
+    "open-clip-siglip2",
+    "open-clip-eva02",
+    "open-clip-pe",
 ];
 
 /// The fixtures with an image tower alone.
@@ -28,7 +32,8 @@ pub const VISION: [&str; 7] =
     ["vit-hf", "mae-hf", "timm-vit", "simplevit", "dinov2-hf", "dinov3-hf", "timm-eva02"];
 
 /// The fixtures that have no tokenizer use that of `clip-hf`.
-const WITHOUT_TOKENIZER: [&str; 3] = ["clip-hf-outliers", "clip-openclip", "clip-openai"];
+const WITHOUT_TOKENIZER: [&str; 5] =
+    ["clip-hf-outliers", "clip-openclip", "clip-openai", "open-clip-eva02", "open-clip-pe"];
 
 /// All precisions.
 pub const PRECISIONS: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];

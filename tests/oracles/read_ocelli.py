@@ -31,7 +31,7 @@ CONFIG = (
         "position_prefix", "rope")]
     + [("vision.rope_theta", "f"), ("vision.rope_rows", "I"), ("vision.rope_cols", "I"),
        ("vision.sincos_temperature", "f"), ("vision.max_patches", "I"), ("vision.pyramid_stride", "I"),
-       ("vision.pyramid", "6I"), ("vision.reserved", "2I")]
+       ("vision.pyramid", "6I"), ("vision.pool_heads", "I"), ("vision.pool_mlp_width", "I")]
     + [("text.tower." + name, code) for name, code in TOWER]
     + [("text." + name, "I") for name in ("vocab", "context", "causal", "eos", "pad", "padded", "canonical")]
     + [("text.reserved", "9I")]

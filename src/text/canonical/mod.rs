@@ -47,6 +47,14 @@ pub(super) fn open_clip_case(text: &str) -> String {
     single_spaces(&html::unescape(&html::unescape(&ftfy::fix_text(text))))
 }
 
+/// `canonicalize` of open_clip: cleaned in the same way, underscores as spaces, no ASCII punctuation.
+pub(super) fn open_clip_no_punctuation(text: &str) -> String {
+    let text = html::unescape(&html::unescape(&ftfy::fix_text(text)));
+    let mut text = text.replace('_', " ");
+    text.retain(|c| !c.is_ascii_punctuation());
+    single_spaces(&text.to_lowercase())
+}
+
 /// The words of `text` with one space between them.
 fn single_spaces(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -61,6 +61,7 @@ impl TextTokenizer {
             None => text.into(),
             Some(Canonical::OpenClip) => canonical::open_clip(text).into(),
             Some(Canonical::OpenClipCase) => canonical::open_clip_case(text).into(),
+            Some(Canonical::OpenClipNoPunctuation) => canonical::open_clip_no_punctuation(text).into(),
             Some(Canonical::Lower) => self.between_special_tokens(text, canonical::lower).into(),
             Some(Canonical::LowerNoPunctuation) => {
                 self.between_special_tokens(text, canonical::siglip).into()

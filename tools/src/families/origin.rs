@@ -77,6 +77,22 @@ impl Origin {
         Origin { plus: Some(name.into()), ..self }
     }
 
+    /// The same of a model whose tensors all have `prefix` before their names.
+    pub fn within(mut self, prefix: &str) -> Origin {
+        let named = |name: &mut String| name.insert_str(0, prefix);
+        for part in &mut self.parts {
+            if let Part::Tensor(name) | Part::Slice(name, _) = part {
+                named(name);
+            }
+        }
+        if let Transform::Applied { input, bias } = &mut self.transform {
+            named(input);
+            bias.iter_mut().for_each(|(name, _)| named(name));
+        }
+        self.scale.iter_mut().chain(&mut self.plus).for_each(named);
+        self
+    }
+
     /// Every tensor of the checkpoint that goes into it.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let (input, bias) = match &self.transform {

@@ -6,7 +6,8 @@
 //! the same bits. They go where the path between producer and consumer is linear in each channel:
 //!
 //! - LayerNorm's gain and offset → the columns of `qkv` or `fc1`,
-//! - the rows of v in `qkv` → the columns of `out` (attention averages v, channel by channel),
+//! - the rows of v in `qkv` → the columns of `out` (attention averages v, channel by channel), or where a norm stands
+//!   between them, that norm → the columns of `out`,
 //! - with a gated MLP, the rows of the value half of `fc1` → the columns of `fc2` (the gate multiplies them), or where a
 //!   norm stands between them, that norm → the columns of `fc2`.
 //!
@@ -60,11 +61,14 @@ pub(super) fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
             };
             if !post_norm {
                 site(&norm("norm1"), Some(qkv));
-            }
-            let v = rows / 3 * 2..rows;
-            site(&[(Some(qkv), v.clone()), (find("qkv.bias"), v)], find("out.weight"));
-            if !post_norm {
                 site(&norm("norm2"), find("fc1.weight"));
+            }
+            let (v, inner) = (rows / 3 * 2..rows, 0..rows / 3);
+            if let Some(gain) = find("attention_norm.weight") {
+                let offset = find("attention_norm.bias");
+                site(&[(Some(gain), inner.clone()), (offset, inner)], find("out.weight"));
+            } else {
+                site(&[(Some(qkv), v.clone()), (find("qkv.bias"), v)], find("out.weight"));
             }
             if let (Some(fc1), Some(fc2)) = (find("fc1.weight"), find("fc2.weight")) {
                 let (rows, hidden) = (canonical.demands[fc1].n, canonical.demands[fc2].k);

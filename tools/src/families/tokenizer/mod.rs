@@ -12,4 +12,4 @@ mod tests;
 pub use bert::load_bert;
 pub use clip::{load_clip, load_open_clip};
 pub use loaded::Loaded;
-pub use siglip::load_siglip;
+pub use siglip::{load_open_clip_siglip, load_siglip};

@@ -1,18 +1,18 @@
 //! A text tower of transformers in a checkpoint of open_clip (`HFTextEncoder`): XLM-RoBERTa, RoBERTa or BERT, pooled and
 //! projected as `text_cfg` says.
 
-use super::hf::Keys;
-use super::hf_base::configuration;
-use super::hf_bert::{self, Bert};
-use super::open_clip::Section;
-use super::origin::Origin;
-use super::recognised::ModelOptions;
-use super::tokenizer;
-use super::towers::TextTower;
+use super::section::Section;
+use super::tower::Tower;
 use crate::Result;
-use crate::source::{Checkpoint, Tensors};
-use ocelli::format::{Canonical, Pooling, feature};
+use crate::families::hf::Keys;
+use crate::families::hf_base::configuration;
+use crate::families::hf_bert::{self, Bert};
+use crate::families::origin::Origin;
+use crate::families::tokenizer::{self, Loaded};
+use crate::source::Tensors;
+use ocelli::format::{Canonical, Pooling, TextConfig, feature};
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Keys that this text tower reads, and those of open_clip's own one, which it does not.
 const KEYS: [&str; 14] = [
@@ -41,19 +41,23 @@ enum Projection {
     Mlp,
 }
 
-/// The text tower of `section`, projected to `embed_dim` values.
-pub(super) fn text(
+/// Whether the text tower is transformers'.
+pub(super) fn is_one(section: &Section<'_>) -> bool {
+    section.has("hf_model_name")
+}
+
+/// The tower of `section`, projected to `embed_dim` values, and its tokenizer, which is in the folder `directory`.
+pub(super) fn recognise(
     section: &Section<'_>,
     embed_dim: u32,
-    checkpoint: &Checkpoint,
     tensors: &Tensors,
-    model_options: &ModelOptions,
-) -> Result<TextTower> {
+    checkpoint: &Path,
+    directory: &Path,
+) -> Result<(Tower<TextConfig>, Loaded)> {
     section.check_keys(&KEYS)?;
     let name: String = section.get("hf_model_name", Value::Null)?;
-    let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
     let at = (name.as_str(), "model_cfg.text_cfg.hf_model_name", section.path);
-    let (json, path) = configuration(at, &checkpoint.directory, directory)?;
+    let (json, path) = configuration(at, checkpoint, directory)?;
     let kind = json["model_type"].as_str().unwrap_or_default();
     let keys = Keys::new(&json, None, hf_bert::defaults(kind), &path)?;
     let (pooling, pooled) = match section.get::<String>("hf_pooler_type", json!("mean_pooler"))?.as_str() {
@@ -82,15 +86,18 @@ pub(super) fn text(
     if path != section.path {
         loaded.files.push(path);
     }
-    let mut tower = TextTower::of_bert(bert, config, loaded);
-    let rest = tower.origin;
-    tower.origin = Box::new(move |name| match (name, projection) {
-        ("text.project_fc1.weight", _) => Origin::rows(["text.proj.0.weight"]),
-        ("text.project.weight", Projection::Mlp) => Origin::rows(["text.proj.2.weight"]),
-        ("text.project.weight", _) => Origin::rows(["text.proj.weight"]),
-        _ => rest(name),
-    });
-    Ok(tower)
+    let names = bert.clone();
+    let tower = Tower {
+        config: Bert::with_tokenizer(config, &loaded),
+        origin: Box::new(move |rest| match (rest, projection) {
+            ("project_fc1.weight", _) => Origin::rows(["text.proj.0.weight"]),
+            ("project.weight", Projection::Mlp) => Origin::rows(["text.proj.2.weight"]),
+            ("project.weight", _) => Origin::rows(["text.proj.weight"]),
+            _ => names.origin(rest),
+        }),
+        ignore: Box::new(move |name| bert.ignore(name)),
+    };
+    Ok((tower, loaded))
 }
 
 /// `fits`: the pooled vector is as long as an embedding.
