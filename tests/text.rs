@@ -86,7 +86,7 @@ fn token_ids_of_towers_like_berts_are_those_of_their_libraries() {
     }
     // RoBERTa's byte-level BPE, in a model that has fewer than its 50,265 tokens.
     let tokenizer = ocelli_tests::fixtures().join("roberta");
-    let path = ocelli_tests::packed_with(directory.path(), "dual-dinov2-bert", tokenizer, Precision::Fp16);
+    let path = ocelli_tests::packed_with(directory.path(), "chinese-clip", tokenizer, Precision::Fp16);
     check("roberta", &path, &cases_of("roberta", 125), |case| ids(&case["ids"]), None, 5);
 }
 
