@@ -119,6 +119,8 @@ stored_enum! {
         /// To the largest multiple of the patch near the picture's aspect ratio with at most `max_patches` patches
         /// (SigLIP 2 NaFlex).
         Naflex = 3 "aspect ratio kept, limited patches",
+        /// Straight to `shortest` × `shortest`, then the centre `height` × `width` (DeiT).
+        SquashCrop = 4 "squash, centre crop",
     }
 }
 
@@ -308,7 +310,8 @@ pub struct PreprocessConfig {
     pub crop_rounding: u32,
     /// An [`Alpha`].
     pub alpha: u32,
-    /// Length of the shortest side before the crop, in pixels ([`ResizeMode::ShortestCrop`]).
+    /// Length of the shortest side before the crop, in pixels ([`ResizeMode::ShortestCrop`]); of
+    /// [`ResizeMode::SquashCrop`], of both sides.
     pub shortest: u32,
     /// Mean per channel, red first, of values in 0..=1.
     pub mean: [f32; 3],
@@ -409,6 +412,13 @@ pub struct Config {
     /// First 16 bytes of the SHA-256 over the checkpoint's files: the same for every precision and for vision-only
     /// files of one checkpoint, so that a label bank fits all of them.
     pub checkpoint_id: [u8; 16],
+}
+
+impl ResizeMode {
+    /// Whether a crop follows the resize.
+    pub const fn crops(self) -> bool {
+        matches!(self, ResizeMode::ShortestCrop | ResizeMode::SquashCrop)
+    }
 }
 
 impl Config {

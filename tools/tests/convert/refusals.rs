@@ -127,14 +127,10 @@ fn unknown_and_unsupported_settings_are_refused_by_name() {
             |c| set_preprocess(c, "image_processor_type", json!("Siglip2ImageProcessor")),
             &["image_processor_type", "keeps the aspect ratio"],
         ),
-        // Squashed to 256x256, of which a centre is cut.
+        // Squashed to another shape than a square, of which a centre is cut.
         (
-            |c| {
-                c.edit_json("preprocessor_config.json", |json| {
-                    *json = json!({"feature_extractor_type": "DeiTFeatureExtractor"})
-                })
-            },
-            &["crop_size", "(224, 224)", "(256, 256)"],
+            |c| set_preprocess(c, "size", json!({"height": 80, "width": 96})),
+            &["crop_size", "(64, 64)", "(80, 96)"],
         ),
         (|c| set_preprocess(c, "resample", json!(1)), &["resample", "is 1"]),
         (|c| set_preprocess(c, "resample", Value::Null), &["resample"]),
