@@ -25,9 +25,11 @@ pub struct Limits {
 }
 
 /// The largest error of any stage of a fixture's tower in fp16, int8 and int8w7, over the tiers scalar and AVX2, all
-/// images, texts and resolutions. (bf16 and fp16 checkpoints lose nothing in fp16 files.) A new fixture gets its line
-/// with zeros first: the failures of the test then give the figures.
-const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 24] = [
+/// images, texts and resolutions. (bf16 and fp16 checkpoints lose nothing in fp16 files; 0 stands for an error within the
+/// limit of fp32.) A new fixture gets its line with zeros first: the failures of the test then give the figures.
+const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 41] = [
+    ("chinese-clip", Tower::Image, [0.0, 2.0e-2, 3.8e-2]),
+    ("chinese-clip", Tower::Text, [0.0, 3.2e-2, 6.0e-2]),
     ("clip-hf", Tower::Image, [8.4e-4, 2.6e-2, 3.7e-2]),
     ("clip-hf", Tower::Text, [9.5e-4, 2.7e-2, 6.0e-2]),
     ("clip-hf-gelu-p14", Tower::Image, [8.2e-7, 2.8e-2, 2.9e-2]),
@@ -40,7 +42,22 @@ const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 24] = [
     ("clip-openclip", Tower::Text, [3.3e-7, 1.8e-2, 2.8e-2]),
     ("dinov2-hf", Tower::Image, [2.8e-4, 2.1e-2, 3.7e-2]),
     ("dinov3-hf", Tower::Image, [4.4e-4, 2.0e-2, 3.0e-2]),
+    ("dual-dinov2-bert", Tower::Image, [4.4e-4, 2.3e-2, 3.1e-2]),
+    ("dual-dinov2-bert", Tower::Text, [1.2e-3, 3.5e-2, 4.5e-2]),
+    ("dual-vit-xlmr", Tower::Image, [0.0, 3.1e-2, 7.5e-2]),
+    ("dual-vit-xlmr", Tower::Text, [0.0, 8.5e-2, 1.4e-1]),
     ("mae-hf", Tower::Image, [3.6e-4, 1.3e-2, 2.0e-2]),
+    ("mclip", Tower::Text, [0.0, 2.7e-2, 3.4e-2]),
+    ("open-clip-eva02", Tower::Image, [0.0, 2.6e-2, 3.5e-2]),
+    ("open-clip-eva02", Tower::Text, [0.0, 1.5e-2, 2.6e-2]),
+    ("open-clip-pe", Tower::Image, [0.0, 1.9e-2, 4.2e-2]),
+    ("open-clip-pe", Tower::Text, [0.0, 3.6e-2, 3.0e-2]),
+    ("open-clip-siglip", Tower::Image, [0.0, 1.5e-2, 3.3e-2]),
+    ("open-clip-siglip", Tower::Text, [0.0, 2.8e-2, 5.0e-2]),
+    ("open-clip-siglip2", Tower::Image, [0.0, 2.0e-2, 2.7e-2]),
+    ("open-clip-siglip2", Tower::Text, [0.0, 3.1e-2, 2.8e-2]),
+    ("openclip-xlmr", Tower::Image, [0.0, 2.5e-2, 3.6e-2]),
+    ("openclip-xlmr", Tower::Text, [0.0, 3.2e-2, 3.9e-2]),
     ("retinavit", Tower::Image, [6.8e-4, 1.8e-2, 3.6e-2]),
     ("siglip-hf", Tower::Image, [4.9e-4, 1.9e-2, 2.3e-2]),
     ("siglip-hf", Tower::Text, [7.3e-4, 4.4e-2, 5.2e-2]),
@@ -55,7 +72,7 @@ const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 24] = [
 ];
 
 /// The limits are so many times the largest error: room for the tiers that were not measured, whose rounding differs.
-/// With this room, one row of block 0's `fc2` whose scale is 10 % off fails in 7 of the 16 fixtures, one row of attention's
+/// With this room, one row of block 0's `fc2` whose scale is 10 % off fails in 7 of the first 16 fixtures, one row of attention's
 /// output in 6; of `qkv` and `fc1`, where the other rows drown it, in none: the tests of the kernels and of the
 /// conversion, which are exact, are there for those.
 const ROOM: f32 = 2.0;
