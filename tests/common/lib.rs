@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 11] = [
+pub const PAIRS: [&str; 12] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -21,6 +21,7 @@ pub const PAIRS: [&str; 11] = [
     "dual-vit-xlmr",
     "chinese-clip",
     "openclip-xlmr",
+    "openclip-nllb",
 ];
 
 /// The fixtures with an image tower alone.

@@ -82,8 +82,8 @@ fn unknown_and_unsupported_settings_are_refused_by_name() {
     let cases: [Refusal; 27] = [
         (|c| set_config(c, "/model_type", json!("bert")), &["config.json", "model_type", "bert"]),
         (
-            |c| set_config(c, "/vision_config/hidden_act", json!("relu")),
-            &["vision_config.hidden_act", "relu"],
+            |c| set_config(c, "/vision_config/hidden_act", json!("mish")),
+            &["vision_config.hidden_act", "mish"],
         ),
         (|c| set_config(c, "/vision_config/num_channels", json!(4)), &["vision_config.num_channels", "4"]),
         (

@@ -11,6 +11,7 @@ const DUAL: &str = "dual-dinov2-bert";
 const XLMR: &str = "dual-vit-xlmr";
 const CHINESE: &str = "chinese-clip";
 const OPEN_XLMR: &str = "openclip-xlmr";
+const NLLB: &str = "openclip-nllb";
 const MCLIP: &str = "mclip";
 
 /// Positions hold the token type that every token has, and those of RoBERTa start behind the padding token.
@@ -86,7 +87,7 @@ fn missing_extra_and_transposed_tensors_are_named() {
     for (change, expected) in cases {
         refused_of(DUAL, change, expected, Precision::Int8);
     }
-    let cases: [(&str, Refusal); 6] = [
+    let cases: [(&str, Refusal); 9] = [
         (
             XLMR,
             (|c| _ = c.tensors.remove("vision_model.pooler.dense.bias"), &["vision_model.pooler.dense.bias"]),
@@ -102,6 +103,21 @@ fn missing_extra_and_transposed_tensors_are_named() {
         ),
         (MCLIP, (|c| _ = c.tensors.remove("LinearTransformation.bias"), &["LinearTransformation.bias"])),
         (MCLIP, (|c| add(c, "transformer.more"), &["transformer.more", "unknown"])),
+        (
+            NLLB,
+            (
+                |c| _ = c.tensors.remove("text.transformer.layer_norm.bias"),
+                &["text.transformer.layer_norm.bias"],
+            ),
+        ),
+        (
+            NLLB,
+            (
+                |c| transpose(c, "text.transformer.layers.0.fc1.weight"),
+                &["text.transformer.layers.0.fc1.weight", "[32, 112]", "[112, 32]"],
+            ),
+        ),
+        (NLLB, (|c| add(c, "text.transformer.more"), &["text.transformer.more", "unknown"])),
     ];
     for (name, (change, expected)) in cases {
         refused_of(name, change, expected, Precision::Int8);
@@ -110,7 +126,7 @@ fn missing_extra_and_transposed_tensors_are_named() {
 
 #[test]
 fn what_would_change_the_computation_is_refused_by_its_key() {
-    let cases: [(&str, Refusal); 17] = [
+    let cases: [(&str, Refusal); 21] = [
         (
             DUAL,
             (
@@ -120,14 +136,22 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
         ),
         (DUAL, (|c| set(c, "/text_config/is_decoder", json!(true)), &["text_config.is_decoder"])),
         (DUAL, (|c| set(c, "/text_config/add_cross_attention", json!(true)), &["add_cross_attention"])),
-        (DUAL, (|c| set(c, "/text_config/hidden_act", json!("relu")), &["text_config.hidden_act", "relu"])),
+        (DUAL, (|c| set(c, "/text_config/hidden_act", json!("mish")), &["text_config.hidden_act", "mish"])),
         (
             DUAL,
             (
                 |c| set(c, "/text_config/model_type", json!("distilbert")),
-                &["text_config.model_type", "distilbert", "xlm-roberta"],
+                &["text_config.model_type", "distilbert", "pooled"],
             ),
         ),
+        (
+            DUAL,
+            (
+                |c| set(c, "/text_config/model_type", json!("electra")),
+                &["text_config.model_type", "electra", "xlm-roberta"],
+            ),
+        ),
+        (DUAL, (|c| set(c, "/model_type", json!("jina_clip")), &["model_type", "jina_clip", "ALiBi"])),
         (
             DUAL,
             (
@@ -185,6 +209,20 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
                 &["text_cfg.tokenizer_kwargs.strip_sep_token", "true"],
             ),
         ),
+        (
+            NLLB,
+            (
+                |c| c.edit_json("nllb-small/config.json", |json| json["d_model"] = 33.into()),
+                &["nllb-small/config.json", "encoder_attention_heads", "33"],
+            ),
+        ),
+        (
+            NLLB,
+            (
+                |c| c.edit_json("nllb-small/config.json", |json| json["activation_function"] = "mish".into()),
+                &["nllb-small/config.json", "activation_function", "mish"],
+            ),
+        ),
         // What is known of that model does not fit these weights.
         (
             MCLIP,
@@ -206,7 +244,7 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
 
 #[test]
 fn tokenizers_that_leave_something_open_are_refused() {
-    let cases: [(&str, Refusal); 4] = [
+    let cases: [(&str, Refusal); 5] = [
         (CHINESE, (|c| fs::remove_file(c.path("vocab.txt")).unwrap(), &["no tokenizer here", "vocab.txt"])),
         (
             CHINESE,
@@ -224,6 +262,13 @@ fn tokenizers_that_leave_something_open_are_refused() {
             (
                 |c| c.edit_json("tokenizer.json", |json| json["post_processor"] = Value::Null),
                 &["tokenizer.json", "empty text", "begins"],
+            ),
+        ),
+        (
+            NLLB,
+            (
+                |c| c.edit_json("tokenizer_config.json", |json| json["src_lang"] = "xyz_Latn".into()),
+                &["tokenizer_config.json", "src_lang", "xyz_Latn"],
             ),
         ),
     ];
