@@ -3,9 +3,10 @@
 use super::common::*;
 use super::refusals::{Refusal, refused_of};
 use ocelli::format::*;
-use ocelli_tools::{Precision, convert};
+use ocelli_tools::{Precision, Silent, convert, join, verify};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 const DUAL: &str = "dual-dinov2-bert";
 const XLMR: &str = "dual-vit-xlmr";
@@ -290,6 +291,53 @@ fn the_tokenizers_own_settings_outdo_its_json() {
         json["normalizer"]["lowercase"].clone()
     };
     assert_eq!([normalizer(true), normalizer(false)], [true, false]);
+}
+
+/// M-CLIP's text tower beside an image tower: what each file had, and nothing else.
+#[test]
+fn a_text_tower_alone_is_joined_with_an_image_tower() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (image, text, both) = (path("image.ocelli"), path("text.ocelli"), path("both.ocelli"));
+    let mut vision_only = options(OPEN_XLMR, &image, Precision::Int8);
+    vision_only.model.vision_only = true;
+    convert(&vision_only).unwrap();
+    convert(&options(MCLIP, &text, Precision::Fp16)).unwrap();
+    join(&image, &text, &both, &Silent).unwrap();
+    verify::verify(&both).unwrap();
+    let read = |path: &Path| AlignedBytes::read(path).unwrap();
+    let (images, texts, joined) = (read(&image), read(&text), read(&both));
+    let [images, texts, joined] = [&images, &texts, &joined].map(|bytes| File::parse(bytes).unwrap());
+    let payloads = |file: File<'_>| {
+        let of =
+            |tensor: Tensor<'_>| (tensor.name().to_string(), tensor.dtype(), file.payload(&tensor).to_vec());
+        file.tensors().map(of).collect::<Vec<_>>()
+    };
+    assert!(payloads(joined) == [payloads(images), payloads(texts)].concat());
+    let (found, of_image) = (joined.config().checkpoint_id, images.config().checkpoint_id);
+    assert_eq!((joined.tokenizer(), found), (texts.tokenizer(), of_image));
+    assert_eq!(joined.config().score.kind, Scoring::Softmax as u32);
+    assert_eq!(joined.config().text.context, 32);
+
+    // The wrong way round, of other lengths, damaged, and over one of the two.
+    let clip = path("clip.ocelli");
+    convert(&options(CLIP, &clip, Precision::Int8)).unwrap();
+    let damaged = path("damaged.ocelli");
+    let mut bytes = fs::read(&image).unwrap();
+    let last = bytes.len() - 70;
+    bytes[last] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    for (a, b, output, says) in [
+        (&text, &image, path("new"), "text.ocelli: has no image tower"),
+        (&image, &image, path("new"), "image.ocelli: has no text tower"),
+        (&clip, &text, path("new"), "embeds texts in 40 values"),
+        (&damaged, &text, path("new"), "damaged.ocelli"),
+        (&image, &text, text.clone(), "choose another output"),
+    ] {
+        let error = join(a, b, &output, &Silent).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert!(!path("new").exists());
+    }
 }
 
 #[test]
