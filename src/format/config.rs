@@ -40,6 +40,8 @@ stored_enum! {
         GeluTanh = 3 "gelu_tanh",
         /// `x · sigmoid(x)`
         Silu = 4 "silu",
+        /// `max(x, 0)`
+        Relu = 5 "relu",
     }
 }
 
@@ -348,11 +350,6 @@ impl TowerConfig {
     /// Channels that attention works on, all heads together.
     pub const fn attention_width(&self) -> usize {
         self.heads as usize * self.head_dim as usize
-    }
-
-    /// Channels that the last layer of the projection reads.
-    pub const fn project_inputs(&self) -> usize {
-        (if self.project_hidden > 0 { self.project_hidden } else { self.width }) as usize
     }
 
     /// Output channels of `fc1`.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 15] = [
+pub const PAIRS: [&str; 16] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -25,6 +25,7 @@ pub const PAIRS: [&str; 15] = [
     "dual-vit-xlmr",
     "chinese-clip",
     "openclip-xlmr",
+    "openclip-nllb",
     "open-clip-siglip",
     "open-clip-siglip2",
     "open-clip-eva02",

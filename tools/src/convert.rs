@@ -197,7 +197,12 @@ impl Opened {
         let ignored = leftovers(&recognised, &tensors, &origins)?;
         refuse_to_overwrite(
             &options.output,
-            checkpoint.weights.iter().chain([&recognised.path]).chain(&recognised.files),
+            checkpoint
+                .weights
+                .iter()
+                .chain([&recognised.path])
+                .chain(&recognised.files)
+                .map(PathBuf::as_path),
         )?;
         let (mut files, id) = identify(&recognised.path, &checkpoint)?;
         recognised.config.checkpoint_id = id;
@@ -294,14 +299,17 @@ fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> R
 }
 
 /// An output that is one of the inputs would replace the checkpoint by what was made of it.
-fn refuse_to_overwrite<'p>(output: &Path, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+pub(crate) fn refuse_to_overwrite<'p>(
+    output: &Path,
+    mut inputs: impl Iterator<Item = &'p Path>,
+) -> Result<()> {
     if output.is_dir() {
         return Err(Error::file(output, "is a folder: name the file to write, as in model.ocelli"));
     }
     let Ok(output) = output.canonicalize() else { return Ok(()) };
     match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
         None => Ok(()),
-        Some(_) => Err(Error::file(&output, "is part of the checkpoint: choose another output")),
+        Some(_) => Err(Error::file(&output, "is part of what is read: choose another output")),
     }
 }
 

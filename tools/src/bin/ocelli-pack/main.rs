@@ -11,7 +11,7 @@ use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
 use ocelli_tools::families::ModelOptions;
 use ocelli_tools::progress::Progress;
 use ocelli_tools::quant::AccuracyReport;
-use ocelli_tools::{ConvertOptions, Error, LabelSet, Report, Result, convert_with, inspect, verify};
+use ocelli_tools::{ConvertOptions, Error, LabelSet, Report, Result, convert_with, inspect, join, verify};
 use output::{Bar, print, tell, written};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,10 @@ fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
             let report = convert_with(&options, &bar)?;
             summarize(&report, quiet);
             if json { to_json(&report)? } else { one_line(&report) }
+        }
+        Command::Join { image, text, output } => {
+            let bytes = join(&image, &text, &output, &bar)?;
+            format!("{}: {bytes} bytes\n", output.display())
         }
         Command::Inspect { file, json } => {
             let report = inspect::inspect(&file)?;
