@@ -37,6 +37,8 @@ fn a_reader_written_from_the_page_reads_every_value() {
         ("open-clip-pe", Precision::Int8),
         ("open-clip-eva02", Precision::Fp16),
         ("retinavit", Precision::Int8),
+        ("dual-dinov2-bert", Precision::Fp32),
+        ("openclip-xlmr", Precision::Int8),
     ] {
         let path = packed(directory.path(), fixture, precision);
         let Some((report, values)) = read_with_python(&path, &directory.path().join("values")) else {
@@ -85,6 +87,7 @@ fn the_page_names_every_field_of_the_configuration_at_its_offset() {
         vision.tower.norm_eps,
         vision.tower.pooling,
         vision.tower.features,
+        vision.tower.project_hidden,
         vision.tower.reserved,
         vision.patch,
         vision.height,
@@ -114,6 +117,7 @@ fn the_page_names_every_field_of_the_configuration_at_its_offset() {
         text.tower.norm_eps,
         text.tower.pooling,
         text.tower.features,
+        text.tower.project_hidden,
         text.tower.reserved,
         text.vocab,
         text.context,

@@ -92,7 +92,7 @@ stored_enum! {
 stored_enum! {
     /// How the tokens of the last block become one vector.
     Pooling {
-        /// Token 0, after the final norm.
+        /// Token 0, after the final norm: the class token; of a text the one that begins it.
         Class = 1 "class token",
         /// Mean of the patch tokens.
         MeanPatches = 2 "mean of patches",
@@ -186,6 +186,8 @@ stored_enum! {
         /// Mojibake, HTML references, ligatures, curly quotes, full-width forms and white space cleaned, lower case
         /// (open_clip).
         OpenClip = 3 "cleaned as by open_clip, lower case",
+        /// The same with its capitals (open_clip with a tokenizer of Hugging Face).
+        OpenClipCase = 4 "cleaned as by open_clip",
         /// The same without ASCII punctuation (open_clip's SigLIP).
         OpenClipNoPunctuation = 5 "cleaned as by open_clip, lower case, no punctuation",
     }
@@ -213,8 +215,10 @@ pub struct TowerConfig {
     pub pooling: u32,
     /// Which optional parts the tower has: bits of [`feature`].
     pub features: u32,
+    /// Channels between the two layers of a projection that is an MLP with GELU; 0 where it is one layer.
+    pub project_hidden: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 7],
+    pub reserved: [u32; 6],
 }
 
 /// Most levels of an image pyramid.
@@ -341,6 +345,11 @@ impl TowerConfig {
     /// Channels that attention works on, all heads together.
     pub const fn attention_width(&self) -> usize {
         self.heads as usize * self.head_dim as usize
+    }
+
+    /// Channels that the last layer of the projection reads.
+    pub const fn project_inputs(&self) -> usize {
+        (if self.project_hidden > 0 { self.project_hidden } else { self.width }) as usize
     }
 
     /// Output channels of `fc1`.

@@ -225,8 +225,9 @@ fn tower_macs(parts: &TowerParts, config: &Config, tower: &TowerConfig, tokens: 
 /// image of `tokens` on each thread.
 fn tower_bytes(config: &Config, tower: &TowerConfig, rows: u64, tokens: u64, threads: u64) -> u64 {
     let (width, inner) = (u64::from(tower.width), tower.attention_width() as u64);
-    let work = (4 * inner).max(tower.fc1_width() as u64).max(width);
-    let operand = width.max(inner).max(tower.mlp_width.into()).max(config.score.embed_dim.into()) + 16;
+    let work = (4 * inner).max(tower.fc1_width() as u64).max(width).max(tower.project_hidden.into());
+    let projection = config.score.embed_dim.max(tower.project_hidden).into();
+    let operand = width.max(inner).max(tower.mlp_width.into()).max(projection) + 16;
     let (head, keys) = (u64::from(tower.head_dim) + 16, tokens.saturating_add(16));
     // Keys, values and a tile of scores.
     let scratch = product(&[keys, 2 * head + 16]).saturating_add(64 * head);

@@ -39,11 +39,10 @@ macro_rules! check_tower {
         }
         let known = tower.features & !parts.features() == 0;
         named!($prefix, tower, features).known(known, "only bits that this version knows")?;
-        let complete = tower.has(parts.required());
-        named!($prefix, tower, features)
-            .known(complete, "the bits of all parts that every such tower has")?;
         let used = parts.idle($config, tower) == 0;
         named!($prefix, tower, features).known(used, "no bias without its layer")?;
+        let most = if tower.has(feature::PROJECT) { 16384 } else { 0 };
+        named!($prefix, tower, project_hidden).within(0..=most, "at most 16384, 0 without a projection")?;
         zero(concat!($prefix, "reserved"), &tower.reserved)
     }};
 }
@@ -280,10 +279,12 @@ impl TextConfig {
         check_tower!("text.tower.", config, &self.tower, &parts::TEXT)?;
         let pooling = matches!(
             Pooling::from_stored(self.tower.pooling),
-            Some(Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)
+            Some(Pooling::Class | Pooling::MeanAll | Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)
         );
         named!("text.tower.", self.tower, pooling)
-            .known(pooling, "first end token, largest id or last token")?;
+            .known(pooling, "first token, mean of all, first end token, largest id or last token")?;
+        let normed = self.tower.features & (feature::FINAL_NORM | feature::POST_NORM) != 0;
+        named!("text.tower.", self.tower, features).known(normed, "a norm at the end")?;
         named!("text.", self, vocab).within(1..=10_000_000, "1..=10000000")?;
         named!("text.", self, context).within(1..=MAX_TOKENS, "1..=65536")?;
         named!("text.", self, causal).within(0..=1, "0 or 1")?;

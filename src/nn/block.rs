@@ -1,4 +1,5 @@
-//! A pre-norm transformer block (arXiv 2010.11929), shared by the image and the text tower.
+//! A transformer block, shared by the image and the text tower: pre-norm (arXiv 2010.11929), or post-norm as the first
+//! transformers were (arXiv 1706.03762, BERT: arXiv 1810.04805).
 
 use super::forward::Forward;
 use super::gate::gate;
@@ -31,14 +32,19 @@ pub(crate) struct Shape {
     pub(crate) eps: f32,
     /// Token i sees tokens 0..=i only.
     pub(crate) causal: bool,
+    /// Norms follow the residual sums.
+    pub(crate) post_norm: bool,
+    /// Channels between the layers of a projection that has two.
+    pub(crate) project_hidden: usize,
 }
 
 impl Shape {
     /// f32 elements that a tower needs besides the residual stream: qkv and the attended values, then the hidden layer;
-    /// outside the blocks a copy of the stream, which is wider than both only in odd models.
+    /// outside the blocks a pooled vector of each image or the inside of its projection, which are wider than a token's
+    /// share of that only in odd models.
     pub(crate) fn work_len(&self) -> usize {
-        let widest = (4 * self.heads * self.head_dim).max(self.hidden()).max(self.width);
-        self.images * self.tokens * widest
+        let of_token = (4 * self.heads * self.head_dim).max(self.hidden());
+        self.images * (self.tokens * of_token).max(self.width).max(self.project_hidden)
     }
 
     /// Channels that the MLP's first layer gives.
@@ -77,7 +83,7 @@ pub(crate) fn block(
     x: &mut [f32],
     work: &mut [f32],
 ) {
-    let Shape { images, tokens, width, heads, head_dim, mlp_width, gated, act, eps, .. } = *shape;
+    let Shape { images, tokens, width, heads, head_dim, mlp_width, gated, act, eps, post_norm, .. } = *shape;
     let kernels = forward.kernels;
     let inner = heads * head_dim;
     let x = &mut x[..images * tokens * width];
@@ -85,9 +91,13 @@ pub(crate) fn block(
     // x += out(attention_norm(attention(qkv(norm1 x))))
     let (qkv, rest) = work.split_at_mut(images * tokens * 3 * inner);
     let attended = &mut rest[..images * queries * inner];
-    forward.produce(Op::Norm, &weights.qkv, images * tokens, |i, row| {
-        kernels.layer_norm(&x[i * width..][..width], weights.norm1.gamma, weights.norm1.beta, eps, row);
-    });
+    if post_norm {
+        forward.convert(Op::Norm, &weights.qkv, x);
+    } else {
+        forward.produce(Op::Norm, &weights.qkv, images * tokens, |i, row| {
+            kernels.layer_norm(&x[i * width..][..width], weights.norm1.gamma, weights.norm1.beta, eps, row);
+        });
+    }
     // Rotations and gates need whole rows; otherwise wide layers lie in blocks.
     let block = if rotations.is_some() { 3 * inner } else { forward.block_cols(3 * inner) };
     forward.multiply_blocks(Op::Qkv, &weights.qkv, Epilogue::Store, qkv, block);
@@ -127,12 +137,19 @@ pub(crate) fn block(
         });
     }
     forward.multiply(Op::Out, &weights.out, Epilogue::Add, x);
+    if post_norm {
+        forward.norm_rows(&weights.norm1, eps, x);
+    }
 
     // x += fc2(mlp_norm(act(fc1(norm2 x)))); the activation of a gated MLP is in its gate
     let hidden = &mut work[..images * queries * shape.hidden()];
-    forward.produce(Op::Norm, &weights.fc1, images * queries, |i, row| {
-        kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
-    });
+    if post_norm {
+        forward.convert(Op::Norm, &weights.fc1, x);
+    } else {
+        forward.produce(Op::Norm, &weights.fc1, images * queries, |i, row| {
+            kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
+        });
+    }
     let whole_rows = gated || weights.mlp_norm.is_some();
     let block = if whole_rows { shape.hidden() } else { forward.block_cols(mlp_width) };
     let epilogue = if gated { Epilogue::Store } else { Epilogue::Activate(act) };
@@ -153,4 +170,7 @@ pub(crate) fn block(
         forward.convert_mat(Op::HiddenRows, &weights.fc2, &hidden);
     }
     forward.multiply(Op::Fc2, &weights.fc2, Epilogue::Add, x);
+    if post_norm {
+        forward.norm_rows(&weights.norm2, eps, x);
+    }
 }

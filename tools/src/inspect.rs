@@ -203,6 +203,6 @@ fn tower(tower: &TowerConfig) -> Map<String, Value> {
     object(json!({
         "tower_width": tower.width, "depth": tower.depth, "heads": tower.heads, "head_dim": tower.head_dim,
         "mlp_width": tower.mlp_width, "act": name_of!(Act, tower.act), "norm_eps": short(tower.norm_eps),
-        "pooling": name_of!(Pooling, tower.pooling), "features": features,
+        "pooling": name_of!(Pooling, tower.pooling), "project_hidden": tower.project_hidden, "features": features,
     }))
 }

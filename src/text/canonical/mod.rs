@@ -39,8 +39,12 @@ pub(super) fn siglip(text: &str) -> String {
 
 /// `SimpleTokenizer` of open_clip: `fix_text` of ftfy, HTML references decoded twice, single spaces, lower case.
 pub(super) fn open_clip(text: &str) -> String {
-    let text = html::unescape(&html::unescape(&ftfy::fix_text(text)));
-    single_spaces(&text).to_lowercase()
+    open_clip_case(text).to_lowercase()
+}
+
+/// `HFTokenizer` of open_clip: the same with its capitals.
+pub(super) fn open_clip_case(text: &str) -> String {
+    single_spaces(&html::unescape(&html::unescape(&ftfy::fix_text(text))))
 }
 
 /// `canonicalize` of open_clip: cleaned in the same way, underscores as spaces, no ASCII punctuation.

@@ -51,13 +51,15 @@ pub struct Origin {
     pub transform: Transform,
     /// A vector with a factor for every row: layer scale.
     pub scale: Option<String>,
+    /// A table whose first row is added to every row: BERT's token types.
+    pub plus: Option<String>,
 }
 
 impl Origin {
     /// The rows of these tensors as they are.
     pub fn rows(names: impl IntoIterator<Item = impl Into<String>>) -> Origin {
         let parts = names.into_iter().map(|name| Part::Tensor(name.into())).collect();
-        Origin { parts, transform: Transform::Rows, scale: None }
+        Origin { parts, transform: Transform::Rows, scale: None, plus: None }
     }
 
     /// The same with another transform.
@@ -68,6 +70,11 @@ impl Origin {
     /// The same with every row multiplied by its element of the tensor `name`.
     pub fn scaled(self, name: impl Into<String>) -> Origin {
         Origin { scale: Some(name.into()), ..self }
+    }
+
+    /// The same with the first row of the table `name` added to every row.
+    pub fn plus(self, name: impl Into<String>) -> Origin {
+        Origin { plus: Some(name.into()), ..self }
     }
 
     /// The same of a model whose tensors all have `prefix` before their names.
@@ -82,7 +89,7 @@ impl Origin {
             named(input);
             bias.iter_mut().for_each(|(name, _)| named(name));
         }
-        self.scale.iter_mut().for_each(named);
+        self.scale.iter_mut().chain(&mut self.plus).for_each(named);
         self
     }
 
@@ -92,7 +99,8 @@ impl Origin {
             Transform::Applied { input, bias } => (Some(input), bias.as_ref().map(|(name, _)| name)),
             _ => (None, None),
         };
-        let others = [input, bias, self.scale.as_ref()].into_iter().flatten().map(String::as_str);
+        let others =
+            [input, bias, self.scale.as_ref(), self.plus.as_ref()].into_iter().flatten().map(String::as_str);
         self.parts.iter().filter_map(Part::name).chain(others)
     }
 }

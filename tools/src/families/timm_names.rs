@@ -104,6 +104,6 @@ impl Names {
             ],
             None => vec![Part::Tensor(format!("{layer}.attn.qkv.{end}"))],
         };
-        Origin { parts, transform: Transform::Rows, scale: None }
+        Origin { parts, ..Origin::rows([""; 0]) }
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
             norm_eps: timm.norm_eps(),
             pooling: timm.pooling()? as u32,
             features,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         },
         patch,
         height,

@@ -104,6 +104,12 @@ impl Copy {
         for entry in fs::read_dir(fixture(name)).unwrap() {
             let path = entry.unwrap().path();
             match path.file_name().unwrap().to_str().unwrap() {
+                // A text tower's configuration.
+                name if path.is_dir() => {
+                    let copied = folder.path().join(name);
+                    fs::create_dir(&copied).unwrap();
+                    fs::copy(path.join("config.json"), copied.join("config.json")).unwrap();
+                }
                 file if file.starts_with("expected") || file.ends_with("index.json") => {}
                 file if file.ends_with(".safetensors") => {
                     tensors.extend(load(&path));

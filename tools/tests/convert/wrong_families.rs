@@ -73,8 +73,8 @@ fn wrong_open_clip_checkpoints() {
             &["model_cfg.vision_cfg.timm_model_name", "convnext_base"],
         ),
         (
-            |c| set(c, OPEN, "/model_cfg/text_cfg/hf_model_name", json!("roberta-base")),
-            &["model_cfg.text_cfg.hf_model_name", "roberta-base"],
+            |c| set(c, OPEN, "/model_cfg/text_cfg/hf_model_name", json!("google/mt5-base")),
+            &["model_cfg.text_cfg.hf_model_name", "google/mt5-base"],
         ),
         (
             |c| set(c, OPEN, "/model_cfg/text_cfg/hf_tokenizer_name", json!("bert-base-uncased")),

@@ -1,8 +1,10 @@
 //! CLIP as open_clip saves it: `open_clip_config.json` beside `open_clip_model.safetensors`, under the names that
 //! OpenAI's own checkpoints have.
 //!
-//! Each kind of tower has a file: `vision` and `text` are those of open_clip's own classes, `timm_tower` those of timm.
+//! Each kind of tower has a file: `vision` and `text` are those of open_clip's own classes, `timm_tower` those of timm,
+//! `hf_text` those of transformers.
 
+mod hf_text;
 mod section;
 mod text;
 mod timm_tower;
@@ -76,7 +78,12 @@ pub(super) fn recognise(
     let (mut files, mut tokenizer, mut words) = (Vec::new(), None, None);
     if !model_options.vision_only {
         let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
-        let (tower, loaded) = text::recognise(&text, act, tensors, directory)?;
+        let (tower, loaded) = if hf_text::is_one(&text) {
+            let embed_dim = config.score.embed_dim;
+            hf_text::recognise(&text, embed_dim, tensors, &checkpoint.directory, directory)?
+        } else {
+            text::recognise(&text, act, tensors, directory)?
+        };
         config.text = tower.config;
         files.extend(loaded.files);
         (tokenizer, words) = (Some(loaded.text), Some((tower.origin, tower.ignore)));
@@ -108,6 +115,7 @@ pub(super) fn recognise(
         }),
     })
 }
+
 fn preprocess(section: &Section<'_>, height: u32, width: u32) -> Result<PreprocessConfig> {
     let choice = |key, default| section.get::<String>(key, json!(default));
     if choice("mode", "RGB")? != "RGB" {

@@ -1,6 +1,7 @@
 //! A section of `open_clip_config.json`.
 
 use crate::{Error, Result};
+use bytemuck::Zeroable;
 use ocelli::format::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ impl Section<'_> {
                 ("norm_kwargs", Value::Object(map)) => map.keys().all(|key| key == "eps"),
                 ("act_kwargs", Value::Object(map)) => map.keys().all(|key| key == "approximate"),
                 ("ls_init_value", _) => value.is_number(),
-                // Read only with `attentional_pool` or `hf_model_name`, which are refused, or with `timm_model_name`.
+                // Read only with `attentional_pool`, which is refused, `hf_model_name` or `timm_model_name`.
                 ("attn_pooler_queries" | "attn_pooler_heads" | "hf_proj_type" | "hf_pooler_type", _) => true,
                 ("hf_model_pretrained" | "timm_pool" | "timm_proj" | "timm_drop" | "timm_drop_path", _) => {
                     true
@@ -98,7 +99,7 @@ impl Section<'_> {
             norm_eps: eps.ok_or_else(|| self.wrong("norm_kwargs.eps", "is not a number"))? as f32,
             pooling: pooling as u32,
             features: feature::QKV_BIAS | feature::OUT_BIAS | feature::MLP_BIAS | features,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         })
     }
 

@@ -3,11 +3,11 @@
 
 use super::loaded::{Loaded, absent, added_token, check, minify, read};
 use super::sentencepiece::{Algorithm, Kind, Model};
+use super::settings::Settings;
 use crate::source::read_json;
 use crate::{Error, Result};
 use base64::Engine;
 use ocelli::format::Canonical;
-use ocelli::text::CheckedTokenizer;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ fn finish(
     })?;
     let mut files = vec![path.clone()];
     files.extend(settings.path.exists().then_some(settings.path));
-    Ok(Loaded { text, path, files, end, pad, canonical })
+    Ok(Loaded { text, path, files, end, pad, canonical, longest: None })
 }
 
 /// Gives a unigram tokenizer the steps of `T5Tokenizer`: the model's own rules, cuts at white space, a mark before each
@@ -154,27 +154,7 @@ fn unigram_steps(charsmap: Option<Value>) -> (Value, Value) {
     (json!({"type": "Sequence", "normalizers": normalizers}), space)
 }
 
-/// What `tokenizer_config.json` says, if it is there.
-struct Settings {
-    json: Value,
-    path: PathBuf,
-}
-
 impl Settings {
-    fn of(directory: &Path) -> Result<Settings> {
-        let path = directory.join("tokenizer_config.json");
-        let json = if path.exists() { read_json(&path)? } else { Value::Null };
-        Ok(Settings { json, path })
-    }
-
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.json.get(key)
-    }
-
-    fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
-        Error::field(&self.path, key, problem)
-    }
-
     /// Texts must be padded on the right. The class default of `SiglipTokenizer` is that; `GemmaTokenizer`'s is not.
     fn check_side(&self, unigram: bool, tokenizer: &Value, path: &Path) -> Result<()> {
         let (side, key, file) = match (self.get("padding_side"), tokenizer["padding"].get("direction")) {
@@ -219,18 +199,6 @@ impl Settings {
         })?;
         tokenizer["post_processor"] = template(&end, id);
         Ok(true)
-    }
-
-    /// A special token: a string, or an object with its `content`.
-    fn token(&self, key: &str) -> Option<&str> {
-        let token = self.get(key)?;
-        token.as_str().or_else(|| token.get("content")?.as_str())
-    }
-
-    fn pad(&self, tokenizer: &CheckedTokenizer) -> Result<Option<u32>> {
-        let Some(token) = self.token("pad_token") else { return Ok(None) };
-        let problem = || self.wrong("pad_token", format!("is {token:?}, which the tokenizer does not have"));
-        tokenizer.id(token).ok_or_else(problem).map(Some)
     }
 }
 
