@@ -225,7 +225,7 @@ fn what_lies_in_place_of_a_file_is_named() {
     for (file, contents, cause) in [
         ("m.ocelli", &b"\x8AOCELLI\n...."[..], "a packed .ocelli model"),
         ("m.gguf", b"GGUF\x03\0\0\0", "a GGUF model"),
-        ("pytorch_model.bin", b"PK\x03\x04", "save the checkpoint as safetensors"),
+        ("pytorch_model.bin", b"PK\x03\x04", "not a usable PyTorch checkpoint"),
     ] {
         fs::write(copy.path(file), contents).unwrap();
         let options = ocelli_tools::ConvertOptions::new(copy.path(file), copy.output(), Precision::Int8);
@@ -234,8 +234,9 @@ fn what_lies_in_place_of_a_file_is_named() {
     }
     fs::remove_file(copy.path("m.gguf")).unwrap();
     // Without weights of its own, the folder's message says what else is there.
+    fs::rename(copy.path("pytorch_model.bin"), copy.path("epoch_7.pt")).unwrap();
     let error = copy.convert(Precision::Int8, false).unwrap_err().to_string();
-    assert!(error.contains("pytorch_model.bin must be saved as safetensors"), "{error}");
+    assert!(error.contains("if epoch_7.pt has the weights, give its path"), "{error}");
     copy.save();
     fs::remove_file(copy.path(CONFIG)).unwrap();
     let error = copy.convert(Precision::Int8, false).unwrap_err().to_string();
