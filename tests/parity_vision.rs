@@ -213,7 +213,7 @@ fn frames_are_those_of_the_library() {
         let config = model.file().config();
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");
-        let levels = ocelli::preprocess::normalization_levels(&config.preprocess);
+        let table = ocelli::preprocess::normalization_table(&config.preprocess);
         let naflex = config.vision.max_patches > 0;
         let images = ["portrait", "landscape", "gray"];
         let count = expected.shape("pixel_values")[0];
@@ -246,8 +246,8 @@ fn frames_are_those_of_the_library() {
             for (at, pixel) in frame.chunks_exact(3).enumerate() {
                 for channel in 0..3 {
                     let level = usize::from(pixel[channel]);
-                    let (found, value) = (levels[channel][level], reference(channel, at / width, at % width));
-                    let step = levels[channel][1] - levels[channel][0];
+                    let (found, value) = (table[channel][level], reference(channel, at / width, at % width));
+                    let step = table[channel][1] - table[channel][0];
                     let off = ((found - value) / step).abs();
                     assert!(off < 1.01, "{fixture} {name} {at} {channel}: {off} levels off");
                     wrong += usize::from(off > 0.51);

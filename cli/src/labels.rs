@@ -5,7 +5,7 @@ use crate::console::{Console, Failure};
 use crate::files::write_file;
 use crate::label_args::{self, LabelArgs};
 use ocelli::format::Bank;
-use ocelli::printable;
+use ocelli::{excerpt, printable};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,7 +65,7 @@ fn show(bank: &Bank<'_>, json: bool, console: &Console) -> Result<(), Failure> {
         }
     }
     for template in bank.templates() {
-        console.tell(format_args!("made with the template {template:?}"));
+        console.tell(format_args!("made with the template {:?}", excerpt(template)));
     }
     Ok(())
 }

@@ -321,8 +321,8 @@ pub fn write<L: AsRef<str>, T: AsRef<str>>(
     use std::string::String;
     use std::vec::Vec;
 
-    let message = |text: &str| Error::Message(String::from(text));
-    let small = |value: usize| u32::try_from(value).map_err(|_| message("a label bank of over 4 GiB"));
+    let refuse = |problem: &str| Error::Labels { problem: String::from(problem) };
+    let small = |value: usize| u32::try_from(value).map_err(|_| refuse("a label bank of over 4 GiB"));
     if embeddings.len() != labels.len() * dim {
         return Err(wrong(
             "wrong number of embedding values",
@@ -332,7 +332,7 @@ pub fn write<L: AsRef<str>, T: AsRef<str>>(
         ));
     }
     if templates.iter().any(|template| template.as_ref().contains(['\n', '\r'])) {
-        return Err(message("a prompt template contains a line break"));
+        return Err(refuse("a prompt template contains a line break"));
     }
     let (mut index, mut text) = (Vec::from([0u32]), String::new());
     for label in labels {

@@ -7,6 +7,7 @@ use crate::progress::{Progress, Silent};
 use crate::quant::{self, AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Source};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
+use ocelli::excerpt;
 use ocelli::format::LabelBank;
 use ocelli::format::{TensorSpec, for_each_tensor};
 use ocelli::text::templates;
@@ -218,7 +219,7 @@ impl Opened {
         }
         if !self.tensors.prefix().is_empty() {
             let prefix = self.tensors.prefix();
-            warnings.push(format!("the name of every tensor starts with {prefix:?}: left out"));
+            warnings.push(format!("the name of every tensor starts with {:?}: left out", excerpt(prefix)));
         }
         warnings
     }
@@ -270,13 +271,13 @@ fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
         _ if names.len() != classes => {
             format!("{} labels were given, but the classifier has {classes} classes", names.len())
         }
-        Some(name) => format!("the label {name:?} cannot name a class"),
+        Some(name) => format!("the label {:?} cannot name a class", excerpt(name)),
         None => {
             recognised.labels = names.clone();
             return Ok(());
         }
     };
-    Err(ocelli::Error::Message(problem).into())
+    Err(Error::options(problem))
 }
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no

@@ -91,7 +91,7 @@ fn recognise_family(
 fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
     if !config.has_vision() || config.vision.max_patches > 0 || config.vision.pyramid_stride > 0 {
         let problem = "an image size was asked for, but this model has none, or takes its images as they are";
-        return Err(ocelli::Error::Message(problem.into()).into());
+        return Err(Error::options(problem));
     }
     config.preprocess.shortest = config.shortest(height, width);
     (config.vision.height, config.vision.width) = (height, width);

@@ -5,6 +5,7 @@ mod output;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
+use ocelli::excerpt;
 use ocelli::format::Limits;
 use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
 use ocelli_tools::families::ModelOptions;
@@ -159,7 +160,7 @@ fn summarize(report: &Report, quiet: bool) {
             tell(format_args!("used    {name:<36}{dtype:>4} {shape:>14}  from {from}"));
         }
         for ignored in &report.ignored {
-            tell(format_args!("ignored {}: {}", ignored.name, ignored.reason));
+            tell(format_args!("ignored {}: {}", excerpt(&ignored.name), ignored.reason));
         }
     }
     for warning in &report.warnings {
