@@ -49,6 +49,13 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Something about a model hub or a repository there.
+    Hub {
+        /// The address, repository or setting.
+        subject: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// An error of the runtime: the packed format, or an atomic write.
     Ocelli(ocelli::Error),
 }
@@ -70,6 +77,11 @@ impl Error {
         Error::Tensor { name: name.into(), problem: problem.into() }
     }
 
+    #[cfg(feature = "hub")]
+    pub(crate) fn hub(subject: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Hub { subject: subject.into(), problem: problem.into() }
+    }
+
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Error {
         Error::File { path: path.into(), problem: problem.into() }
     }
@@ -83,6 +95,7 @@ impl fmt::Display for Error {
             Error::Field { path, field, problem } => write!(f, "{}: {field} {problem}", path.display()),
             Error::Tensor { name, problem } => write!(f, "tensor {name} {problem}"),
             Error::File { path, problem } => write!(f, "{}: {problem}", path.display()),
+            Error::Hub { subject, problem } => write!(f, "{subject}: {problem}"),
             Error::Ocelli(source) => source.fmt(f),
         }
     }

@@ -98,6 +98,12 @@ fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
     Ok(config.validate()?)
 }
 
+/// Whether a `config.json` with this `model_type` may be one of ours.
+#[cfg(feature = "hub")]
+pub(crate) fn is_supported(model_type: &str) -> bool {
+    FAMILIES.contains(&model_type)
+}
+
 /// Every `model_type` that is supported.
 const FAMILIES: [&str; 14] = [
     "clip",
