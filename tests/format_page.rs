@@ -34,7 +34,11 @@ fn a_reader_written_from_the_page_reads_every_value() {
         ("clip-openclip", Precision::Fp16),
         ("dinov3-hf", Precision::Int8w7),
         ("timm-eva02", Precision::Fp32),
+        ("open-clip-pe", Precision::Int8),
+        ("open-clip-eva02", Precision::Fp16),
         ("retinavit", Precision::Int8),
+        ("dual-dinov2-bert", Precision::Fp32),
+        ("openclip-xlmr", Precision::Int8),
     ] {
         let path = packed(directory.path(), fixture, precision);
         let Some((report, values)) = read_with_python(&path, &directory.path().join("values")) else {
@@ -83,6 +87,7 @@ fn the_page_names_every_field_of_the_configuration_at_its_offset() {
         vision.tower.norm_eps,
         vision.tower.pooling,
         vision.tower.features,
+        vision.tower.project_hidden,
         vision.tower.reserved,
         vision.patch,
         vision.height,
@@ -101,7 +106,8 @@ fn the_page_names_every_field_of_the_configuration_at_its_offset() {
         vision.max_patches,
         vision.pyramid_stride,
         vision.pyramid,
-        vision.reserved,
+        vision.pool_heads,
+        vision.pool_mlp_width,
         text.tower.width,
         text.tower.depth,
         text.tower.heads,
@@ -111,6 +117,7 @@ fn the_page_names_every_field_of_the_configuration_at_its_offset() {
         text.tower.norm_eps,
         text.tower.pooling,
         text.tower.features,
+        text.tower.project_hidden,
         text.tower.reserved,
         text.vocab,
         text.context,

@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn cases(fixture: &str) -> Vec<Value> {
+    cases_of(fixture, 41)
+}
+
+fn cases_of(fixture: &str, count: usize) -> Vec<Value> {
     let cases = std::fs::read(ocelli_tests::fixtures().join(fixture).join("tokenizer_cases.json")).unwrap();
     let cases: Vec<Value> = serde_json::from_slice(&cases).unwrap();
-    assert_eq!(cases.len(), 41);
+    assert_eq!(cases.len(), count);
     cases
 }
 
@@ -64,6 +68,28 @@ fn clips_token_ids_are_those_of_transformers() {
     }
 }
 
+/// WordPiece, unigram and byte-level models, as `tokenizer.json` and as the files of older releases; awkward strings, and labels
+/// in Chinese, Japanese, Korean, Arabic, Persian, Hebrew, Hindi, Thai, Cyrillic, Greek, emoji and mixtures of them.
+#[test]
+fn token_ids_of_towers_like_berts_are_those_of_their_libraries() {
+    let directory = tempfile::tempdir().unwrap();
+    // openclip-xlmr cleans texts before. In chinese-clip and dual-vit-xlmr the tokenizer has no limit of its own.
+    for (fixture, long) in [
+        ("dual-dinov2-bert", 1),
+        ("chinese-clip", 1),
+        ("dual-vit-xlmr", 2),
+        ("openclip-xlmr", 2),
+        ("mclip", 2),
+    ] {
+        let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases_of(fixture, 125), |case| ids(&case["ids"]), None, long);
+    }
+    // RoBERTa's byte-level BPE, in a model that has fewer than its 50,265 tokens.
+    let tokenizer = ocelli_tests::fixtures().join("roberta");
+    let path = ocelli_tests::packed_with(directory.path(), "chinese-clip", tokenizer, Precision::Fp16);
+    check("roberta", &path, &cases_of("roberta", 125), |case| ids(&case["ids"]), None, 5);
+}
+
 /// open_clip cleans texts in its own way and has other special tokens; its vocabulary is read from either layout.
 #[test]
 fn open_clips_token_ids_are_its_own() {
@@ -104,6 +130,29 @@ fn siglips_token_ids_are_those_of_transformers_and_padded_to_64() {
             let path = ocelli_tests::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
             check(&format!("{fixture}, {file}"), &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
         }
+    }
+}
+
+/// open_clip cleans a text itself before SigLIP's tokenizers; a unigram model alone serves as well as `tokenizer.json`.
+#[test]
+fn open_clips_siglip_token_ids_are_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    for (fixture, pieces, pad) in [
+        ("open-clip-siglip", "siglip-hf/spiece.model", 1),
+        ("open-clip-siglip2", "siglip2-fixres/tokenizer.model", 0),
+    ] {
+        let cases = cases(fixture);
+        let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
+
+        let alone = directory.path().join(format!("{fixture} alone"));
+        std::fs::create_dir(&alone).unwrap();
+        let pieces = ocelli_tests::fixtures().join(pieces);
+        std::fs::copy(&pieces, alone.join(pieces.file_name().unwrap())).unwrap();
+        let settings = "tokenizer_config.json";
+        std::fs::copy(ocelli_tests::fixtures().join(fixture).join(settings), alone.join(settings)).unwrap();
+        let path = ocelli_tests::packed_with(directory.path(), fixture, &alone, Precision::Fp16);
+        check(&format!("{fixture}, alone"), &path, &cases, |case| ids(&case["ids"]), Some(pad), 2);
     }
 }
 

@@ -17,8 +17,9 @@ use std::time::Instant;
 
 /// Say what photos show: score them against labels.
 ///
-/// Labels come from --labels, --labels-file or --bank (made by `ocelli labels`; needs no text tower), otherwise from
-/// the model: a supervised classifier uses its own classes. With a CLIP the scores of all labels add up to 1; with a
+/// Labels come from --labels, --labels-file or --bank (made by `ocelli labels` of words or of example pictures; needs no
+/// text tower), otherwise from the model: a supervised classifier uses its own classes. With a CLIP, and with a bank of
+/// pictures, the scores of all labels add up to 1; with a
 /// SigLIP each is the probability of that label alone, whatever the others are, and all may be small. Images that cannot be read are reported on stderr, the
 /// others are still classified, and the exit code is 1.
 ///

@@ -156,6 +156,49 @@ fn expand(path: &Path, inputs: &mut Vec<Result<Input>>) {
     }
 }
 
+/// The folders in `folder`, by name, with the pictures in each and those below it. Hidden ones are passed over; a picture
+/// in no folder is warned of.
+///
+/// # Errors
+/// There is no folder in it, one has no picture, or one's name is not UTF-8 and so no label.
+pub(crate) fn folders(folder: &Path, console: &Console) -> Result<Vec<(String, Vec<Result<Input>>)>> {
+    let read = |source| Error::Io { action: "read the folder", source }.in_file(folder);
+    let mut paths = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>())
+        .map_err(read)?;
+    paths.sort();
+    let mut labels = Vec::new();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default();
+        if name.as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if !path.is_dir() {
+            if is_picture(&path) {
+                console.warn(format_args!("{}: not used: it is in no label's folder", path.display()));
+            }
+            continue;
+        }
+        let Some(label) = name.to_str() else {
+            let message = "the name of this folder is not UTF-8, so it can be no label: rename it";
+            return Err(Error::Message(message.into()).in_file(&path));
+        };
+        let mut inputs = Vec::new();
+        expand(&path, &mut inputs);
+        // Without a picture, what `expand` found is the reason.
+        if inputs.iter().all(Result::is_err) {
+            return Err(inputs.swap_remove(0).expect_err("all of them are errors"));
+        }
+        labels.push((label.to_owned(), inputs));
+    }
+    if labels.is_empty() {
+        let message =
+            "there is no folder in it: a folder with pictures is expected for each label, named as the label";
+        return Err(Error::Message(message.into()).in_file(folder));
+    }
+    Ok(labels)
+}
+
 /// The pictures in a folder and those below, sorted by name. Hidden ones are passed over. Links are followed, but each
 /// folder is entered once, so that links in a circle or a thicket of links come to an end.
 fn walk(folder: &Path) -> impl Iterator<Item = Result<Input>> {

@@ -81,8 +81,8 @@ fn refuse_without_text(model: &Model) -> Result<()> {
     } else if file.labels().next().is_some() {
         "this model has classes of its own and no text tower: leave the labels out to use them"
     } else if file.config().score.kind == Scoring::Embedding as u32 {
-        "this model gives embeddings only: it has no text tower to compare labels with; use ocelli embed, or a CLIP \
-         or SigLIP model to classify"
+        "this model gives embeddings only: it has no text tower to compare labels with; show it pictures of each label \
+         with ocelli labels --examples, or use a CLIP or SigLIP model"
     } else {
         return Ok(());
     };
@@ -125,8 +125,8 @@ pub(crate) fn find_labels(args: &LabelArgs, opened: &Opened, console: &Console) 
             return args.embed(&labels, opened, console);
         }
         None if !file.has_text() && file.config().score.kind == Scoring::Embedding as u32 => {
-            "this model gives embeddings only: it has neither classes nor a text tower to compare labels with; use \
-             ocelli embed"
+            "this model gives embeddings only: it has neither classes nor a text tower to compare labels with; show it \
+             pictures of each label with ocelli labels --examples, and give that bank with --bank"
         }
         None => "this model carries no labels; give some with --labels, --labels-file or --bank",
     };

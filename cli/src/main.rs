@@ -8,6 +8,7 @@ mod console;
 #[cfg(feature = "demo")]
 mod demo;
 mod embed;
+mod examples;
 mod files;
 mod info;
 mod inputs;

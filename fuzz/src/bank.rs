@@ -17,7 +17,8 @@ pub fn run(data: &[u8]) {
     let mut out = vec![Scored::default(); bank.len()];
     for kind in [Scoring::Softmax, Scoring::Sigmoid, Scoring::Embedding] {
         let config = ScoreConfig { kind: kind as u32, logit_scale: 100.0, ..ScoreConfig::zeroed() };
-        score(&config, bank.embedding(0), &bank, &mut out);
+        let embedding = bank.prototypes(0).next().expect("a label has an embedding").embedding;
+        score(&config, embedding, &bank, &mut out);
         assert!(out.iter().all(|scored| scored.score.is_finite() && scored.label < bank.len()));
     }
 }

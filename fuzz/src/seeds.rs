@@ -72,12 +72,22 @@ fn small(family: &str, folder: &Path) -> Config {
     config
 }
 
-/// Banks of two and three labels.
+/// Banks of two and three labels; one whose first label has two embeddings.
 pub fn banks() -> Seeds {
     let bank = |labels: &[&str], templates: &[&str], embeddings: &[f32]| {
         bank::write(labels, templates, 2, embeddings, [7; 16]).expect("a bank")
     };
+    let several = [[30.0, 0.0], [30.0, 0.0], [100.0, -5.0]].map(|[scale, bias]| bank::Logit { scale, bias });
+    let several = bank::write_prototypes(
+        &["a", "b"],
+        &["{}"],
+        2,
+        &[1.0, 0.0, 0.6, 0.8, 0.0, -1.0],
+        (&[2, 1], &several),
+        [7; 16],
+    );
     vec![
+        ("several".into(), several.expect("a bank")),
         ("two".into(), bank(&["a", "b"], &["{}"], &[1.0, 0.0, 0.6, 0.8])),
         ("three".into(), bank(&["é", "🐱", "a b"], &["a {}", "{}"], &[0.0, 1.0, 0.0, -1.0, 0.6, 0.8])),
     ]

@@ -388,7 +388,7 @@ impl Parts<'_> {
             scratch: tower.scratch,
             rows: tower.rows,
         };
-        forward.project(Some(classifier), embedding, logits);
+        forward.apply(classifier, embedding, logits);
         check_finite(logits)
     }
 }

@@ -6,10 +6,11 @@ use crate::error::{Error, Result};
 use crate::format::{
     Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
 };
-use crate::model::{Block, Linear, TextWeights, VisionWeights};
+use crate::model::{Block, Linear, Projection, TextWeights, VisionWeights};
 use crate::nn::{Shape, activation, rope};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
 use crate::runtime::Runtime;
+use crate::vision::head_shape;
 use crate::vision::position::pyramid;
 use ocelli_kernels::{Kernels, LhsFormat};
 use std::vec::Vec;
@@ -30,7 +31,7 @@ pub(super) fn of_images(
     let shape = shape(&vision.tower, options.batch, vision.prefix_tokens as usize + rows * columns, false)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
     operands.add(shape.images * rows * columns, Some(&weights.patch_embed));
-    operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
+    operands.add_tower(&shape, &weights.blocks, &weights.projection);
     if let Some(head) = &weights.head {
         operands.add(shape.images * shape.tokens, Some(&head.kv));
         for linear in [&head.out, &head.fc1, &head.fc2] {
@@ -38,8 +39,9 @@ pub(super) fn of_images(
         }
     }
     operands.add(1, weights.classifier.as_ref());
+    let head = weights.head.as_ref().map(|head| head_shape(head, &shape));
     Ok(ImageSizes {
-        tower: TowerSizes { shape, operands: operands.list, threads: runtime.threads() },
+        tower: TowerSizes { shape, head, operands: operands.list, threads: runtime.threads() },
         frames,
         rotary: rope::table_len(vision, rows * columns),
         levels: if is_pyramid(vision) { pyramid::levels_len(vision) } else { 0 },
@@ -52,8 +54,8 @@ pub(super) fn of_images(
 pub(super) fn of_text(config: &Config, weights: &TextWeights<'_>, runtime: &Runtime) -> Result<TowerSizes> {
     let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
-    operands.add_tower(&shape, &weights.blocks, weights.project.as_ref());
-    Ok(TowerSizes { shape, operands: operands.list, threads: runtime.threads() })
+    operands.add_tower(&shape, &weights.blocks, &weights.projection);
+    Ok(TowerSizes { shape, head: None, operands: operands.list, threads: runtime.threads() })
 }
 
 /// Collects the left operands of all GEMMs.
@@ -69,13 +71,13 @@ impl Operands<'_> {
         self.list.extend(linear.map(operand));
     }
 
-    fn add_tower(&mut self, shape: &Shape, blocks: &[Block<'_>], project: Option<&Linear<'_>>) {
+    fn add_tower(&mut self, shape: &Shape, blocks: &[Block<'_>], projection: &Projection<'_>) {
         for block in blocks {
             for linear in [&block.qkv, &block.out, &block.fc1, &block.fc2] {
                 self.add(shape.images * shape.tokens, Some(linear));
             }
         }
-        self.add(shape.images, project);
+        projection.layers().for_each(|linear| self.add(shape.images, Some(linear)));
     }
 }
 
@@ -157,5 +159,7 @@ fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Res
         act: activation(act),
         eps: tower.norm_eps,
         causal,
+        post_norm: tower.has(feature::POST_NORM),
+        project_hidden: tower.project_hidden as usize,
     })
 }

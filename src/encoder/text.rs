@@ -4,13 +4,13 @@ use super::buffers::{TowerBuffers, TowerSizes};
 use super::input::Watch;
 use super::{check_finite, check_len, sizes};
 use crate::error::{Error, Result};
-use crate::format::{Cost, Limits, Pooling};
+use crate::format::{Cost, Limits};
 use crate::model::Model;
 use crate::nn::{Forward, Shape};
 use crate::profile::Profile;
 use crate::runtime::{Arena, Carver, Plan, Runtime};
 use crate::score::normalize;
-use crate::text::{TextBuffers, encode, no_text, pooled_token};
+use crate::text::{TextBuffers, encode, no_text};
 #[cfg(feature = "text")]
 use crate::text::{TextTokenizer, Tokens};
 use std::sync::Arc;
@@ -110,8 +110,6 @@ impl TextEncoder {
         if let Some(id) = ids.iter().find(|&&id| id >= config.vocab) {
             return Err(Error::Message(std::format!("token id {id}; the model has {}", config.vocab)));
         }
-        let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Last);
-        let pooled_at = pooled_token(config, pooling, ids);
         let mut team = self.runtime.hold()?;
         let TowerBuffers { x, work, pooled, rows, scratch } =
             self.sizes.lay_out(&mut Carver::new(self.arena.bytes_mut()));
@@ -124,7 +122,7 @@ impl TextEncoder {
             rows,
         };
         let (shape, buffers) = (Shape { tokens: ids.len(), ..longest }, TextBuffers { x, work, pooled });
-        encode(&mut forward, weights, &shape, ids, pooled_at, buffers, out, watch.observer);
+        encode(&mut forward, weights, &shape, ids, config, buffers, out, watch.observer);
         check_finite(out)
     }
 

@@ -1,20 +1,29 @@
-//! Label banks: embeddings of texts made once, so that a board never needs the text tower.
+//! Label banks: embeddings of texts or of example pictures, made once, so that a board needs neither text tower nor
+//! pictures.
 //!
 //! A bank is a file of its own (`.bank`) or the BANK section of a packed model. Little-endian, each part directly after
 //! the one before:
 //!
 //! ```text
 //! header      96 bytes, see `BankHeader`
-//! embeddings  [count][dim] f32, each row of length 1
+//! embeddings  [rows][dim] f32, each row of length 1; rows = count unless the header says otherwise
 //! index       [count + 1] u32: label i is bytes index[i]..index[i + 1] of the labels; starts at 0, ends at their length
+//! first       [count + 1] u32, only if the header has rows: label i has the embeddings first[i]..first[i + 1], one or
+//!             more; starts at 0, ends at rows
+//! logits      [rows] pairs of f32, only if the header has rows: scale, above 0, and bias of each embedding
 //! labels      UTF-8, none of them empty
 //! templates   UTF-8, one per line: the prompts that the embeddings average over, `{}` standing for the label
 //! ```
+//!
+//! Without rows in the header, cosines are scored as the model says. With them, a label's logit is the largest
+//! `scale · cosine + bias` of its embeddings.
 //!
 //! The checksum is xxh3-64 of everything after the header, seeded with the xxh3-64 of the header up to the checksum.
 
 #[cfg(feature = "std")]
 mod owned;
+#[cfg(feature = "std")]
+mod write;
 
 use super::config::Config;
 use super::header::{ENDIAN, wrong};
@@ -25,6 +34,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 #[cfg(feature = "std")]
 pub use owned::LabelBank;
+#[cfg(feature = "std")]
+pub use write::{write, write_prototypes};
 
 /// First bytes of a bank.
 pub const MAGIC: [u8; 8] = *b"\x8AOCBANK\n";
@@ -32,6 +43,8 @@ pub const MAGIC: [u8; 8] = *b"\x8AOCBANK\n";
 pub const VERSION: u32 = 1;
 /// How far the length of an embedding may be from 1.
 pub const NORM_TOLERANCE: f32 = 1e-3;
+/// Largest magnitude of a [`Logit`]'s scale and bias.
+pub const MAX_LOGIT: f32 = 1e6;
 
 /// The first 96 bytes of a bank.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -53,8 +66,10 @@ pub struct BankHeader {
     pub labels_len: u32,
     /// Bytes of the templates.
     pub templates_len: u32,
+    /// Embeddings, where labels may have several and each has a [`Logit`]; 0 where every label has one and none has.
+    pub rows: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 9],
+    pub reserved: [u32; 8],
     /// [`Config::checkpoint_id`] of the model that made the embeddings.
     pub checkpoint_id: [u8; 16],
     /// See the module.
@@ -70,11 +85,34 @@ impl BankHeader {
     }
 }
 
+/// What a cosine counts in a label's score: `scale · cosine + bias`.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Logit {
+    /// Above 0, at most [`MAX_LOGIT`].
+    pub scale: f32,
+    /// At most [`MAX_LOGIT`] in magnitude.
+    pub bias: f32,
+}
+
+/// One of a label's embeddings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prototype<'a> {
+    /// Of length 1.
+    pub embedding: &'a [f32],
+    /// What its cosines count; `None` where that is as the model says.
+    pub logit: Option<Logit>,
+}
+
 /// A label bank in memory, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Bank<'a> {
     embeddings: &'a [f32],
     index: &'a [u32],
+    /// Empty where every label has one embedding and the model says how it is scored.
+    first: &'a [u32],
+    /// One per embedding, or empty as `first`.
+    logits: &'a [Logit],
     labels: &'a str,
     templates: &'a str,
     dim: usize,
@@ -149,8 +187,14 @@ impl<'a> Bank<'a> {
             return Err(wrong("a label bank without labels or channels", at, 1, 0));
         }
         let cut_off = || wrong("label bank cut off", len, 0, bytes.len() as u64);
-        let embeddings: &[f32] = cut(&mut rest, count.checked_mul(dim)).ok_or_else(cut_off)?;
+        let (rows, firsts) = match header.rows as usize {
+            0 => (count, Some(0)),
+            rows => (rows, count.checked_add(1)),
+        };
+        let embeddings: &[f32] = cut(&mut rest, rows.checked_mul(dim)).ok_or_else(cut_off)?;
         let index: &[u32] = cut(&mut rest, count.checked_add(1)).ok_or_else(cut_off)?;
+        let first: &[u32] = cut(&mut rest, firsts).ok_or_else(cut_off)?;
+        let logits: &[Logit] = cut(&mut rest, Some(header.rows as usize)).ok_or_else(cut_off)?;
         let labels: &[u8] = cut(&mut rest, Some(header.labels_len as usize)).ok_or_else(cut_off)?;
         let templates: &[u8] = cut(&mut rest, Some(header.templates_len as usize)).ok_or_else(cut_off)?;
         if !rest.is_empty() {
@@ -165,6 +209,8 @@ impl<'a> Bank<'a> {
         let bank = Bank {
             embeddings,
             index,
+            first,
+            logits,
             labels: text(labels)?,
             templates: text(templates)?,
             dim,
@@ -193,11 +239,40 @@ impl<'a> Bank<'a> {
         }
         for (i, row) in self.embeddings.chunks_exact(self.dim).enumerate() {
             if !is_normalised(row) {
-                let problem = "an embedding is not of length 1; its label's number is the value found";
+                let problem = "an embedding is not of length 1; its number is the value found";
                 return Err(wrong(problem, 0, 0, i as u64));
             }
         }
-        Ok(())
+        self.check_prototypes()
+    }
+
+    /// Every label must have embeddings, and every logit must be a number that scores can be made of.
+    fn check_prototypes(&self) -> Result<()> {
+        if let (Some(&start), Some(&end)) = (self.first.first(), self.first.last())
+            && (start != 0 || end as usize != self.logits.len())
+        {
+            let expected = self.logits.len() as u64;
+            return Err(wrong("the labels do not span the embeddings", 0, expected, end.into()));
+        }
+        if let Some(i) = self.first.windows(2).position(|ends| ends[0] >= ends[1]) {
+            return Err(wrong("a label has no embedding; its number is the value found", 0, 0, i as u64));
+        }
+        // False for NaN, too.
+        let usable = |logit: &Logit| {
+            logit.scale > 0.0
+                && logit.scale <= MAX_LOGIT
+                && logit.bias >= -MAX_LOGIT
+                && logit.bias <= MAX_LOGIT
+        };
+        match self.logits.iter().position(|logit| !usable(logit)) {
+            Some(i) => Err(wrong(
+                "an embedding's scale or bias is unusable; its number is the value found",
+                0,
+                0,
+                i as u64,
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Whether the bank can be used with the model of this configuration.
@@ -252,43 +327,30 @@ impl<'a> Bank<'a> {
         &self.labels[self.index[i] as usize..self.index[i + 1] as usize]
     }
 
-    /// The embedding of label `i`, of length 1.
+    /// The embeddings of label `i`, one or more.
     ///
     /// # Panics
     /// If `i` is not below [`Bank::len`].
-    pub fn embedding(&self, i: usize) -> &'a [f32] {
-        &self.embeddings[i * self.dim..(i + 1) * self.dim]
+    pub fn prototypes(&self, i: usize) -> impl ExactSizeIterator<Item = Prototype<'a>> + use<'a> {
+        let Bank { embeddings, logits, dim, .. } = *self;
+        let rows = match self.first {
+            [] => i..i + 1,
+            first => first[i] as usize..first[i + 1] as usize,
+        };
+        rows.map(move |row| Prototype {
+            embedding: &embeddings[row * dim..(row + 1) * dim],
+            logit: logits.get(row).copied(),
+        })
     }
 
-    /// All embeddings, [labels, channels].
+    /// Whether the bank itself says what cosines count, as one made with example pictures does.
+    pub fn has_logits(&self) -> bool {
+        !self.logits.is_empty()
+    }
+
+    /// All embeddings, [embeddings, channels], in the order of the labels.
     pub fn embeddings(&self) -> &'a [f32] {
         self.embeddings
-    }
-
-    /// The bytes from which this bank was read.
-    #[cfg(feature = "std")]
-    pub fn to_bytes(&self) -> std::vec::Vec<u8> {
-        let mut header = BankHeader {
-            magic: MAGIC,
-            version: VERSION,
-            endian: ENDIAN,
-            header_len: size_of::<BankHeader>() as u32,
-            count: self.len() as u32,
-            dim: self.dim as u32,
-            labels_len: self.labels.len() as u32,
-            templates_len: self.templates.len() as u32,
-            reserved: [0; 9],
-            checkpoint_id: self.checkpoint_id,
-            checksum: 0,
-        };
-        let mut bytes = std::vec::Vec::from(bytemuck::bytes_of(&header));
-        bytes.extend_from_slice(bytemuck::cast_slice(self.embeddings));
-        bytes.extend_from_slice(bytemuck::cast_slice(self.index));
-        bytes.extend_from_slice(self.labels.as_bytes());
-        bytes.extend_from_slice(self.templates.as_bytes());
-        header.checksum = header.computed_checksum(&bytes[size_of::<BankHeader>()..]);
-        bytes[..size_of::<BankHeader>()].copy_from_slice(bytemuck::bytes_of(&header));
-        bytes
     }
 
     /// The prompts that the embeddings average over.
@@ -302,51 +364,6 @@ fn is_normalised(row: &[f32]) -> bool {
     let square: f32 = row.iter().map(|x| x * x).sum();
     // |r² − 1| ≤ 2t is |r − 1| ≤ t up to t², without a square root, which `core` lacks.
     (square - 1.0).abs() <= 2.0 * NORM_TOLERANCE
-}
-
-/// The bytes of a bank with these labels; `templates` are prompts with `{}` for the label, `embeddings` is
-/// [labels, `dim`], and `checkpoint_id` is that of the model's [`Config`].
-///
-/// # Errors
-/// If a reader would refuse the bank: no labels, an empty label, a template with a line break, embeddings of a wrong
-/// number or not of length 1.
-#[cfg(feature = "std")]
-pub fn write<L: AsRef<str>, T: AsRef<str>>(
-    labels: &[L],
-    templates: &[T],
-    dim: usize,
-    embeddings: &[f32],
-    checkpoint_id: [u8; 16],
-) -> Result<std::vec::Vec<u8>> {
-    use std::string::String;
-    use std::vec::Vec;
-
-    let message = |text: &str| Error::Message(String::from(text));
-    let small = |value: usize| u32::try_from(value).map_err(|_| message("a label bank of over 4 GiB"));
-    if embeddings.len() != labels.len() * dim {
-        return Err(wrong(
-            "wrong number of embedding values",
-            0,
-            (labels.len() * dim) as u64,
-            embeddings.len() as u64,
-        ));
-    }
-    if templates.iter().any(|template| template.as_ref().contains(['\n', '\r'])) {
-        return Err(message("a prompt template contains a line break"));
-    }
-    let (mut index, mut text) = (Vec::from([0u32]), String::new());
-    for label in labels {
-        text.push_str(label.as_ref());
-        index.push(small(text.len())?);
-    }
-    let templates = templates.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("\n");
-    for len in [labels.len(), dim, templates.len()] {
-        small(len)?;
-    }
-    let bank = Bank { embeddings, index: &index, labels: &text, templates: &templates, dim, checkpoint_id };
-    let bytes = bank.to_bytes();
-    Bank::parse(&super::AlignedBytes::new(&bytes))?;
-    Ok(bytes)
 }
 
 #[cfg(all(test, feature = "std"))]

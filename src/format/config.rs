@@ -67,6 +67,9 @@ stored_enum! {
         Centred = 1 "patch centres, rotate half",
         /// EVA-02 (timm): patch indices, row then column frequencies, neighbouring channels paired.
         Interleaved = 2 "patch indices, interleaved",
+        /// Perception Encoder: as EVA-02, but column before row frequencies, and indices start at 1 if there is a class
+        /// token, which has 0.
+        ColumnsFirst = 3 "patch indices after the class token, columns first, interleaved",
     }
 }
 
@@ -89,7 +92,7 @@ stored_enum! {
 stored_enum! {
     /// How the tokens of the last block become one vector.
     Pooling {
-        /// Token 0, after the final norm.
+        /// Token 0, after the final norm: the class token; of a text the one that begins it.
         Class = 1 "class token",
         /// Mean of the patch tokens.
         MeanPatches = 2 "mean of patches",
@@ -183,6 +186,10 @@ stored_enum! {
         /// Mojibake, HTML references, ligatures, curly quotes, full-width forms and white space cleaned, lower case
         /// (open_clip).
         OpenClip = 3 "cleaned as by open_clip, lower case",
+        /// The same with its capitals (open_clip with a tokenizer of Hugging Face).
+        OpenClipCase = 4 "cleaned as by open_clip",
+        /// The same without ASCII punctuation (open_clip's SigLIP).
+        OpenClipNoPunctuation = 5 "cleaned as by open_clip, lower case, no punctuation",
     }
 }
 
@@ -208,8 +215,10 @@ pub struct TowerConfig {
     pub pooling: u32,
     /// Which optional parts the tower has: bits of [`feature`].
     pub features: u32,
+    /// Channels between the two layers of a projection that is an MLP with GELU; 0 where it is one layer.
+    pub project_hidden: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 7],
+    pub reserved: [u32; 6],
 }
 
 /// Most levels of an image pyramid.
@@ -243,7 +252,7 @@ pub struct VisionConfig {
     pub rope: u32,
     /// Base of the rotary frequencies; 0 without.
     pub rope_theta: f32,
-    /// Rows of the grid to which patch indices are scaled ([`Rope::Interleaved`]); 0 if they are not.
+    /// Rows of the grid to which patch indices are scaled (not with [`Rope::Centred`]); 0 if they are not.
     pub rope_rows: u32,
     /// Columns of that grid.
     pub rope_cols: u32,
@@ -255,8 +264,10 @@ pub struct VisionConfig {
     pub pyramid_stride: u32,
     /// Sides of the pyramid's levels in pixels, finest first, then zeros.
     pub pyramid: [u32; MAX_LEVELS],
-    /// Zero, for later versions.
-    pub reserved: [u32; 2],
+    /// Heads that pool by attention ([`Pooling::AttentionHead`]); 0: as many as attend in the blocks.
+    pub pool_heads: u32,
+    /// Channels that the second layer of the pooling head's MLP reads; 0: as many as in the blocks.
+    pub pool_mlp_width: u32,
 }
 
 /// The text tower. All zero in a vision-only file.
@@ -336,6 +347,11 @@ impl TowerConfig {
         self.heads as usize * self.head_dim as usize
     }
 
+    /// Channels that the last layer of the projection reads.
+    pub const fn project_inputs(&self) -> usize {
+        (if self.project_hidden > 0 { self.project_hidden } else { self.width }) as usize
+    }
+
     /// Output channels of `fc1`.
     pub const fn fc1_width(&self) -> usize {
         self.mlp_width as usize * if self.has(feature::GATED_MLP) { 2 } else { 1 }
@@ -351,6 +367,19 @@ impl VisionConfig {
     /// Tokens after the class token and before the patches.
     pub const fn registers(&self) -> u32 {
         self.prefix_tokens.saturating_sub(if self.tower.has(feature::CLASS_TOKEN) { 1 } else { 0 })
+    }
+
+    /// The tower with the heads and the MLP of its pooling head in place of the blocks'.
+    pub fn pool_tower(&self) -> TowerConfig {
+        let or = |own: u32, blocks: u32| if own > 0 { own } else { blocks };
+        let heads = or(self.pool_heads, self.tower.heads);
+        TowerConfig {
+            heads,
+            head_dim: self.tower.attention_width() as u32 / heads.max(1),
+            mlp_width: or(self.pool_mlp_width, self.tower.mlp_width),
+            features: self.tower.features & !feature::GATED_MLP,
+            ..self.tower
+        }
     }
 
     /// Sides of the pyramid's levels in pixels, finest first; none without a pyramid.

@@ -117,6 +117,12 @@ impl Cost {
             product(&[tokens, tower.width.into(), F32]),
             if vision.rope != 0 { product(&[patches, tower.head_dim.into(), F32]) } else { 0 },
         ]);
+        // The pooling head works in the blocks' memory, or in more.
+        let bytes = |tower: &TowerConfig| {
+            tower_bytes(config, tower, product(&[images, tokens]), tokens, threads as u64)
+        };
+        let has_head = HEAD_QUERY.when.holds(config, tower);
+        let tower_bytes = bytes(tower).max(if has_head { bytes(&vision.pool_tower()) } else { 0 });
         // The patches' values, and a tile of them on each thread.
         let rows = product(&[images, patches]).saturating_add(product(&[16, threads as u64]));
         let operand = product(&[rows, patch_values + 16, F32]);
@@ -133,7 +139,7 @@ impl Cost {
                 frames,
                 tables,
                 operand,
-                tower_bytes(config, tower, product(&[images, tokens]), tokens, threads as u64),
+                tower_bytes,
                 product(&[images + 1, config.score.embed_dim.into(), F32]),
                 product(&[config.score.classes.into(), F32]),
             ]),
@@ -190,10 +196,11 @@ fn pyramid_row(config: &Config, side: u32) -> u64 {
 /// Every linear layer times the rows that go through it, and attention.
 fn tower_macs(parts: &TowerParts, config: &Config, tower: &TowerConfig, tokens: u64, patches: u64) -> u64 {
     let padded = |n: usize, k: usize| product(&[padded_n(n) as u64, padded_k(k) as u64]);
-    let heads = product(&[2, tower.heads.into(), padded_n(tower.head_dim as usize) as u64]);
-    let mut macs = product(&[tokens, tokens, heads, tower.depth.into()]);
+    let heads =
+        |tower: &TowerConfig| product(&[2, tower.heads.into(), padded_n(tower.head_dim as usize) as u64]);
+    let mut macs = product(&[tokens, tokens, heads(tower), tower.depth.into()]);
     if HEAD_QUERY.when.holds(config, tower) {
-        macs = macs.saturating_add(product(&[tokens, heads]));
+        macs = macs.saturating_add(product(&[tokens, heads(&config.vision.pool_tower())]));
     }
     // The closure never fails.
     let _ = parts.each::<()>(config, &mut |block, part| {
@@ -218,8 +225,9 @@ fn tower_macs(parts: &TowerParts, config: &Config, tower: &TowerConfig, tokens: 
 /// image of `tokens` on each thread.
 fn tower_bytes(config: &Config, tower: &TowerConfig, rows: u64, tokens: u64, threads: u64) -> u64 {
     let (width, inner) = (u64::from(tower.width), tower.attention_width() as u64);
-    let work = (4 * inner).max(tower.fc1_width() as u64).max(width);
-    let operand = width.max(inner).max(tower.mlp_width.into()).max(config.score.embed_dim.into()) + 16;
+    let work = (4 * inner).max(tower.fc1_width() as u64).max(width).max(tower.project_hidden.into());
+    let projection = config.score.embed_dim.max(tower.project_hidden).into();
+    let operand = width.max(inner).max(tower.mlp_width.into()).max(projection) + 16;
     let (head, keys) = (u64::from(tower.head_dim) + 16, tokens.saturating_add(16));
     // Keys, values and a tile of scores.
     let scratch = product(&[keys, 2 * head + 16]).saturating_add(64 * head);

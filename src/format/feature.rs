@@ -18,7 +18,7 @@ pub const PROJECT: u32 = 1 << 4;
 pub const PROJECT_BIAS: u32 = 1 << 5;
 /// `patch_embed.bias` (image tower)
 pub const PATCH_BIAS: u32 = 1 << 6;
-/// `pre_norm.*` (image tower)
+/// `pre_norm.*`: a norm of the tokens with their positions, before the first block (CLIP's image tower, BERT)
 pub const PRE_NORM: u32 = 1 << 7;
 /// `class_token` (image tower)
 pub const CLASS_TOKEN: u32 = 1 << 8;
@@ -34,9 +34,16 @@ pub const PATCH_NORM: u32 = 1 << 12;
 pub const EMBED_NORM: u32 = 1 << 13;
 /// `classifier.*`: the pooled vector to class logits (image tower)
 pub const CLASSIFIER: u32 = 1 << 14;
+/// The norms of a block follow its residual sums, as in BERT: `x = norm1(x + out(attention(qkv x)))`, then
+/// `x = norm2(x + fc2(act(fc1 x)))` (text tower)
+pub const POST_NORM: u32 = 1 << 15;
+/// `pooler.*`: a linear layer and tanh between pooled vector and projection (BERT, ViT)
+pub const POOLER: u32 = 1 << 16;
+/// `attention_norm.*`: a norm of what `out` reads, all heads together (EVA-02-CLIP base and large)
+pub const ATTENTION_NORM: u32 = 1 << 20;
 
 /// Every bit with its name in reports.
-pub const NAMES: [(u32, &str); 15] = [
+pub const NAMES: [(u32, &str); 18] = [
     (QKV_BIAS, "qkv bias"),
     (OUT_BIAS, "out bias"),
     (MLP_BIAS, "mlp bias"),
@@ -52,6 +59,9 @@ pub const NAMES: [(u32, &str); 15] = [
     (PATCH_NORM, "patch norm"),
     (EMBED_NORM, "embed norm"),
     (CLASSIFIER, "classifier"),
+    (POST_NORM, "post norm"),
+    (POOLER, "pooler"),
+    (ATTENTION_NORM, "attention norm"),
 ];
 
 /// The names of the bits that are set in `features`.

@@ -15,7 +15,7 @@ use core::fmt::{self, Write};
 
 use Form::{Linear, Norm, Positions, Tokens, Vector};
 use Size::*;
-use When::{Always, AttentionHead, Has, HasPositions, HasRegisters, Must};
+use When::{Always, AttentionHead, Has, HasPositions, HasRegisters, ProjectsTwice};
 
 /// A part of a tower.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +54,16 @@ pub enum Size {
     Attention(usize),
     /// Channels that `fc2` reads: F.
     Hidden,
+    /// Channels that the pooling head's `fc2` reads: H.
+    PoolHidden,
     /// Channels that `fc1` gives: F, of a gated MLP 2F.
     Fc1,
     /// Length of an embedding: E.
     Embedding,
+    /// Channels between the layers of a projection that has two: P.
+    ProjectHidden,
+    /// Channels that the projection's last layer reads: P if it has two layers, else D.
+    ProjectInputs,
     /// Classes of the classifier.
     Classes,
     /// Values of a patch: 3·patch².
@@ -79,14 +85,14 @@ pub enum When {
     Always,
     /// If the [`feature`] bit is set.
     Has(u32),
-    /// In every tower, whose [`feature`] bit must be set.
-    Must(u32),
     /// If tokens are pooled by an attention head.
     AttentionHead,
     /// If there are more prefix tokens than the class token.
     HasRegisters,
     /// If positions are learned, or averages of learned ones.
     HasPositions,
+    /// If the projection is an MLP.
+    ProjectsTwice,
 }
 
 /// The parts of a tower in the order of the file.
@@ -100,6 +106,8 @@ pub struct TowerParts {
     pub block: &'static [Part],
     /// After the blocks.
     pub after: &'static [Part],
+    /// [`feature`] bits that change how parts work together, and not which there are.
+    pub modes: u32,
 }
 
 const fn part(name: &'static str, form: Form, when: When, note: &'static str) -> Part {
@@ -108,14 +116,21 @@ const fn part(name: &'static str, form: Form, when: When, note: &'static str) ->
 
 // Parts of both towers.
 
-/// Before attention.
+/// Before attention; after its residual sum in a post-norm tower.
 pub const NORM1: Part = part("norm1", Norm(Width), Always, "");
 /// Queries, keys and values.
 pub const QKV: Part =
     part("qkv", Linear(Attention(3), Width, Has(feature::QKV_BIAS)), Always, "all rows of q, then k, then v");
+/// Inside attention.
+pub const ATTENTION_NORM: Part = part(
+    "attention_norm",
+    Norm(Attention(1)),
+    Has(feature::ATTENTION_NORM),
+    "EVA-02-CLIP; all heads together",
+);
 /// Attended values to the residual stream.
 pub const OUT: Part = part("out", Linear(Width, Attention(1), Has(feature::OUT_BIAS)), Always, "");
-/// Before the MLP.
+/// Before the MLP; after its residual sum in a post-norm tower.
 pub const NORM2: Part = part("norm2", Norm(Width), Always, "");
 /// Into the MLP.
 pub const FC1: Part =
@@ -126,9 +141,15 @@ pub const MLP_NORM: Part = part("mlp_norm", Norm(Hidden), Has(feature::MLP_NORM)
 pub const FC2: Part = part("fc2", Linear(Width, Hidden, Has(feature::MLP_BIAS)), Always, "");
 /// Of the tokens after the last block.
 pub const FINAL_NORM: Part = part("final_norm", Norm(Width), Has(feature::FINAL_NORM), "");
+/// The pooled vector through tanh.
+pub const POOLER: Part =
+    part("pooler", Linear(Width, Width, Always), Has(feature::POOLER), "then tanh: BERT, ViT");
+/// The first layer of a projection that has two.
+pub const PROJECT_FC1: Part =
+    part("project_fc1", Linear(ProjectHidden, Width, Has(feature::PROJECT_BIAS)), ProjectsTwice, "then GELU");
 /// The pooled vector to the embedding.
 pub const PROJECT: Part =
-    part("project", Linear(Embedding, Width, Has(feature::PROJECT_BIAS)), Has(feature::PROJECT), "");
+    part("project", Linear(Embedding, ProjectInputs, Has(feature::PROJECT_BIAS)), Has(feature::PROJECT), "");
 
 // Parts of the image tower.
 
@@ -157,7 +178,7 @@ pub const REGISTERS: Part =
 pub const POSITION: Part =
     part("position", Positions(Grid), HasPositions, "`position_prefix` rows, then the grid by rows");
 /// Before the first block.
-pub const PRE_NORM: Part = part("pre_norm", Norm(Width), Has(feature::PRE_NORM), "CLIP");
+pub const PRE_NORM: Part = part("pre_norm", Norm(Width), Has(feature::PRE_NORM), "CLIP, BERT");
 /// The query of pooling by attention.
 pub const HEAD_QUERY: Part = part("head.query", Vector(Attention(1)), AttentionHead, "already projected");
 /// Its keys and values.
@@ -168,9 +189,9 @@ pub const HEAD_OUT: Part = part("head.out", Linear(Width, Attention(1), Always),
 /// Before its MLP.
 pub const HEAD_NORM: Part = part("head.norm", Norm(Width), AttentionHead, "");
 /// Into its MLP.
-pub const HEAD_FC1: Part = part("head.fc1", Linear(Hidden, Width, Always), AttentionHead, "");
+pub const HEAD_FC1: Part = part("head.fc1", Linear(PoolHidden, Width, Always), AttentionHead, "");
 /// Out of its MLP.
-pub const HEAD_FC2: Part = part("head.fc2", Linear(Width, Hidden, Always), AttentionHead, "");
+pub const HEAD_FC2: Part = part("head.fc2", Linear(Width, PoolHidden, Always), AttentionHead, "");
 /// Of the pooled vector.
 pub const POOL_NORM: Part = part("pool_norm", Norm(Width), Has(feature::POOL_NORM), "EVA");
 /// The embedding to the classes' logits.
@@ -183,10 +204,8 @@ pub const CLASSIFIER: Part =
 pub const TOKEN_EMBED: Part = part("token_embed", Tokens(Vocabulary), Always, "");
 /// What is added to the tokens.
 pub const TEXT_POSITION: Part = part("position", Positions(Context), Always, "");
-/// Every text tower ends with a norm.
-pub const TEXT_FINAL_NORM: Part = Part { when: Must(feature::FINAL_NORM), ..FINAL_NORM };
 
-const BLOCK: &[Part] = &[NORM1, QKV, OUT, NORM2, FC1, MLP_NORM, FC2];
+const BLOCK: &[Part] = &[NORM1, QKV, ATTENTION_NORM, OUT, NORM2, FC1, MLP_NORM, FC2];
 
 /// The image tower.
 pub const VISION: TowerParts = TowerParts {
@@ -194,17 +213,29 @@ pub const VISION: TowerParts = TowerParts {
     before: &[PATCH_NORM, PATCH_EMBED, EMBED_NORM, CLASS_TOKEN, REGISTERS, POSITION, PRE_NORM],
     block: BLOCK,
     after: &[
-        FINAL_NORM, HEAD_QUERY, HEAD_KV, HEAD_OUT, HEAD_NORM, HEAD_FC1, HEAD_FC2, POOL_NORM, PROJECT,
+        FINAL_NORM,
+        HEAD_QUERY,
+        HEAD_KV,
+        HEAD_OUT,
+        HEAD_NORM,
+        HEAD_FC1,
+        HEAD_FC2,
+        POOL_NORM,
+        POOLER,
+        PROJECT_FC1,
+        PROJECT,
         CLASSIFIER,
     ],
+    modes: 0,
 };
 
 /// The text tower.
 pub const TEXT: TowerParts = TowerParts {
     name: "text",
-    before: &[TOKEN_EMBED, TEXT_POSITION],
+    before: &[TOKEN_EMBED, TEXT_POSITION, PRE_NORM],
     block: BLOCK,
-    after: &[TEXT_FINAL_NORM, PROJECT],
+    after: &[FINAL_NORM, POOLER, PROJECT_FC1, PROJECT],
+    modes: feature::POST_NORM,
 };
 
 impl Size {
@@ -214,8 +245,11 @@ impl Size {
             Width => tower.width as usize,
             Attention(times) => times * tower.attention_width(),
             Hidden => tower.mlp_width as usize,
+            PoolHidden => config.vision.pool_tower().mlp_width as usize,
             Fc1 => tower.fc1_width(),
             Embedding => config.score.embed_dim as usize,
+            ProjectHidden => tower.project_hidden as usize,
+            ProjectInputs => tower.project_inputs(),
             Classes => config.score.classes as usize,
             PatchValues => config.vision.patch_values(),
             Registers => config.vision.registers() as usize,
@@ -235,7 +269,7 @@ impl When {
     /// Whether it holds for a tower of `config`.
     pub fn holds(self, config: &Config, tower: &TowerConfig) -> bool {
         match self {
-            Always | Must(_) => true,
+            Always => true,
             Has(bit) => tower.has(bit),
             AttentionHead => tower.pooling == Pooling::AttentionHead as u32,
             HasRegisters => config.vision.registers() > 0,
@@ -243,14 +277,12 @@ impl When {
                 let position = config.vision.position;
                 position == Position::Learned as u32 || position == Position::ScaledAverage as u32
             }
+            ProjectsTwice => tower.project_hidden > 0,
         }
     }
 
     const fn bits(self) -> u32 {
-        match self {
-            Has(bit) | Must(bit) => bit,
-            _ => 0,
-        }
+        if let Has(bit) = self { bit } else { 0 }
     }
 }
 
@@ -293,13 +325,7 @@ impl TowerParts {
 
     /// The [`feature`] bits that this tower may have.
     pub fn features(&self) -> u32 {
-        self.parts().fold(0, |bits, part| bits | part.when.bits() | part.own_bits())
-    }
-
-    /// The [`feature`] bits that this tower must have.
-    pub fn required(&self) -> u32 {
-        let must = |part: &Part| if let Must(bit) = part.when { bit } else { 0 };
-        self.parts().fold(0, |bits, part| bits | must(part))
+        self.parts().fold(self.modes, |bits, part| bits | part.when.bits() | part.own_bits())
     }
 
     /// The [`feature`] bits that are set in `tower` and say something about parts which it does not have.
@@ -359,8 +385,11 @@ impl fmt::Display for Size {
             Attention(1) => f.write_str("A"),
             Attention(times) => write!(f, "{times}·A"),
             Hidden => f.write_str("F"),
+            PoolHidden => f.write_str("H"),
             Fc1 => f.write_str("F (gated: 2·F)"),
             Embedding => f.write_str("E"),
+            ProjectHidden => f.write_str("P"),
+            ProjectInputs => f.write_str("D (of two layers: P)"),
             Classes => f.write_str("classes"),
             PatchValues => f.write_str("3·patch²"),
             Registers => f.write_str("registers"),

@@ -2,8 +2,9 @@
 //! converter share it.
 //!
 //! A file holds exactly these tensors, in exactly this order. `D` is the tower's width, `A` = heads · head_dim, `F` the
-//! MLP's width, `E` the length of an embedding. A norm is two vectors, `.weight` and `.bias`; a linear layer is a matrix
-//! `.weight` of `n` outputs × `k` inputs and a vector `.bias` of `n`; what else there is has the part's own name.
+//! MLP's width, `P` = `project_hidden`, `E` the length of an embedding. A norm is two vectors, `.weight` and `.bias`; a
+//! linear layer is a matrix `.weight` of `n` outputs × `k` inputs and a vector `.bias` of `n`; what else there is has the
+//! part's own name.
 //!
 //! | part | form | n, or n × k | present | bias | |
 //! |---|---|---|---|---|---|
@@ -13,11 +14,13 @@
 //! | `vision.class_token` | vector | D | `CLASS_TOKEN` | | |
 //! | `vision.registers` | positions | registers × D | more prefix tokens than the class token | | tokens between class token and patches |
 //! | `vision.position` | positions | positions × D | learned positions, pyramids | | `position_prefix` rows, then the grid by rows |
-//! | `vision.pre_norm` | norm | D | `PRE_NORM` | | CLIP |
+//! | `vision.pre_norm` | norm | D | `PRE_NORM` | | CLIP, BERT |
 //! | `text.token_embed` | tokens | vocab × D | always | | |
 //! | `text.position` | positions | context × D | always | | |
+//! | `text.pre_norm` | norm | D | `PRE_NORM` | | CLIP, BERT |
 //! | `{tower}.block.{i}.norm1` | norm | D | always | | |
 //! | `{tower}.block.{i}.qkv` | linear | 3·A × D | always | `QKV_BIAS` | all rows of q, then k, then v |
+//! | `{tower}.block.{i}.attention_norm` | norm | A | `ATTENTION_NORM` | | EVA-02-CLIP; all heads together |
 //! | `{tower}.block.{i}.out` | linear | D × A | always | `OUT_BIAS` | |
 //! | `{tower}.block.{i}.norm2` | norm | D | always | | |
 //! | `{tower}.block.{i}.fc1` | linear | F (gated: 2·F) × D | always | `MLP_BIAS` | gated: gate rows, then value rows |
@@ -28,16 +31,21 @@
 //! | `vision.head.kv` | linear | 2·A × D | pooling by an attention head | always | all rows of k, then v |
 //! | `vision.head.out` | linear | D × A | pooling by an attention head | always | |
 //! | `vision.head.norm` | norm | D | pooling by an attention head | | |
-//! | `vision.head.fc1` | linear | F × D | pooling by an attention head | always | |
-//! | `vision.head.fc2` | linear | D × F | pooling by an attention head | always | |
+//! | `vision.head.fc1` | linear | H × D | pooling by an attention head | always | |
+//! | `vision.head.fc2` | linear | D × H | pooling by an attention head | always | |
 //! | `vision.pool_norm` | norm | D | `POOL_NORM` | | EVA |
-//! | `vision.project` | linear | E × D | `PROJECT` | `PROJECT_BIAS` | |
+//! | `vision.pooler` | linear | D × D | `POOLER` | always | then tanh: BERT, ViT |
+//! | `vision.project_fc1` | linear | P × D | a projection of two layers | `PROJECT_BIAS` | then GELU |
+//! | `vision.project` | linear | E × D (of two layers: P) | `PROJECT` | `PROJECT_BIAS` | |
 //! | `vision.classifier` | linear | classes × E | `CLASSIFIER` | always | |
-//! | `text.final_norm` | norm | D | always, `FINAL_NORM` set | | |
-//! | `text.project` | linear | E × D | `PROJECT` | `PROJECT_BIAS` | |
+//! | `text.final_norm` | norm | D | `FINAL_NORM` | | |
+//! | `text.pooler` | linear | D × D | `POOLER` | always | then tanh: BERT, ViT |
+//! | `text.project_fc1` | linear | P × D | a projection of two layers | `PROJECT_BIAS` | then GELU |
+//! | `text.project` | linear | E × D (of two layers: P) | `PROJECT` | `PROJECT_BIAS` | |
 //!
 //! Some parts of a checkpoint have no tensor, because the converter folds them into others: layer scale into `out` and
-//! `fc2`, and the probe of an attention-pooling head with its query projection into `head.query`.
+//! `fc2`, the probe of an attention-pooling head with its query projection into `head.query`, and the row of BERT's token
+//! types that every token has into `text.position`.
 
 use super::config::Config;
 use super::parts::{TEXT, TowerParts, VISION};

@@ -39,11 +39,10 @@ macro_rules! check_tower {
         }
         let known = tower.features & !parts.features() == 0;
         named!($prefix, tower, features).known(known, "only bits that this version knows")?;
-        let complete = tower.has(parts.required());
-        named!($prefix, tower, features)
-            .known(complete, "the bits of all parts that every such tower has")?;
         let used = parts.idle($config, tower) == 0;
         named!($prefix, tower, features).known(used, "no bias without its layer")?;
+        let most = if tower.has(feature::PROJECT) { 16384 } else { 0 };
+        named!($prefix, tower, project_hidden).within(0..=most, "at most 16384, 0 without a projection")?;
         zero(concat!($prefix, "reserved"), &tower.reserved)
     }};
 }
@@ -150,6 +149,7 @@ impl VisionConfig {
         };
         let expected = "class token (if there is one), a mean or an attention head";
         named!("vision.tower.", self.tower, pooling).known(pooling, expected)?;
+        self.validate_pool_head()?;
         named!("vision.", self, height).within(1..=MAX_SIDE, "1..=8192")?;
         named!("vision.", self, width).within(1..=MAX_SIDE, "1..=8192")?;
         let side = self.height.min(self.width).min(128);
@@ -169,8 +169,19 @@ impl VisionConfig {
             named!("vision.", self, max_patches).known(resampled, "0 unless positions can be resampled")?;
         }
         self.validate_position((rows, cols))?;
-        self.validate_rope()?;
-        zero("vision.reserved", &self.reserved)
+        self.validate_rope()
+    }
+
+    /// Heads and MLP of a pooling head that has others than the blocks.
+    fn validate_pool_head(&self) -> Result<()> {
+        if self.tower.pooling != Pooling::AttentionHead as u32 {
+            named!("vision.", self, pool_heads).within(0..=0, "0 without an attention head")?;
+            return named!("vision.", self, pool_mlp_width).within(0..=0, "0 without an attention head");
+        }
+        let channels = self.tower.attention_width() as u32;
+        let divides = self.pool_heads == 0 || channels.is_multiple_of(self.pool_heads);
+        named!("vision.", self, pool_heads).known(divides, "0, or a divisor of heads · head_dim")?;
+        named!("vision.", self, pool_mlp_width).within(0..=65536, "0..=65536")
     }
 
     /// `patches`: rows and columns at the configured size.
@@ -248,7 +259,7 @@ impl VisionConfig {
                 named!("vision.tower.", self.tower, head_dim)
                     .known(quarters, "a multiple of 4 for rotary positions")?;
                 float("vision.rope_theta", theta, theta > 1.0 && theta <= 1e9, "above 1, at most 1e9")?;
-                let most = if rope == Rope::Interleaved { MAX_TOKENS } else { 0 };
+                let most = if rope == Rope::Centred { 0 } else { MAX_TOKENS };
                 named!("vision.", self, rope_rows).within(0..=most, "at most 65536, 0 for patch centres")?;
                 named!("vision.", self, rope_cols).within(0..=most, "at most 65536, 0 for patch centres")?;
                 let both = (self.rope_rows == 0) == (self.rope_cols == 0);
@@ -268,10 +279,12 @@ impl TextConfig {
         check_tower!("text.tower.", config, &self.tower, &parts::TEXT)?;
         let pooling = matches!(
             Pooling::from_stored(self.tower.pooling),
-            Some(Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)
+            Some(Pooling::Class | Pooling::MeanAll | Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)
         );
         named!("text.tower.", self.tower, pooling)
-            .known(pooling, "first end token, largest id or last token")?;
+            .known(pooling, "first token, mean of all, first end token, largest id or last token")?;
+        let normed = self.tower.features & (feature::FINAL_NORM | feature::POST_NORM) != 0;
+        named!("text.tower.", self.tower, features).known(normed, "a norm at the end")?;
         named!("text.", self, vocab).within(1..=10_000_000, "1..=10000000")?;
         named!("text.", self, context).within(1..=MAX_TOKENS, "1..=65536")?;
         named!("text.", self, causal).within(0..=1, "0 or 1")?;

@@ -5,4 +5,4 @@ mod open;
 mod weights;
 
 pub use open::Model;
-pub use weights::{AttentionHead, Block, Linear, Norm, TextWeights, VisionWeights};
+pub use weights::{AttentionHead, Block, Linear, Norm, Projection, TextWeights, VisionWeights};

@@ -40,13 +40,15 @@ impl Linear<'_> {
     }
 }
 
-/// A pre-norm transformer block: `x += out(attention(qkv(norm1 x)))`, `x += fc2(mlp_norm(act(fc1(norm2 x))))`. Of a
-/// gated MLP `fc1` gives gate and value, and `act(gate) · value` goes on.
+/// A transformer block: `x += out(attention_norm(attention(qkv(norm1 x))))`, `x += fc2(mlp_norm(act(fc1(norm2 x))))`. Of a gated MLP
+/// `fc1` gives gate and value, and `act(gate) · value` goes on. In a post-norm tower the norms follow the sums:
+/// `x = norm1(x + out(attention(qkv x)))`, `x = norm2(x + fc2(mlp_norm(act(fc1 x))))`.
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the formula above names them")]
 pub struct Block<'a> {
     pub norm1: Norm<'a>,
     pub qkv: Linear<'a>,
+    pub attention_norm: Option<Norm<'a>>,
     pub out: Linear<'a>,
     pub norm2: Norm<'a>,
     pub fc1: Linear<'a>,
@@ -58,6 +60,8 @@ pub struct Block<'a> {
 /// `y + fc2(act(fc1(norm y)))`.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionHead<'a> {
+    /// Attention heads.
+    pub heads: usize,
     /// The probe after its projection, one vector for all heads.
     pub query: &'a [f32],
     /// Tokens → keys, then values.
@@ -70,6 +74,24 @@ pub struct AttentionHead<'a> {
     pub fc1: Linear<'a>,
     /// Hidden → width.
     pub fc2: Linear<'a>,
+}
+
+/// The pooled vector to the embedding: `tanh(pooler x)`, then `project(gelu(fc1 x))`, each part as far as it is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Projection<'a> {
+    /// Width → width, before tanh.
+    pub pooler: Option<Linear<'a>>,
+    /// Width → hidden, of a projection of two layers.
+    pub fc1: Option<Linear<'a>>,
+    /// To the embedding.
+    pub project: Option<Linear<'a>>,
+}
+
+impl<'a> Projection<'a> {
+    /// The layers that are there.
+    pub fn layers(&self) -> impl Iterator<Item = &Linear<'a>> {
+        [&self.pooler, &self.fc1, &self.project].into_iter().flatten()
+    }
 }
 
 /// The image tower.
@@ -97,8 +119,8 @@ pub struct VisionWeights<'a> {
     pub head: Option<AttentionHead<'a>>,
     /// Of the pooled vector.
     pub pool_norm: Option<Norm<'a>>,
-    /// Width → embedding.
-    pub project: Option<Linear<'a>>,
+    /// Pooled vector → embedding.
+    pub projection: Projection<'a>,
     /// Embedding → class logits.
     pub classifier: Option<Linear<'a>>,
 }
@@ -110,12 +132,14 @@ pub struct TextWeights<'a> {
     pub token_embed: Table<'a>,
     /// One row per position.
     pub position: Table<'a>,
+    /// Of the tokens with their positions (BERT).
+    pub pre_norm: Option<Norm<'a>>,
     /// The blocks.
     pub blocks: Vec<Block<'a>>,
-    /// After the last block.
-    pub final_norm: Norm<'a>,
-    /// Width → embedding.
-    pub project: Option<Linear<'a>>,
+    /// After the last block; a post-norm tower has none.
+    pub final_norm: Option<Norm<'a>>,
+    /// Pooled vector → embedding.
+    pub projection: Projection<'a>,
 }
 
 /// Takes the tensors of a tower one by one, in the order of the file, each as the part that it belongs to. Whoever takes
@@ -200,6 +224,7 @@ impl<'a> Reader<'a> {
             Ok(Block {
                 norm1: self.norm(&parts::NORM1)?,
                 qkv: self.linear(&parts::QKV)?,
+                attention_norm: self.if_any(&parts::ATTENTION_NORM, Reader::norm)?,
                 out: self.linear(&parts::OUT)?,
                 norm2: self.norm(&parts::NORM2)?,
                 fc1: self.linear(&parts::FC1)?,
@@ -212,8 +237,17 @@ impl<'a> Reader<'a> {
         blocks
     }
 
+    fn projection(&mut self) -> Result<Projection<'a>> {
+        Ok(Projection {
+            pooler: self.if_any(&parts::POOLER, Reader::linear)?,
+            fc1: self.if_any(&parts::PROJECT_FC1, Reader::linear)?,
+            project: self.if_any(&parts::PROJECT, Reader::linear)?,
+        })
+    }
+
     fn head(&mut self) -> Result<AttentionHead<'a>> {
         Ok(AttentionHead {
+            heads: self.file.config().vision.pool_tower().heads as usize,
             query: self.vector(&parts::HEAD_QUERY, "")?,
             kv: self.linear(&parts::HEAD_KV)?,
             out: self.linear(&parts::HEAD_OUT)?,
@@ -266,7 +300,7 @@ impl<'a> VisionWeights<'a> {
             final_norm: reader.if_any(&parts::FINAL_NORM, Reader::norm)?,
             head: reader.if_any(&parts::HEAD_QUERY, |reader, _| reader.head())?,
             pool_norm: reader.if_any(&parts::POOL_NORM, Reader::norm)?,
-            project: reader.if_any(&parts::PROJECT, Reader::linear)?,
+            projection: reader.projection()?,
             classifier: reader.if_any(&parts::CLASSIFIER, Reader::linear)?,
         };
         reader.finish(weights)
@@ -283,9 +317,10 @@ impl<'a> TextWeights<'a> {
         let weights = TextWeights {
             token_embed: reader.table(&parts::TOKEN_EMBED)?,
             position: reader.table(&parts::TEXT_POSITION)?,
+            pre_norm: reader.if_any(&parts::PRE_NORM, Reader::norm)?,
             blocks: reader.blocks()?,
-            final_norm: reader.norm(&parts::TEXT_FINAL_NORM)?,
-            project: reader.if_any(&parts::PROJECT, Reader::linear)?,
+            final_norm: reader.if_any(&parts::FINAL_NORM, Reader::norm)?,
+            projection: reader.projection()?,
         };
         reader.finish(weights)
     }

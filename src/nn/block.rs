@@ -1,4 +1,5 @@
-//! A pre-norm transformer block (arXiv 2010.11929), shared by the image and the text tower.
+//! A transformer block, shared by the image and the text tower: pre-norm (arXiv 2010.11929), or post-norm as the first
+//! transformers were (arXiv 1706.03762, BERT: arXiv 1810.04805).
 
 use super::forward::Forward;
 use super::gate::gate;
@@ -31,14 +32,19 @@ pub(crate) struct Shape {
     pub(crate) eps: f32,
     /// Token i sees tokens 0..=i only.
     pub(crate) causal: bool,
+    /// Norms follow the residual sums.
+    pub(crate) post_norm: bool,
+    /// Channels between the layers of a projection that has two.
+    pub(crate) project_hidden: usize,
 }
 
 impl Shape {
     /// f32 elements that a tower needs besides the residual stream: qkv and the attended values, then the hidden layer;
-    /// outside the blocks a copy of the stream, which is wider than both only in odd models.
+    /// outside the blocks a pooled vector of each image or the inside of its projection, which are wider than a token's
+    /// share of that only in odd models.
     pub(crate) fn work_len(&self) -> usize {
-        let widest = (4 * self.heads * self.head_dim).max(self.hidden()).max(self.width);
-        self.images * self.tokens * widest
+        let of_token = (4 * self.heads * self.head_dim).max(self.hidden());
+        self.images * (self.tokens * of_token).max(self.width).max(self.project_hidden)
     }
 
     /// Channels that the MLP's first layer gives.
@@ -77,25 +83,30 @@ pub(crate) fn block(
     x: &mut [f32],
     work: &mut [f32],
 ) {
-    let Shape { images, tokens, width, heads, head_dim, mlp_width, gated, act, eps, .. } = *shape;
+    let Shape { images, tokens, width, heads, head_dim, mlp_width, gated, act, eps, post_norm, .. } = *shape;
     let kernels = forward.kernels;
     let inner = heads * head_dim;
     let x = &mut x[..images * tokens * width];
 
-    // x += out(attention(qkv(norm1 x)))
+    // x += out(attention_norm(attention(qkv(norm1 x))))
     let (qkv, rest) = work.split_at_mut(images * tokens * 3 * inner);
     let attended = &mut rest[..images * queries * inner];
-    forward.produce(Op::Norm, &weights.qkv, images * tokens, |i, row| {
-        kernels.layer_norm(&x[i * width..][..width], weights.norm1.gamma, weights.norm1.beta, eps, row);
-    });
+    if post_norm {
+        forward.convert(Op::Norm, &weights.qkv, x);
+    } else {
+        forward.produce(Op::Norm, &weights.qkv, images * tokens, |i, row| {
+            kernels.layer_norm(&x[i * width..][..width], weights.norm1.gamma, weights.norm1.beta, eps, row);
+        });
+    }
     // Rotations and gates need whole rows; otherwise wide layers lie in blocks.
     let block = if rotations.is_some() { 3 * inner } else { forward.block_cols(3 * inner) };
     forward.multiply_blocks(Op::Qkv, &weights.qkv, Epilogue::Store, qkv, block);
     if let Some(rotations) = rotations {
         rotations.apply(forward, shape, qkv);
     }
-    let qkv = Mat::new(qkv, images * tokens, 3 * inner, block);
-    forward.attend(&shape.attention(queries), images, &qkv, attended);
+    let values = Mat::new(qkv, images * tokens, 3 * inner, block);
+    forward.attend(&shape.attention(queries), images, &values, attended);
+    let attended = &*attended;
     if queries < tokens {
         for image in 1..images {
             x.copy_within(
@@ -105,22 +116,40 @@ pub(crate) fn block(
         }
     }
     let x = &mut x[..images * queries * width];
-    if images == 1 {
-        // [heads, queries, head_dim] is a matrix in blocks of a head.
-        forward.convert_mat(Op::AttentionRows, &weights.out, &Mat::new(attended, queries, inner, head_dim));
+    // [heads, queries, head_dim] of each image is a matrix in blocks of a head.
+    let heads_of = |image: usize| {
+        Mat::new(&attended[image * queries * inner..][..queries * inner], queries, inner, head_dim)
+    };
+    if let Some(norm) = &weights.attention_norm {
+        // Queries, keys and values are done with: the heads' values lie side by side in their place.
+        let rows = &mut qkv[..images * queries * inner];
+        forward.each_row(2 * size_of_val(rows), Op::AttentionRows, rows, inner, |i, row| {
+            heads_of(i / queries).copy_row(i % queries, 0, row);
+        });
+        forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
+            kernels.layer_norm(&rows[i * inner..][..inner], norm.gamma, norm.beta, eps, row);
+        });
+    } else if images == 1 {
+        forward.convert_mat(Op::AttentionRows, &weights.out, &heads_of(0));
     } else {
         forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {
-            let of_image = &attended[i / queries * queries * inner..][..queries * inner];
-            Mat::new(of_image, queries, inner, head_dim).copy_row(i % queries, 0, row);
+            heads_of(i / queries).copy_row(i % queries, 0, row);
         });
     }
     forward.multiply(Op::Out, &weights.out, Epilogue::Add, x);
+    if post_norm {
+        forward.norm_rows(&weights.norm1, eps, x);
+    }
 
     // x += fc2(mlp_norm(act(fc1(norm2 x)))); the activation of a gated MLP is in its gate
     let hidden = &mut work[..images * queries * shape.hidden()];
-    forward.produce(Op::Norm, &weights.fc1, images * queries, |i, row| {
-        kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
-    });
+    if post_norm {
+        forward.convert(Op::Norm, &weights.fc1, x);
+    } else {
+        forward.produce(Op::Norm, &weights.fc1, images * queries, |i, row| {
+            kernels.layer_norm(&x[i * width..][..width], weights.norm2.gamma, weights.norm2.beta, eps, row);
+        });
+    }
     let whole_rows = gated || weights.mlp_norm.is_some();
     let block = if whole_rows { shape.hidden() } else { forward.block_cols(mlp_width) };
     let epilogue = if gated { Epilogue::Store } else { Epilogue::Activate(act) };
@@ -141,4 +170,7 @@ pub(crate) fn block(
         forward.convert_mat(Op::HiddenRows, &weights.fc2, &hidden);
     }
     forward.multiply(Op::Fc2, &weights.fc2, Epilogue::Add, x);
+    if post_norm {
+        forward.norm_rows(&weights.norm2, eps, x);
+    }
 }

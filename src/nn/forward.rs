@@ -2,13 +2,14 @@
 //! *attend*. Each divides its work among the team statically, so one thread and many give the same bits.
 
 use super::stage::Tap;
-use crate::model::Linear;
+use crate::model::{Linear, Norm, Projection};
 use crate::profile::{Op, Profile, Work};
 use crate::runtime::Team;
 use core::ops::Range;
 use ocelli_kernels::pack::{K_ALIGN, MR, padded_k};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Kernels, LhsFormat, LhsMut, Mat, MatMut, Weights, gemm,
+    Activation, Attention, Epilogue, Gemm, GemmScratch, Kernels, LhsFormat, LhsMut, Mat, MatMut, Weights,
+    gemm,
 };
 
 /// Working memory of one thread.
@@ -184,7 +185,7 @@ impl Forward<'_> {
         let (rows, threads) = (values.len() / len, team.threads());
         let mut rest = values;
         let parts = (0..threads).map(|thread| {
-            let range = rows * thread / threads..rows * (thread + 1) / threads;
+            let range = share(rows, thread, threads);
             let (part, others) = core::mem::take(&mut rest).split_at_mut(range.len() * len);
             rest = others;
             (range.start, part)
@@ -283,16 +284,65 @@ impl Forward<'_> {
         });
     }
 
-    /// `out = pooled · Wᵀ + b`, or `pooled` itself where there is no projection.
-    pub(crate) fn project(&mut self, projection: Option<&Linear<'_>>, pooled: &[f32], out: &mut [f32]) {
-        match projection {
-            Some(linear) => {
-                self.convert(Op::Project, linear, pooled);
-                self.multiply(Op::Project, linear, Epilogue::Store, out);
-            }
-            None => out.copy_from_slice(pooled),
+    /// `x = norm(x)` for every row of `x`, which has the norm's width.
+    pub(crate) fn norm_rows(&mut self, norm: &Norm<'_>, eps: f32, x: &mut [f32]) {
+        let Forward { kernels, team, profile, scratch, .. } = self;
+        let (width, threads) = (norm.gamma.len(), team.threads());
+        let (rows, moved) = (x.len() / width, 2 * size_of_val(x));
+        let mut rest = x;
+        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
+            let range = share(rows, thread, threads);
+            let (part, others) = core::mem::take(&mut rest).split_at_mut(range.len() * width);
+            rest = others;
+            (part, &mut scratch.tile[..width])
+        });
+        profile.time(Op::Norm, Work::moved(moved), || {
+            team.run_parts(parts, |(part, before)| {
+                for row in part.chunks_exact_mut(width) {
+                    before.copy_from_slice(row);
+                    kernels.layer_norm(before, norm.gamma, norm.beta, eps, row);
+                }
+            });
+        });
+    }
+
+    /// `pooled = tanh(pooler pooled)`, row by row, where there is a pooler. `work` has room for as much.
+    pub(crate) fn pooler(&mut self, pooler: Option<&Linear<'_>>, pooled: &mut [f32], work: &mut [f32]) {
+        let Some(linear) = pooler else { return };
+        let dense = &mut work[..pooled.len()];
+        self.apply(linear, pooled, dense);
+        for (pooled, dense) in pooled.iter_mut().zip(dense) {
+            *pooled = f64::from(*dense).tanh() as f32;
         }
     }
+
+    /// The projection of each row of `pooled`, which went through the pooler, or these rows themselves where there is
+    /// none. `work` has room for the inside of a projection of two layers.
+    pub(crate) fn project(
+        &mut self,
+        projection: &Projection<'_>,
+        pooled: &[f32],
+        work: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let Some(project) = &projection.project else { return out.copy_from_slice(pooled) };
+        let Some(fc1) = &projection.fc1 else { return self.apply(project, pooled, out) };
+        let hidden = &mut work[..pooled.len() / fc1.weights.k() * fc1.weights.n()];
+        self.convert(Op::Project, fc1, pooled);
+        self.multiply(Op::Project, fc1, Epilogue::Activate(Activation::Gelu), hidden);
+        self.apply(project, hidden, out);
+    }
+
+    /// `out = x · Wᵀ + b` for the rows of `x`, after the last block.
+    pub(crate) fn apply(&mut self, linear: &Linear<'_>, x: &[f32], out: &mut [f32]) {
+        self.convert(Op::Project, linear, x);
+        self.multiply(Op::Project, linear, Epilogue::Store, out);
+    }
+}
+
+/// The rows of thread `thread`.
+fn share(rows: usize, thread: usize, threads: usize) -> Range<usize> {
+    rows * thread / threads..rows * (thread + 1) / threads
 }
 
 /// The rows of thread `thread`: whole tiles.

@@ -3,10 +3,12 @@
 mod block;
 mod forward;
 mod gate;
+mod mean;
 pub mod rope;
 mod stage;
 
 pub(crate) use block::{Shape, activation, block};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
+pub(crate) use mean::mean;
 pub(crate) use stage::show;
 pub use stage::{Observer, Stage, Tap};

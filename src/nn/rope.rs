@@ -8,11 +8,12 @@
 //! |---|---|---|---|
 //! | `Centred` (DINOv3, arXiv 2508.10104) | `2(i + ½)/n − 1` | `2π · coordinate · ω` | channel p with p + d/2 |
 //! | `Interleaved` (timm's EVA-02, arXiv 2303.11331) | `i`, or `i · m/n` where a grid of m rows is the reference | `coordinate · ω` | channel 2p with 2p + 1 |
+//! | `ColumnsFirst` (Perception Encoder, arXiv 2504.13181) | the same of `i + 1` if there is a class token | the same, but the first `d/4` pairs turn with the column | the same |
 //!
 //! A pair (a, b) becomes `(a·cos − b·sin, b·cos + a·sin)`.
 
 use super::{Forward, Shape};
-use crate::format::{Rope, VisionConfig};
+use crate::format::{Rope, VisionConfig, feature};
 use crate::profile::Op;
 
 /// The rotations of every patch.
@@ -42,20 +43,23 @@ pub fn fill(config: &VisionConfig, grid: (usize, usize), cos: &mut [f32], sin: &
     let len = table_len(config, grid.0 * grid.1);
     assert_eq!((cos.len(), sin.len()), (len, len), "rotations of {grid:?} patches");
     let half = config.tower.head_dim as usize / 2;
+    // The class token of a Perception Encoder is at 0.
+    let first = if kind == Rope::ColumnsFirst && config.tower.has(feature::CLASS_TOKEN) { 1.0 } else { 0.0 };
     let coordinate = |i: usize, n: usize, reference: u32| {
         let (i, n) = (i as f64, n as f64);
         match kind {
             Rope::Centred => core::f64::consts::TAU * (2.0 * (i + 0.5) / n - 1.0),
-            Rope::Interleaved if reference == 0 => i,
-            Rope::Interleaved => i / n * f64::from(reference),
+            Rope::Interleaved | Rope::ColumnsFirst if reference == 0 => i + first,
+            Rope::Interleaved | Rope::ColumnsFirst => (i + first) / n * f64::from(reference),
         }
     };
     let rows = cos.chunks_exact_mut(half).zip(sin.chunks_exact_mut(half));
     for (patch, (cos, sin)) in rows.enumerate() {
         let row = coordinate(patch / grid.1, grid.0, config.rope_rows);
         let column = coordinate(patch % grid.1, grid.1, config.rope_cols);
+        let (one, other) = if kind == Rope::ColumnsFirst { (column, row) } else { (row, column) };
         for (pair, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
-            let (coordinate, j) = if pair < half / 2 { (row, pair) } else { (column, pair - half / 2) };
+            let (coordinate, j) = if pair < half / 2 { (one, pair) } else { (other, pair - half / 2) };
             let omega = f64::from(config.rope_theta).powf(-2.0 * j as f64 / half as f64);
             (*cos, *sin) = ((coordinate * omega).cos() as f32, (coordinate * omega).sin() as f32);
         }
@@ -81,7 +85,7 @@ impl<'a> Rotations<'a> {
                     (*a, *b) = turned(*a, *b, *cos, *sin);
                 }
             }
-            Rope::Interleaved => {
+            Rope::Interleaved | Rope::ColumnsFirst => {
                 for (([a, b], cos), sin) in head.as_chunks_mut().0.iter_mut().zip(cos).zip(sin) {
                     (*a, *b) = turned(*a, *b, *cos, *sin);
                 }

@@ -1,13 +1,20 @@
-//! From an embedding and a label bank to labels with scores.
+//! From an embedding and a label bank to labels with scores; and from example pictures to a label bank.
+
+mod calibrate;
+mod cluster;
+mod examples;
 
 use crate::format::{Bank, ScoreConfig, Scoring};
+
+pub use examples::{Confusion, Examples, LeftOut, UNFITTED_SCALE};
 
 /// One label's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scored {
     /// Index into the label bank.
     pub label: usize,
-    /// Cosine of the angle between image and label; of a classifier's class, its logit.
+    /// Cosine of the angle between image and label, where a label has several embeddings that of the one which decides its
+    /// score; of a classifier's class, its logit.
     pub similarity: f32,
     /// Probability: over all labels (softmax) or of this one alone (sigmoid); the cosine where the model knows none.
     pub score: f32,
@@ -29,28 +36,50 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// Scores the normalised `embedding` against every label of `bank` into `out`, best first.
 ///
 /// CLIP (arXiv 2103.00020): softmax over `logit_scale · cosine`. SigLIP (arXiv 2303.15343):
-/// `sigmoid(logit_scale · cosine + logit_bias)`.
+/// `sigmoid(logit_scale · cosine + logit_bias)`. Where the bank has scales and biases of its own, a label's logit is the
+/// largest of its embeddings', and models without a `logit_scale` get a softmax over these logits too.
 ///
 /// # Panics
 /// If `out` has not one element per label.
 pub fn score(config: &ScoreConfig, embedding: &[f32], bank: &Bank<'_>, out: &mut [Scored]) {
     assert_eq!(out.len(), bank.len(), "one result per label");
     for (label, out) in out.iter_mut().enumerate() {
-        *out = Scored { label, similarity: dot(embedding, bank.embedding(label)), score: 0.0 };
+        *out = Scored { label, ..best_prototype(embedding, bank, label) };
     }
-    // In f64 no scale that f32 holds overflows.
-    let (scale, bias) = (f64::from(config.logit_scale), f64::from(config.logit_bias));
-    let scaled = |scored: &Scored| scale * f64::from(scored.similarity);
-    match Scoring::from_stored(config.kind) {
-        Some(Scoring::Softmax) => softmax(scale, out),
-        Some(Scoring::Sigmoid) => out.iter_mut().for_each(|s| {
-            s.score = (1.0 / (1.0 + (-(scaled(s) + bias)).exp())) as f32;
-        }),
-        Some(Scoring::Embedding | Scoring::Classifier) | None => {
-            out.iter_mut().for_each(|s| s.score = s.similarity)
+    let kind = Scoring::from_stored(config.kind);
+    if bank.has_logits() {
+        let logit = |scored: &Scored| f64::from(scored.score);
+        match kind {
+            Some(Scoring::Sigmoid) => sigmoids(logit, out),
+            _ => softmax(logit, out),
+        }
+    } else {
+        // In f64 no scale that f32 holds overflows.
+        let (scale, bias) = (f64::from(config.logit_scale), f64::from(config.logit_bias));
+        let scaled = |scored: &Scored| scale * f64::from(scored.similarity);
+        match kind {
+            Some(Scoring::Softmax) => softmax(scaled, out),
+            Some(Scoring::Sigmoid) => sigmoids(|scored| scaled(scored) + bias, out),
+            Some(Scoring::Embedding | Scoring::Classifier) | None => {
+                out.iter_mut().for_each(|s| s.score = s.similarity)
+            }
         }
     }
     sort(out);
+}
+
+/// The cosine of a label's best embedding and, in place of the score, its logit: the cosine itself where the bank has no
+/// scales.
+fn best_prototype(embedding: &[f32], bank: &Bank<'_>, label: usize) -> Scored {
+    let scored = bank.prototypes(label).map(|prototype| {
+        let similarity = dot(embedding, prototype.embedding);
+        let score = match prototype.logit {
+            Some(logit) => logit.scale * similarity + logit.bias,
+            None => similarity,
+        };
+        Scored { label, similarity, score }
+    });
+    scored.reduce(|best, other| if other.score > best.score { other } else { best }).unwrap_or_default()
 }
 
 /// The probabilities of a classifier's classes, softmax over its `logits`, into `out`, best first.
@@ -62,16 +91,20 @@ pub fn score_logits(logits: &[f32], out: &mut [Scored]) {
     for (label, (out, &similarity)) in out.iter_mut().zip(logits).enumerate() {
         *out = Scored { label, similarity, score: 0.0 };
     }
-    softmax(1.0, out);
+    softmax(|scored| f64::from(scored.similarity), out);
     sort(out);
 }
 
-/// Every score becomes its share of `exp(scale · similarity)`.
-fn softmax(scale: f64, out: &mut [Scored]) {
-    let scaled = |scored: &Scored| scale * f64::from(scored.similarity);
-    let max = out.iter().map(scaled).fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = out.iter().map(|scored| (scaled(scored) - max).exp()).sum();
-    out.iter_mut().for_each(|s| s.score = ((scaled(s) - max).exp() / sum) as f32);
+/// Every score becomes its share of `exp(logit)`.
+fn softmax(logit: impl Fn(&Scored) -> f64, out: &mut [Scored]) {
+    let max = out.iter().map(&logit).fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = out.iter().map(|scored| (logit(scored) - max).exp()).sum();
+    out.iter_mut().for_each(|s| s.score = ((logit(s) - max).exp() / sum) as f32);
+}
+
+/// Every score becomes the probability of its own label.
+fn sigmoids(logit: impl Fn(&Scored) -> f64, out: &mut [Scored]) {
+    out.iter_mut().for_each(|s| s.score = (1.0 / (1.0 + (-logit(s)).exp())) as f32);
 }
 
 /// Best first; equal scores keep the labels' order.
@@ -82,7 +115,8 @@ fn sort(out: &mut [Scored]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{LabelBank, bank};
+    use crate::format::LabelBank;
+    use crate::format::bank::{self, Logit};
     use bytemuck::Zeroable;
     use std::vec::Vec;
 
@@ -98,6 +132,34 @@ mod tests {
         let mut out = std::vec![Scored::default(); 4];
         score(&config, &embedding, &bank.as_bank(), &mut out);
         out
+    }
+
+    #[test]
+    fn a_label_with_several_embeddings_counts_once_by_the_best_of_them() {
+        // Cosines: 0.6 and 0.8 for "two ways", 0.6 for "one"; logits 6 and 9, 7.
+        let logits = [(10.0, 0.0), (10.0, 1.0), (5.0, 4.0)].map(|(scale, bias)| Logit { scale, bias });
+        let embeddings = [1.0, 0.0, 0.0, 1.0, 1.0, 0.0];
+        let none: [&str; 0] = [];
+        let rows = (&[2, 1][..], &logits[..]);
+        let bytes =
+            bank::write_prototypes(&["two ways", "one"], &none, 2, &embeddings, rows, [7; 16]).unwrap();
+        let bank = LabelBank::new(&bytes).unwrap();
+        let odds = |x: f64| 1.0 / (1.0 + (-x).exp());
+        for (kind, scores) in [
+            (Scoring::Softmax, [odds(2.0), odds(-2.0)]),
+            (Scoring::Embedding, [odds(2.0), odds(-2.0)]),
+            (Scoring::Sigmoid, [odds(9.0), odds(7.0)]),
+        ] {
+            // The model's own scale does not count.
+            let config =
+                ScoreConfig { kind: kind as u32, embed_dim: 2, logit_scale: 50.0, ..ScoreConfig::zeroed() };
+            let mut out = [Scored::default(); 2];
+            score(&config, &EMBEDDING, &bank.as_bank(), &mut out);
+            assert_eq!(out.map(|scored| (scored.label, scored.similarity)), [(0, 0.8), (1, 0.6)]);
+            for (found, right) in out.iter().zip(scores) {
+                assert!((f64::from(found.score) - right).abs() < 1e-6, "{kind:?}: {found:?}, not {right}");
+            }
+        }
     }
 
     fn assert_scores(found: &[Scored], labels: [usize; 4], scores: [f64; 4]) {

@@ -2,7 +2,7 @@
 
 use crate::format::{Pooling, TextConfig};
 use crate::model::TextWeights;
-use crate::nn::{Forward, Observer, Shape, Stage, block, show};
+use crate::nn::{Forward, Observer, Shape, Stage, block, mean, show};
 use crate::profile::{Op, Work};
 
 /// The text tower's buffers: residual stream, working memory, pooled vector.
@@ -12,8 +12,8 @@ pub(crate) struct TextBuffers<'a> {
     pub(crate) pooled: &'a mut [f32],
 }
 
-/// The position whose vector stands for the text.
-pub(crate) fn pooled_token(config: &TextConfig, pooling: Pooling, ids: &[u32]) -> usize {
+/// The position whose vector stands for the text, unless the mean of all does.
+fn pooled_token(config: &TextConfig, pooling: Pooling, ids: &[u32]) -> usize {
     let last = ids.len().saturating_sub(1);
     match pooling {
         Pooling::FirstEos => ids.iter().position(|&id| id == config.eos).unwrap_or(last),
@@ -22,21 +22,22 @@ pub(crate) fn pooled_token(config: &TextConfig, pooling: Pooling, ids: &[u32]) -
             let max = ids.iter().copied().max().unwrap_or(0);
             ids.iter().position(|&id| id == max).unwrap_or(last)
         }
+        Pooling::Class => 0,
         _ => last,
     }
 }
 
-/// Encodes the text `ids` into `out`, [embed_dim], not normalised. `pooled_at` is the position to read.
+/// Encodes the text `ids` into `out`, [embed_dim], not normalised.
 ///
-/// `ids` are in range and `shape.tokens` is their number: causal attention makes padding after the end irrelevant, so
-/// CLIP's texts run at their own length.
+/// `ids` are in range and `shape.tokens` is their number. Texts run at their own length where padding behind the end
+/// would change nothing: with causal attention (CLIP), or where the library masks it (BERT).
 #[expect(clippy::too_many_arguments, reason = "a text, its shape, where it goes, and who watches")]
 pub(crate) fn encode(
     forward: &mut Forward<'_>,
     weights: &TextWeights<'_>,
     shape: &Shape,
     ids: &[u32],
-    pooled_at: usize,
+    config: &TextConfig,
     buffers: TextBuffers<'_>,
     out: &mut [f32],
     mut observer: Option<Observer<'_>>,
@@ -55,15 +56,33 @@ pub(crate) fn encode(
         }
     });
     show(&mut observer, Stage::Embeddings, x);
+    if let Some(norm) = &weights.pre_norm {
+        forward.norm_rows(norm, eps, x);
+        show(&mut observer, Stage::PreNorm, x);
+    }
+    let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Last);
+    // Where only the first token is read in the end, the others need not go past the last block's attention.
+    let first_alone = pooling == Pooling::Class && observer.is_none();
     for (i, of_block) in weights.blocks.iter().enumerate() {
-        block(forward, of_block, shape, None, tokens, x, work);
+        let queries = if first_alone && i + 1 == weights.blocks.len() { 1 } else { tokens };
+        block(forward, of_block, shape, None, queries, x, work);
         show(&mut observer, Stage::Block(i), x);
     }
     let pooled = &mut pooled[..width];
-    let norm = &weights.final_norm;
-    forward.kernels.layer_norm(&x[pooled_at * width..][..width], norm.gamma, norm.beta, eps, pooled);
+    if pooling == Pooling::MeanAll {
+        if let Some(norm) = &weights.final_norm {
+            forward.norm_rows(norm, eps, x);
+        }
+        mean(shape, 0, x, pooled);
+    } else {
+        pooled.copy_from_slice(&x[pooled_token(config, pooling, ids) * width..][..width]);
+        if let Some(norm) = &weights.final_norm {
+            forward.norm_rows(norm, eps, pooled);
+        }
+    }
+    forward.pooler(weights.projection.pooler.as_ref(), pooled, work);
     show(&mut observer, Stage::Pooled, pooled);
-    forward.project(weights.project.as_ref(), pooled, out);
+    forward.project(&weights.projection, pooled, work, out);
     show(&mut observer, Stage::Projected, out);
 }
 
@@ -82,6 +101,7 @@ mod tests {
         assert_eq!(pooled(Pooling::ArgMax, &ids), 5);
         assert_eq!(pooled(Pooling::ArgMax, &ids[..5]), 2);
         assert_eq!(pooled(Pooling::Last, &ids), 5);
+        assert_eq!(pooled(Pooling::Class, &ids), 0);
         // Without an end token the last one counts.
         assert_eq!(pooled(Pooling::FirstEos, &ids[..2]), 1);
         assert_eq!(pooled(Pooling::ArgMax, &ids[..1]), 0);

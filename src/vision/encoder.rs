@@ -4,10 +4,9 @@ use super::layer::Layer;
 use super::patch_embed::{ImageInput, patch_embed};
 use super::pool::pool;
 use crate::format::Pooling;
-use crate::model::{Norm, VisionWeights};
+use crate::model::VisionWeights;
 use crate::nn::rope::Rotations;
 use crate::nn::{Forward, Observer, Shape, Stage, block, show};
-use crate::profile::Op;
 
 /// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
 pub(crate) struct EncoderBuffers<'a> {
@@ -46,7 +45,7 @@ pub(crate) fn encode(
     patch_embed(forward, weights, shape, input, task.positions, x, work);
     show(&mut observer, Stage::Embeddings, &x[..stream]);
     if let Some(norm) = &weights.pre_norm {
-        norm_tokens(forward, norm, shape, &mut x[..stream], work);
+        forward.norm_rows(norm, shape.eps, &mut x[..stream]);
         show(&mut observer, Stage::PreNorm, &x[..stream]);
     }
     // Where only the class token is read in the end, the others need not go past the last block's attention.
@@ -65,7 +64,7 @@ pub(crate) fn encode(
     }
     let x = &mut x[..images * queries * width];
     if let Some(norm) = &weights.final_norm {
-        norm_tokens(forward, norm, shape, x, work);
+        forward.norm_rows(norm, shape.eps, x);
     }
     show(&mut observer, Stage::FinalNorm, x);
 
@@ -88,19 +87,11 @@ pub(crate) fn encode(
             let shape = Shape { tokens: queries, ..*shape };
             pool(forward, weights, &shape, task.pooling, x, work, pooled);
             show(&mut observer, Stage::Pooled, pooled);
-            let projection = weights.project.as_ref().filter(|_| task.layer == Layer::Projected);
-            forward.project(projection, pooled, out);
+            match task.layer {
+                Layer::Projected => forward.project(&weights.projection, pooled, work, out),
+                _ => out.copy_from_slice(pooled),
+            }
             show(&mut observer, Stage::Projected, out);
         }
     }
-}
-
-/// `x = norm(x)` for every token; `work` has room for them.
-fn norm_tokens(forward: &mut Forward<'_>, norm: &Norm<'_>, shape: &Shape, x: &mut [f32], work: &mut [f32]) {
-    let (kernels, Shape { width, eps, .. }) = (forward.kernels, *shape);
-    let before = &mut work[..x.len()];
-    before.copy_from_slice(x);
-    forward.each_row(2 * size_of_val(x), Op::Norm, x, width, |i, row| {
-        kernels.layer_norm(&before[i * width..][..width], norm.gamma, norm.beta, eps, row);
-    });
 }

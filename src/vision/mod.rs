@@ -10,3 +10,4 @@ pub mod position;
 pub(crate) use encoder::{EncoderBuffers, Task, encode};
 pub use layer::Layer;
 pub(crate) use patch_embed::ImageInput;
+pub(crate) use pool_head::head_shape;

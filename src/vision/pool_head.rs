@@ -11,9 +11,16 @@ use crate::nn::{Forward, Shape};
 use crate::profile::Op;
 use ocelli_kernels::{Epilogue, Mat};
 
+/// The shape of a pass through `head`, which may have other heads and another MLP than the blocks of `shape`.
+pub(crate) fn head_shape(head: &AttentionHead<'_>, shape: &Shape) -> Shape {
+    let (heads, mlp_width) = (head.heads, head.fc1.weights.n());
+    Shape { heads, head_dim: head.query.len() / heads, mlp_width, gated: false, ..*shape }
+}
+
 /// Pools the normed tokens `x`, [images, tokens, width], into `pooled`, [images, width].
 ///
-/// `work` holds [images, tokens, 3·heads·head_dim] and a row of heads for each image, or the hidden layer of each.
+/// `shape` is the head's own ([`head_shape`]). `work` holds [images, tokens, 3·heads·head_dim] and a row of heads for
+/// each image, or the hidden layer of each.
 pub(crate) fn pool_by_attention(
     forward: &mut Forward<'_>,
     head: &AttentionHead<'_>,

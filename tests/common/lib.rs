@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 7] = [
+pub const PAIRS: [&str; 15] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -17,6 +17,14 @@ pub const PAIRS: [&str; 7] = [
     "clip-openai",
     "siglip-hf",
     "siglip2-fixres",
+    "dual-dinov2-bert",
+    "dual-vit-xlmr",
+    "chinese-clip",
+    "openclip-xlmr",
+    "open-clip-siglip",
+    "open-clip-siglip2",
+    "open-clip-eva02",
+    "open-clip-pe",
 ];
 
 /// The fixtures with an image tower alone.
@@ -24,7 +32,8 @@ pub const VISION: [&str; 7] =
     ["vit-hf", "mae-hf", "timm-vit", "simplevit", "dinov2-hf", "dinov3-hf", "timm-eva02"];
 
 /// The fixtures that have no tokenizer use that of `clip-hf`.
-const WITHOUT_TOKENIZER: [&str; 3] = ["clip-hf-outliers", "clip-openclip", "clip-openai"];
+const WITHOUT_TOKENIZER: [&str; 5] =
+    ["clip-hf-outliers", "clip-openclip", "clip-openai", "open-clip-eva02", "open-clip-pe"];
 
 /// All precisions.
 pub const PRECISIONS: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];
@@ -129,6 +138,10 @@ impl Expected {
         tensors.tensor(&self.name(name)).unwrap().shape().to_vec()
     }
 
+    fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.bytes).unwrap().tensor(&self.name(name)).is_ok()
+    }
+
     /// The tensor, if there is one.
     pub fn find(&self, name: &str) -> Option<Vec<f32>> {
         let tensors = SafeTensors::deserialize(&self.bytes).unwrap();
@@ -154,13 +167,14 @@ impl Expected {
     pub fn texts(&self, padded: bool) -> Vec<Vec<u32>> {
         let length = self.shape("input_ids")[1];
         let ids: Vec<u32> = self.i64("input_ids").iter().map(|&id| id as u32).collect();
-        let text = |ids: &[u32]| {
+        let mask = self.has("attention_mask").then(|| self.i64("attention_mask"));
+        let end = |i: usize, ids: &[u32]| match &mask {
+            _ if padded => length,
+            Some(mask) => mask[i * length..][..length].iter().sum::<i64>() as usize,
             // CLIP's end token has the largest id; the first of several counts.
-            let max = ids.iter().max().unwrap();
-            let end = ids.iter().position(|id| id == max).unwrap() + 1;
-            ids[..if padded { length } else { end }].to_vec()
+            None => ids.iter().position(|id| id == ids.iter().max().unwrap()).unwrap() + 1,
         };
-        ids.chunks(length).map(text).collect()
+        ids.chunks(length).enumerate().map(|(i, ids)| ids[..end(i, ids)].to_vec()).collect()
     }
 }
 

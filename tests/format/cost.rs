@@ -107,7 +107,9 @@ fn errors_have_a_source() {
 /// The estimate is at least what an encoder takes, and not far from it.
 #[test]
 fn the_memory_of_the_fixtures_is_as_estimated() {
-    for fixture in ["clip-hf", "siglip-hf", "siglip2-naflex", "dinov3-hf", "retinavit", "timm-eva02"] {
+    let fixtures =
+        ["clip-hf", "siglip-hf", "siglip2-naflex", "dinov3-hf", "retinavit", "timm-eva02", "open-clip-pe"];
+    for fixture in fixtures {
         let folder = tempfile::tempdir().unwrap();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(fixture);
         let mut options = ConvertOptions::new(path, folder.path().join("model.ocelli"), Precision::Fp32);

@@ -3,7 +3,7 @@
 use super::*;
 use bytemuck::Zeroable;
 use ocelli::format::parts::{Form, Part, Size, TEXT, TowerParts, VISION, When};
-use ocelli::model::{TextWeights, VisionWeights};
+use ocelli::model::{Projection, TextWeights, VisionWeights};
 
 /// A model of two small towers that have every part there is.
 pub(crate) fn everything() -> Config {
@@ -18,7 +18,8 @@ pub(crate) fn everything() -> Config {
         norm_eps: 1e-5,
         pooling: Pooling::AttentionHead as u32,
         features: 0,
-        reserved: [0; 7],
+        project_hidden: 6,
+        reserved: [0; 6],
     };
     config.vision.tower = TowerConfig { features: VISION.features(), ..tower };
     config.text.tower = TowerConfig { features: TEXT.features(), pooling: Pooling::Last as u32, ..tower };
@@ -101,7 +102,11 @@ fn the_runtime_reads_every_part() {
     assert_eq!(vision.blocks[1].fc1.weights.n(), 48);
     let text = TextWeights::new(file).unwrap();
     assert_eq!((text.token_embed.n(), text.position.n(), text.blocks.len()), (5, 7, 2));
-    assert_eq!(text.project.unwrap().weights.n(), 10);
+    assert!(text.pre_norm.is_some() && text.final_norm.is_some());
+    let Projection { pooler, fc1, project } = text.projection;
+    let sizes =
+        [pooler, fc1, project].map(|linear| linear.map(|linear| (linear.weights.n(), linear.weights.k())));
+    assert_eq!(sizes, [Some((8, 8)), Some((6, 8)), Some((10, 6))]);
 }
 
 /// Every bit alone, and every part with a condition of its own, with and without.
@@ -115,7 +120,13 @@ fn the_runtime_reads_every_combination() {
             for tower in [&mut config.vision.tower, &mut config.text.tower] {
                 tower.features = if set { bit } else { tower.features & !bit };
             }
-            config.text.tower.features = config.text.tower.features & TEXT.features() | TEXT.required();
+            config.text.tower.features &= TEXT.features();
+            if config.text.tower.features & (feature::FINAL_NORM | feature::POST_NORM) == 0 {
+                config.text.tower.features |= feature::FINAL_NORM;
+            }
+            for tower in [&mut config.vision.tower, &mut config.text.tower] {
+                tower.project_hidden = if tower.has(feature::PROJECT) { 6 } else { 0 };
+            }
             if set {
                 (config.vision.tower.pooling, config.vision.prefix_tokens) = (Pooling::MeanAll as u32, 1);
                 (config.score.embed_dim, config.score.kind) = (8, Scoring::Embedding as u32);
@@ -138,9 +149,9 @@ fn the_runtime_reads_every_combination() {
             read += 1;
         }
     }
-    // Bits of no part (17 of 32) are refused when set and change nothing when clear; so are a bias without its
+    // Bits of no part (15 of 32) are refused when set and change nothing when clear; so are a bias without its
     // projection, and a projection's bias alone.
-    assert!(read >= 13 + 17 + 14, "{read}");
+    assert!(read >= 14 + 15 + 16, "{read}");
 }
 
 #[test]
@@ -189,14 +200,28 @@ fn a_bit_that_a_tower_cannot_have_or_lacks_is_refused() {
             refused(&|c| c.text.tower.features |= bit, "text.tower.features", "that this version knows");
         }
     }
-    refused(&|c| c.text.tower.features &= !feature::FINAL_NORM, "text.tower.features", "every such tower");
-    refused(&|c| c.text.tower.features &= !feature::PROJECT, "text.tower.features", "without its layer");
+    let norms = feature::FINAL_NORM | feature::POST_NORM;
+    refused(&|c| c.text.tower.features &= !norms, "text.tower.features", "a norm at the end");
+    refused(
+        &|c| c.text.tower.features &= !feature::PROJECT,
+        "text.tower.project_hidden",
+        "without a projection",
+    );
+    let towers: [fn(&mut Config) -> &mut TowerConfig; 2] = [|c| &mut c.vision.tower, |c| &mut c.text.tower];
+    for tower in towers {
+        refused(&|c| tower(c).project_hidden = 16385, "tower.project_hidden", "at most 16384");
+    }
+    let alone = |c: &mut Config| {
+        c.text.tower.features &= !feature::PROJECT;
+        c.text.tower.project_hidden = 0;
+    };
+    refused(&alone, "text.tower.features", "without its layer");
     // Every bit is used by a tower, and has a name.
     assert_eq!(
         VISION.features() | TEXT.features(),
         feature::NAMES.iter().fold(0, |bits, (bit, _)| bits | bit)
     );
-    assert_eq!(feature::names(VISION.features()).count(), 15);
+    assert_eq!(feature::names(VISION.features()).count(), 16);
 }
 
 /// A row of the documentation.
@@ -208,10 +233,10 @@ fn row(tower: &TowerParts, part: &Part) -> String {
     let when = |when: When| match when {
         When::Always => "always".into(),
         When::Has(bit) => bits(bit),
-        When::Must(bit) => format!("always, {} set", bits(bit)),
         When::AttentionHead => "pooling by an attention head".into(),
         When::HasRegisters => "more prefix tokens than the class token".into(),
         When::HasPositions => "learned positions, pyramids".into(),
+        When::ProjectsTwice => "a projection of two layers".into(),
     };
     let (form, shape, bias) = match part.form {
         Form::Norm(size) => ("norm", size.to_string(), String::new()),

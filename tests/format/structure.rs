@@ -135,7 +135,7 @@ fn the_configuration_must_make_sense() {
         (|c| c.preprocess.shortest = 0, "preprocess.shortest"),
         (|c| c.preprocess.shortest = 8193, "preprocess.shortest"),
         (|c| c.text.tower.features &= !feature::FINAL_NORM, "text.tower.features"),
-        (|c| c.vision.reserved[1] = 1, "vision.reserved"),
+        (|c| c.vision.pool_heads = 2, "vision.pool_heads"),
         (|c| c.vision.prefix_tokens = 0, "vision.prefix_tokens"),
         (|c| c.vision.prefix_tokens = 70, "vision.prefix_tokens"),
         (|c| c.vision.position_prefix = 2, "vision.position_prefix"),

@@ -22,7 +22,7 @@ SECTIONS = {1: "CONFIG", 2: "TENSORS", 3: "STRINGS", 4: "TOKENIZER", 5: "PROVENA
 
 TOWER = [
     ("width", "I"), ("depth", "I"), ("heads", "I"), ("head_dim", "I"), ("mlp_width", "I"), ("act", "I"),
-    ("norm_eps", "f"), ("pooling", "I"), ("features", "I"), ("reserved", "7I"),
+    ("norm_eps", "f"), ("pooling", "I"), ("features", "I"), ("project_hidden", "I"), ("reserved", "6I"),
 ]
 CONFIG = (
     [("vision.tower." + name, code) for name, code in TOWER]
@@ -31,7 +31,7 @@ CONFIG = (
         "position_prefix", "rope")]
     + [("vision.rope_theta", "f"), ("vision.rope_rows", "I"), ("vision.rope_cols", "I"),
        ("vision.sincos_temperature", "f"), ("vision.max_patches", "I"), ("vision.pyramid_stride", "I"),
-       ("vision.pyramid", "6I"), ("vision.reserved", "2I")]
+       ("vision.pyramid", "6I"), ("vision.pool_heads", "I"), ("vision.pool_mlp_width", "I")]
     + [("text.tower." + name, code) for name, code in TOWER]
     + [("text." + name, "I") for name in ("vocab", "context", "causal", "eos", "pad", "padded", "canonical")]
     + [("text.reserved", "9I")]

@@ -142,6 +142,10 @@ fn config_json(config: &Config) -> Value {
                 json!({"kind": rope.name(), "theta": short(vision.rope_theta), "scaled_to": scaled_to}),
             );
         }
+        if vision.pool_heads > 0 || vision.pool_mlp_width > 0 {
+            let head = vision.pool_tower();
+            part.insert("pool_head".into(), json!({"heads": head.heads, "mlp_width": head.mlp_width}));
+        }
         if vision.sincos_temperature > 0.0 {
             part.insert("sincos_temperature".into(), short(vision.sincos_temperature).into());
         }
@@ -199,6 +203,6 @@ fn tower(tower: &TowerConfig) -> Map<String, Value> {
     object(json!({
         "tower_width": tower.width, "depth": tower.depth, "heads": tower.heads, "head_dim": tower.head_dim,
         "mlp_width": tower.mlp_width, "act": name_of!(Act, tower.act), "norm_eps": short(tower.norm_eps),
-        "pooling": name_of!(Pooling, tower.pooling), "features": features,
+        "pooling": name_of!(Pooling, tower.pooling), "project_hidden": tower.project_hidden, "features": features,
     }))
 }

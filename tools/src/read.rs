@@ -50,6 +50,10 @@ pub(crate) fn check(tensors: &Tensors, demand: &TensorSpec, origin: &Origin) -> 
     if let Some(scale) = &origin.scale {
         check_shape(tensors, demand, scale, &[demand.n])?;
     }
+    if let Some(plus) = &origin.plus {
+        let rows = tensors.get(plus).and_then(|info| info.shape.first()).map_or(1, |&rows| rows.max(1));
+        check_shape(tensors, demand, plus, &[rows, k])?;
+    }
     Ok(())
 }
 
@@ -114,6 +118,13 @@ pub(crate) fn read_rows(
         tensors.read(name, rows, &mut factors)?;
         for (row, factor) in out.chunks_exact_mut(k).zip(factors) {
             row.iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+    if let Some(name) = &origin.plus {
+        let mut plus = vec![0.0; k];
+        tensors.read(name, 0..k, &mut plus)?;
+        for row in out.chunks_exact_mut(k) {
+            row.iter_mut().zip(&plus).for_each(|(value, plus)| *value += plus);
         }
     }
     Ok(())

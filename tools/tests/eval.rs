@@ -18,7 +18,8 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn options(model: &Path, images: &Path) -> EvalOptions {
-    EvalOptions { model: model.into(), images: images.into(), templates: Vec::new(), against: None }
+    let (model, images) = (model.into(), images.into());
+    EvalOptions { model, images, templates: Vec::new(), bank: None, against: None }
 }
 
 /// The fixture's own pictures and texts, pair by pair.
@@ -122,9 +123,8 @@ fn losses_from_files_are_near_the_librarys() {
     }
 }
 
-#[test]
-fn a_comparison_and_its_page() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli");
+/// The demo model, and a folder with eight of its pictures for each of two classes.
+fn cats_and_ships() -> (PathBuf, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for class in ["cat", "ship"] {
         fs::create_dir(folder.path().join(class)).unwrap();
@@ -133,6 +133,36 @@ fn a_comparison_and_its_page() {
             fs::copy(fixture("cifar10").join(&name), folder.path().join(&name)).unwrap();
         }
     }
+    (Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli"), folder)
+}
+
+#[test]
+fn a_banks_labels_may_be_more_and_in_another_order() {
+    let (demo, folder) = cats_and_ships();
+    let (model, bank) = (Model::open(&demo).unwrap(), folder.path().join("own.bank"));
+    fs::write(&bank, model.file().bank().unwrap().to_bytes()).unwrap();
+    let mut options = options(&demo, folder.path());
+    options.bank = Some(bank.clone());
+    let result = evaluate(&options).unwrap().zero_shot.unwrap();
+    assert_eq!((result.labels.len(), result.confusion.len()), (10, 10));
+    let of = |label: &str| result.confusion[result.labels.iter().position(|l| l == label).unwrap()].clone();
+    assert_eq!(
+        (of("cat").iter().sum::<usize>(), of("ship").iter().sum::<usize>(), of("dog").iter().sum()),
+        (8, 8, 0)
+    );
+    assert!(result.top1 > 0.5, "{}", result.top1);
+    // A label that is not in it, and another model's.
+    fs::create_dir(folder.path().join("unicorn")).unwrap();
+    fs::copy(fixture("cifar10/cat/0000.jpg"), folder.path().join("unicorn/a.jpg")).unwrap();
+    assert!(evaluate(&options).unwrap_err().to_string().contains("\"unicorn\", which is not in the bank"));
+    options.model = converted(folder.path(), "dinov2-hf", "clip-hf");
+    let message = evaluate(&options).unwrap_err().to_string();
+    assert!(message.contains("own.bank") && message.contains("another model"), "{message}");
+}
+
+#[test]
+fn a_comparison_and_its_page() {
+    let (demo, folder) = cats_and_ships();
     let mut options = options(&demo, folder.path());
     options.against = Some(demo.clone());
     let result = evaluate(&options).unwrap();

@@ -4,6 +4,7 @@
 #![cfg(feature = "demo")]
 
 mod classify;
+mod examples;
 
 mod images;
 mod inputs;

@@ -1,6 +1,6 @@
 //! A label bank that borrows nothing.
 
-use super::Bank;
+use super::{Bank, Logit};
 use crate::format::AlignedBytes;
 use crate::{Error, Result};
 use std::path::Path;
@@ -12,6 +12,8 @@ use std::vec::Vec;
 pub struct LabelBank {
     embeddings: Vec<f32>,
     index: Vec<u32>,
+    first: Vec<u32>,
+    logits: Vec<Logit>,
     labels: String,
     templates: String,
     dim: usize,
@@ -44,6 +46,8 @@ impl LabelBank {
         Bank {
             embeddings: &self.embeddings,
             index: &self.index,
+            first: &self.first,
+            logits: &self.logits,
             labels: &self.labels,
             templates: &self.templates,
             dim: self.dim,
@@ -58,6 +62,8 @@ impl From<Bank<'_>> for LabelBank {
         LabelBank {
             embeddings: bank.embeddings.into(),
             index: bank.index.into(),
+            first: bank.first.into(),
+            logits: bank.logits.into(),
             labels: bank.labels.into(),
             templates: bank.templates.into(),
             dim: bank.dim,

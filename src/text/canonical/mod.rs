@@ -39,8 +39,20 @@ pub(super) fn siglip(text: &str) -> String {
 
 /// `SimpleTokenizer` of open_clip: `fix_text` of ftfy, HTML references decoded twice, single spaces, lower case.
 pub(super) fn open_clip(text: &str) -> String {
+    open_clip_case(text).to_lowercase()
+}
+
+/// `HFTokenizer` of open_clip: the same with its capitals.
+pub(super) fn open_clip_case(text: &str) -> String {
+    single_spaces(&html::unescape(&html::unescape(&ftfy::fix_text(text))))
+}
+
+/// `canonicalize` of open_clip: cleaned in the same way, underscores as spaces, no ASCII punctuation.
+pub(super) fn open_clip_no_punctuation(text: &str) -> String {
     let text = html::unescape(&html::unescape(&ftfy::fix_text(text)));
-    single_spaces(&text).to_lowercase()
+    let mut text = text.replace('_', " ");
+    text.retain(|c| !c.is_ascii_punctuation());
+    single_spaces(&text.to_lowercase())
 }
 
 /// The words of `text` with one space between them.

@@ -60,6 +60,8 @@ impl TextTokenizer {
         match Canonical::from_stored(self.config.canonical) {
             None => text.into(),
             Some(Canonical::OpenClip) => canonical::open_clip(text).into(),
+            Some(Canonical::OpenClipCase) => canonical::open_clip_case(text).into(),
+            Some(Canonical::OpenClipNoPunctuation) => canonical::open_clip_no_punctuation(text).into(),
             Some(Canonical::Lower) => self.between_special_tokens(text, canonical::lower).into(),
             Some(Canonical::LowerNoPunctuation) => {
                 self.between_special_tokens(text, canonical::siglip).into()

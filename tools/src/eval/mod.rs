@@ -17,6 +17,7 @@ use crate::progress::{Progress, Silent};
 use crate::quant::{AccuracyReport, Cosine, cosines};
 use crate::{Error, Result, images};
 use ocelli::Model;
+use ocelli::format::LabelBank;
 use ocelli::score::{Scored, score};
 use ocelli::text::templates;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub struct EvalOptions {
     pub images: PathBuf,
     /// Prompt templates, averaged; the default one if empty.
     pub templates: Vec<String>,
+    /// A label bank to score with, instead of embedding the labels: needs no text tower.
+    pub bank: Option<PathBuf>,
     /// Another model to compare with.
     pub against: Option<PathBuf>,
 }
@@ -126,17 +129,34 @@ fn zero_shot(
     options: &EvalOptions,
     progress: &dyn Progress,
 ) -> Result<ZeroShot> {
-    let templates = templates(&options.templates)?;
     let config = model.config();
-    let mut cut = |message: String| progress.warn(&message);
-    let bank = text_encoder(model)?.embed_labels(labels, &templates, &mut cut)?;
+    let bank = match &options.bank {
+        Some(path) => {
+            let bank = LabelBank::open(path)?;
+            bank.as_bank().check_fits(config).map_err(|error| error.in_file(path))?;
+            bank
+        }
+        None => {
+            let templates = templates(&options.templates)?;
+            let mut cut = |message: String| progress.warn(&message);
+            text_encoder(model)?.embed_labels(labels, &templates, &mut cut)?
+        }
+    };
     let bank = bank.as_bank();
-    let mut scored = vec![Scored::default(); labels.len()];
+    // A bank has its own order of labels, and perhaps more of them.
+    let place = |label: &String| {
+        let missing =
+            || Error::file(&options.images, format!("has the label {label:?}, which is not in the bank"));
+        bank.labels().position(|known| known == label).ok_or_else(missing)
+    };
+    let places: Vec<usize> = labels.iter().map(place).collect::<Result<_>>()?;
+    let labels: Vec<String> = bank.labels().map(str::to_owned).collect();
+    let mut scored = vec![Scored::default(); bank.len()];
     let mut result = ZeroShot {
-        labels: labels.to_vec(),
         top1: 0.0,
         top5: 0.0,
         confusion: vec![vec![0; labels.len()]; labels.len()],
+        labels,
         reliability: [Bin::default(); 10],
         answers: Vec::new(),
         right: Vec::new(),
@@ -144,6 +164,7 @@ fn zero_shot(
     let (mut first, mut five, mut sure) = (0usize, 0usize, Vec::new());
     for (embedding, &right) in embeddings.chunks_exact(bank.dim()).zip(right) {
         score(&config.score, embedding, &bank, &mut scored);
+        let right = places[right];
         let hit = scored[0].label == right;
         first += usize::from(hit);
         five += usize::from(scored.iter().take(5).any(|scored| scored.label == right));

@@ -5,6 +5,7 @@ use super::origin::{Origin, Transform};
 use super::recognised::{KeyOf, ModelOptions, OTHER_TOWER};
 use crate::source::Tensors;
 use crate::{Error, Result};
+use bytemuck::Zeroable;
 use ocelli::format::{Act, Pooling, TowerConfig, feature};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -178,7 +179,7 @@ impl<'p> Keys<'p> {
             norm_eps: self.required("layer_norm_eps")?,
             pooling: pooling as u32,
             features,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         })
     }
 

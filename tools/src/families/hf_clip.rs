@@ -81,7 +81,7 @@ pub(super) fn recognise(
 }
 
 /// The defaults of `CLIPVisionConfig`.
-fn vision_defaults() -> Value {
+pub(super) fn vision_defaults() -> Value {
     json!({
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
         "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "image_size": 224, "patch_size": 32, "num_channels": 3,
@@ -89,7 +89,7 @@ fn vision_defaults() -> Value {
 }
 
 /// The defaults of `CLIPTextConfig`.
-fn text_defaults() -> Value {
+pub(super) fn text_defaults() -> Value {
     json!({
         "hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8,
         "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "vocab_size": 49408, "max_position_embeddings": 77,
@@ -97,7 +97,7 @@ fn text_defaults() -> Value {
     })
 }
 
-fn vision(keys: &Keys<'_>, projects: bool, (height, width): (u32, u32)) -> Result<VisionConfig> {
+pub(super) fn vision(keys: &Keys<'_>, projects: bool, (height, width): (u32, u32)) -> Result<VisionConfig> {
     let (patch, image) = keys.patch_and_image()?;
     let project = if projects { feature::PROJECT } else { 0 };
     let features = FEATURES | feature::PRE_NORM | feature::CLASS_TOKEN | project;
@@ -116,7 +116,7 @@ fn vision(keys: &Keys<'_>, projects: bool, (height, width): (u32, u32)) -> Resul
     })
 }
 
-fn text(keys: &Keys<'_>, projects: bool, tokenizer: &tokenizer::Loaded) -> Result<TextConfig> {
+pub(super) fn text(keys: &Keys<'_>, projects: bool, tokenizer: &tokenizer::Loaded) -> Result<TextConfig> {
     // Configurations before transformers 4.30 say 2, whatever the tokenizer; there the largest id is the end.
     let eos: u32 = keys.required("eos_token_id")?;
     let pooling = if eos == 2 { Pooling::ArgMax } else { Pooling::FirstEos };
@@ -138,7 +138,7 @@ fn text(keys: &Keys<'_>, projects: bool, tokenizer: &tokenizer::Loaded) -> Resul
 }
 
 /// Where a canonical tensor comes from; `prefixes` are those of the image and of the text tower.
-fn origin(name: &str, prefixes: (&str, &str), patch: usize) -> Origin {
+pub(super) fn origin(name: &str, prefixes: (&str, &str), patch: usize) -> Origin {
     let (tower, rest) = name.split_once('.').expect("canonical names have a tower");
     let vision = tower == "vision";
     let prefix = if vision { prefixes.0 } else { prefixes.1 };

@@ -5,6 +5,7 @@ use super::classes::embedding_only;
 use super::hf::{FEATURES, Keys, prefix_of};
 use super::origin::{Origin, Part, Transform};
 use super::recognised::{ModelOptions, Recognised};
+use super::towers::ImageTower;
 use super::{hf_preprocess, key_names};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
@@ -23,23 +24,17 @@ pub(super) fn recognise(
     let model_type = json["model_type"].as_str().unwrap_or_default();
     let hf_preprocess::Loaded { config: preprocess, size, path: file, .. } =
         hf_preprocess::load(&checkpoint.directory, model_type)?;
-    let mut config = Config::zeroed();
-    config.preprocess = preprocess;
-    let names = if model_type == "dinov3_vit" {
-        let keys = Keys::new(json, None, dinov3_defaults(), path)?;
-        config.vision = dinov3(&keys, size)?;
-        Names::dinov3(tensors, &config)
+    let prefixes: &[&str] = if model_type == "dinov3_vit" {
+        &["dinov3_vit.", "model.", ""]
     } else {
-        let keys = Keys::new(json, None, dinov2_defaults(json), path)?;
-        config.vision = dinov2(&keys, size)?;
-        if model_type == "dinov2_with_registers" {
-            // Its class, unlike `Dinov2Model`, resamples positions with antialias.
-            config.vision.interpolation = Interpolation::BicubicAntialias as u32;
-        }
-        Names::dinov2(tensors, &config)
+        &["dinov2_with_registers.", "dinov2.", ""]
     };
+    let prefix = prefix_of(tensors, prefixes, "embeddings.cls_token");
+    let keys = Keys::new(json, None, defaults(json), path)?;
+    let ImageTower { config: vision, origin, ignore } = tower(&keys, model_type, tensors, prefix, size)?;
+    let mut config = Config::zeroed();
+    (config.vision, config.preprocess) = (vision, preprocess);
     config.score = embedding_only(config.vision.tower.width);
-    let prefix = names.prefix;
     Ok(Recognised {
         config,
         tokenizer: None,
@@ -47,17 +42,50 @@ pub(super) fn recognise(
         scalars: Vec::new(),
         path: path.to_path_buf(),
         files: vec![file],
-        origin: Box::new(move |demand| names.origin(demand.name.as_str())),
+        origin: Box::new(move |demand| origin(demand.name.as_str())),
         key_of: key_names::transformers("", ""),
         ignore: Box::new(move |name| match name.strip_prefix(prefix).unwrap_or(name) {
-            "embeddings.mask_token" => Some("stands for hidden patches in training"),
             name if name.starts_with("classifier.") => {
                 Some("a classifier of class token and patches together: DINO models give embeddings only")
             }
+            _ => ignore(name),
+        }),
+    })
+}
+
+/// The tower of a DINO model, alone or in a larger one. Its pooled vector is the class token.
+pub(super) fn tower(
+    keys: &Keys<'_>,
+    model_type: &str,
+    tensors: &Tensors,
+    prefix: &'static str,
+    size: (u32, u32),
+) -> Result<ImageTower> {
+    let (config, names) = if model_type == "dinov3_vit" {
+        let config = dinov3(keys, size)?;
+        (config, Names::dinov3(tensors, prefix, &config))
+    } else {
+        let mut config = dinov2(keys, size)?;
+        if model_type == "dinov2_with_registers" {
+            // Its class, unlike `Dinov2Model`, resamples positions with antialias.
+            config.interpolation = Interpolation::BicubicAntialias as u32;
+        }
+        (config, Names::dinov2(prefix, &config))
+    };
+    Ok(ImageTower {
+        config,
+        origin: Box::new(move |name| names.origin(name)),
+        ignore: Box::new(move |name| match name.strip_prefix(prefix).unwrap_or(name) {
+            "embeddings.mask_token" => Some("stands for hidden patches in training"),
             name if name.ends_with("inv_freq") => Some("rotary frequencies, which are computed"),
             _ => None,
         }),
     })
+}
+
+/// The defaults of the class of a configuration, or of a section of one.
+pub(super) fn defaults(json: &Value) -> Value {
+    if json["model_type"] == "dinov3_vit" { dinov3_defaults() } else { dinov2_defaults(json) }
 }
 
 /// The defaults of `Dinov2Config` and `Dinov2WithRegistersConfig`, and the MLP's width, which they compute.
@@ -161,12 +189,11 @@ struct Names {
 }
 
 impl Names {
-    fn dinov2(tensors: &Tensors, config: &Config) -> Names {
-        let tower = &config.vision.tower;
-        let gated = tower.has(feature::GATED_MLP);
+    fn dinov2(prefix: &'static str, config: &VisionConfig) -> Names {
+        let gated = config.tower.has(feature::GATED_MLP);
         Names {
-            prefix: prefix_of(tensors, &["dinov2_with_registers.", "dinov2.", ""], "embeddings.cls_token"),
-            patch: config.vision.patch as usize,
+            prefix,
+            patch: config.patch as usize,
             modules: ["embeddings.patch_embeddings.projection", "encoder.layer", "layernorm"],
             attention: [
                 "attention.attention.query",
@@ -184,13 +211,12 @@ impl Names {
         }
     }
 
-    fn dinov3(tensors: &Tensors, config: &Config) -> Names {
-        let prefix = prefix_of(tensors, &["dinov3_vit.", "model.", ""], "embeddings.cls_token");
+    fn dinov3(tensors: &Tensors, prefix: &'static str, config: &VisionConfig) -> Names {
         let bias = |part: &str| tensors.get(&format!("{prefix}layer.0.attention.{part}.bias")).is_some();
-        let gate = config.vision.tower.has(feature::GATED_MLP).then_some("mlp.gate_proj");
+        let gate = config.tower.has(feature::GATED_MLP).then_some("mlp.gate_proj");
         Names {
             prefix,
-            patch: config.vision.patch as usize,
+            patch: config.patch as usize,
             modules: ["embeddings.patch_embeddings", "layer", "norm"],
             attention: ["attention.q_proj", "attention.k_proj", "attention.v_proj", "attention.o_proj"],
             mlp: (gate, "mlp.up_proj", "mlp.down_proj"),

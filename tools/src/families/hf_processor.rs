@@ -42,27 +42,23 @@ const VIT: Processor = Processor {
     patches: None,
 };
 
+/// Others have the same defaults.
+const CLIP: Processor = Processor {
+    name: "CLIP",
+    square: false,
+    crop: Some(224),
+    filter: Filter::Bicubic,
+    mean: CLIP_MEAN,
+    std: CLIP_STD,
+    ..VIT
+};
+
 /// Every class that is supported.
-const PROCESSORS: [Processor; 8] = [
+const PROCESSORS: [Processor; 9] = [
     VIT,
-    Processor {
-        name: "CLIP",
-        square: false,
-        crop: Some(224),
-        filter: Filter::Bicubic,
-        mean: CLIP_MEAN,
-        std: CLIP_STD,
-        ..VIT
-    },
-    Processor {
-        name: "Bit",
-        square: false,
-        crop: Some(224),
-        filter: Filter::Bicubic,
-        mean: CLIP_MEAN,
-        std: CLIP_STD,
-        ..VIT
-    },
+    CLIP,
+    Processor { name: "ChineseCLIP", ..CLIP },
+    Processor { name: "Bit", ..CLIP },
     // Its default of 224 is a square all the same: see `Settings::size`.
     Processor { name: "Siglip", square: false, filter: Filter::Bicubic, ..VIT },
     Processor { name: "Siglip2", patches: Some((256, 16)), ..VIT },
@@ -84,6 +80,7 @@ impl Processor {
     pub(super) fn of_model(model_type: &str) -> &'static Processor {
         let name = match model_type {
             "clip" | "clip_vision_model" => "CLIP",
+            "chinese_clip_vision_model" => "ChineseCLIP",
             "siglip" | "siglip_vision_model" => "Siglip",
             "siglip2" | "siglip2_vision_model" => "Siglip2",
             "dinov2" | "dinov2_with_registers" => "Bit",

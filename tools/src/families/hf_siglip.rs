@@ -88,7 +88,7 @@ pub(super) fn recognise(
 }
 
 /// The defaults of `SiglipVisionConfig`.
-fn vision_defaults() -> Value {
+pub(super) fn vision_defaults() -> Value {
     json!({
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
         "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "image_size": 224, "patch_size": 16,
@@ -128,7 +128,7 @@ fn naflex_vision(keys: &Keys<'_>, most: u32) -> Result<VisionConfig> {
     })
 }
 
-fn vision(keys: &Keys<'_>, (height, width): (u32, u32)) -> Result<VisionConfig> {
+pub(super) fn vision(keys: &Keys<'_>, (height, width): (u32, u32)) -> Result<VisionConfig> {
     let (patch, image) = keys.patch_and_image()?;
     let head: bool = keys.required("vision_use_head")?;
     if !head {

@@ -5,6 +5,7 @@ use super::classes::{classify, embedding_only, id2label};
 use super::hf::{FEATURES, Keys, prefix_of};
 use super::origin::{Origin, Transform};
 use super::recognised::{ModelOptions, Recognised};
+use super::towers::ImageTower;
 use super::{hf_preprocess, key_names};
 use crate::Result;
 use crate::source::{Checkpoint, Tensors};
@@ -49,20 +50,44 @@ pub(super) fn recognise(
         origin: Box::new(move |demand| origin(demand.name.as_str(), prefix, patch)),
         key_of: key_names::transformers("", ""),
         ignore: Box::new(move |name| match name.strip_prefix(prefix).unwrap_or(name) {
-            "embeddings.mask_token" => Some("stands for hidden patches in training"),
             name if name.starts_with("pooler.") => {
                 Some("a layer after the class token that no classifier or similarity uses")
             }
             name if name.starts_with("decoder.") => {
                 Some("MAE's decoder, which paints the hidden patches in training")
             }
-            _ => None,
+            name => ignore(name),
         }),
     })
 }
 
+/// `ViTModel` as the image tower of a larger model, which reads what its pooler gives.
+pub(super) fn tower(keys: &Keys<'_>, prefix: &'static str, size: (u32, u32)) -> Result<ImageTower> {
+    let mut config = vision(keys, size, true)?;
+    let act: String = keys.get("pooler_act")?.unwrap_or_else(|| "tanh".into());
+    if act != "tanh" {
+        return Err(keys.wrong("pooler_act", format!("is {act:?}; only \"tanh\" is supported")));
+    }
+    let width = config.tower.width;
+    let pooled: u32 = keys.get("pooler_output_size")?.unwrap_or(width);
+    if pooled != width {
+        return Err(keys.wrong("pooler_output_size", format!("is {pooled}; only hidden_size is supported")));
+    }
+    config.tower.features |= feature::POOLER;
+    let patch = config.patch as usize;
+    Ok(ImageTower {
+        config,
+        origin: Box::new(move |name| origin(name, prefix, patch)),
+        ignore: Box::new(move |name| ignore(name.strip_prefix(prefix)?)),
+    })
+}
+
+fn ignore(name: &str) -> Option<&'static str> {
+    (name == "embeddings.mask_token").then_some("stands for hidden patches in training")
+}
+
 /// The defaults of `ViTConfig` and `ViTMAEConfig`.
-fn defaults() -> Value {
+pub(super) fn defaults() -> Value {
     json!({
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
         "hidden_act": "gelu", "layer_norm_eps": 1e-12, "image_size": 224, "patch_size": 16, "num_channels": 3,
@@ -108,6 +133,7 @@ fn origin(name: &str, prefix: &str, patch: usize) -> Origin {
         "class_token" => one("embeddings.cls_token".into()),
         "position" => one("embeddings.position_embeddings".into()),
         "final_norm" => one(format!("layernorm.{end}")),
+        "pooler" => one(format!("pooler.dense.{end}")),
         "classifier" => Origin::rows([format!("classifier.{end}")]),
         _ => {
             let (block, part) = module.rsplit_once('.').expect("the rest are parts of blocks");

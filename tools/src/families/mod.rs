@@ -2,8 +2,12 @@
 
 mod classes;
 mod hf;
+mod hf_base;
+mod hf_bert;
 mod hf_clip;
 mod hf_dino;
+mod hf_dual;
+mod hf_mclip;
 mod hf_preprocess;
 mod hf_processor;
 mod hf_siglip;
@@ -14,8 +18,10 @@ mod origin;
 mod recognised;
 mod simple_vit;
 mod timm;
+mod timm_names;
 mod timm_vit;
 pub mod tokenizer;
+mod towers;
 
 pub use origin::{Origin, Part, Transform};
 pub use recognised::{IgnoreReason, KeyOf, ModelOptions, OTHER_TOWER, Recognised};
@@ -69,6 +75,8 @@ fn recognise_family(
         ) => hf_siglip::recognise,
         Some("vit" | "vit_mae") => hf_vit::recognise,
         Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => hf_dino::recognise,
+        Some("vision-text-dual-encoder" | "chinese_clip") => hf_dual::recognise,
+        Some("M-CLIP") => hf_mclip::recognise,
         None if json["library"] == "vit-pytorch" => simple_vit::recognise,
         None if json.get("architecture").is_some() => timm_vit::recognise,
         Some(other) => {
@@ -105,7 +113,7 @@ pub(crate) fn is_supported(model_type: &str) -> bool {
 }
 
 /// Every `model_type` that is supported.
-const FAMILIES: [&str; 14] = [
+const FAMILIES: [&str; 17] = [
     "clip",
     "clip_vision_model",
     "clip_text_model",
@@ -120,6 +128,9 @@ const FAMILIES: [&str; 14] = [
     "dinov2",
     "dinov2_with_registers",
     "dinov3_vit",
+    "vision-text-dual-encoder",
+    "chinese_clip",
+    "M-CLIP",
 ];
 
 /// Names, sizes and hashes of the files that decide what a model computes, and the id made of them.

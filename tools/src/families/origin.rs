@@ -51,13 +51,15 @@ pub struct Origin {
     pub transform: Transform,
     /// A vector with a factor for every row: layer scale.
     pub scale: Option<String>,
+    /// A table whose first row is added to every row: BERT's token types.
+    pub plus: Option<String>,
 }
 
 impl Origin {
     /// The rows of these tensors as they are.
     pub fn rows(names: impl IntoIterator<Item = impl Into<String>>) -> Origin {
         let parts = names.into_iter().map(|name| Part::Tensor(name.into())).collect();
-        Origin { parts, transform: Transform::Rows, scale: None }
+        Origin { parts, transform: Transform::Rows, scale: None, plus: None }
     }
 
     /// The same with another transform.
@@ -70,13 +72,35 @@ impl Origin {
         Origin { scale: Some(name.into()), ..self }
     }
 
+    /// The same with the first row of the table `name` added to every row.
+    pub fn plus(self, name: impl Into<String>) -> Origin {
+        Origin { plus: Some(name.into()), ..self }
+    }
+
+    /// The same of a model whose tensors all have `prefix` before their names.
+    pub fn within(mut self, prefix: &str) -> Origin {
+        let named = |name: &mut String| name.insert_str(0, prefix);
+        for part in &mut self.parts {
+            if let Part::Tensor(name) | Part::Slice(name, _) = part {
+                named(name);
+            }
+        }
+        if let Transform::Applied { input, bias } = &mut self.transform {
+            named(input);
+            bias.iter_mut().for_each(|(name, _)| named(name));
+        }
+        self.scale.iter_mut().chain(&mut self.plus).for_each(named);
+        self
+    }
+
     /// Every tensor of the checkpoint that goes into it.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let (input, bias) = match &self.transform {
             Transform::Applied { input, bias } => (Some(input), bias.as_ref().map(|(name, _)| name)),
             _ => (None, None),
         };
-        let others = [input, bias, self.scale.as_ref()].into_iter().flatten().map(String::as_str);
+        let others =
+            [input, bias, self.scale.as_ref(), self.plus.as_ref()].into_iter().flatten().map(String::as_str);
         self.parts.iter().filter_map(Part::name).chain(others)
     }
 }

@@ -71,7 +71,7 @@ fn vision(keys: &Keys<'_>) -> Result<VisionConfig> {
             norm_eps: keys.required("layer_norm_eps")?,
             pooling: Pooling::MeanAll as u32,
             features: FEATURES,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         },
         patch: keys.required("patch_size")?,
         height: side,

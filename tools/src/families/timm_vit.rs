@@ -4,11 +4,11 @@
 
 use super::classes::{classify, embedding_only};
 use super::key_names;
-use super::origin::{Origin, Part, Transform};
 use super::recognised::{ModelOptions, Recognised};
-use super::timm::{Timm, depth, dimension, present};
+use super::timm::{Timm, Trunk};
+use super::timm_names::Names;
+use crate::Result;
 use crate::source::{Checkpoint, Tensors};
-use crate::{Error, Result};
 use bytemuck::Zeroable;
 use ocelli::format::*;
 use serde_json::Value;
@@ -16,7 +16,8 @@ use std::path::Path;
 
 /// Architectures by the start of their name that are computed otherwise than here: attention and norms inside, other
 /// rotations.
-const OTHERS: [&str; 5] = ["vit_pe_", "vit_dpwee", "vit_pwee", "deit_tiny_distilled", "eva02_enormous"];
+const OTHERS: [&str; 6] =
+    ["vit_pe_lang_", "vit_pe_spatial_", "vit_dpwee", "vit_pwee", "deit_tiny_distilled", "eva02_enormous"];
 
 pub(super) fn recognise(
     _: &Checkpoint,
@@ -26,22 +27,9 @@ pub(super) fn recognise(
     _: &ModelOptions,
 ) -> Result<Recognised> {
     let timm = Timm::new(json, path)?;
-    let name = timm.architecture;
-    let known =
-        ["vit_", "deit", "flexivit_", "eva", "retinavit_"].iter().any(|start| name.starts_with(start));
-    let other = OTHERS.iter().any(|start| name.starts_with(start))
-        || ["_siglip_", "_rope_", "sapiens", "_18x2_", "_rpn_", "_xp_"]
-            .iter()
-            .any(|part| name.contains(part));
-    if !known || other {
-        return Err(timm.wrong(
-            "architecture",
-            format!("is {name:?}, which is not supported; of timm: plain vit_*, deit*, flexivit_*, eva_*, eva02_* and *_dinov3"),
-        ));
-    }
     let mut config = Config::zeroed();
-    let image = timm.image()?;
-    config.vision = vision(&timm, tensors, image)?;
+    let (image, trunk) = (timm.image()?, Trunk::new(tensors, ""));
+    config.vision = vision(&timm, trunk, image)?;
     config.preprocess = timm.preprocess(image)?;
     config.score = embedding_only(config.vision.tower.width);
     let mut labels = Vec::new();
@@ -49,7 +37,7 @@ pub(super) fn recognise(
         let names = timm.label_names()?;
         labels = classify(&mut config, tensors, "head.weight", names, (path, "label_names"))?;
     }
-    let names = Names::new(tensors, &config);
+    let names = Names::new(trunk, &config.vision);
     Ok(Recognised {
         config,
         tokenizer: None,
@@ -57,48 +45,59 @@ pub(super) fn recognise(
         scalars: Vec::new(),
         path: path.to_path_buf(),
         files: Vec::new(),
-        origin: Box::new(move |demand| names.origin(demand.name.as_str())),
-        key_of: Box::new(key_names::timm),
-        ignore: Box::new(|name| match name {
-            "mask_token" => Some("stands for hidden patches in training"),
-            _ if name.starts_with("rope.") => Some("rotary frequencies, which are computed"),
-            _ if name.ends_with("attn.k_bias") => Some("zeros"),
-            _ => None,
+        origin: Box::new(move |demand| {
+            let name = demand.name.as_str();
+            names.origin(name.strip_prefix("vision.").unwrap_or(name))
         }),
+        key_of: Box::new(key_names::timm),
+        ignore: Box::new(ignore),
     })
 }
 
-fn vision(timm: &Timm<'_>, tensors: &Tensors, (height, width): (u32, u32)) -> Result<VisionConfig> {
+/// Why a tensor of a trunk may be left out, by its name there.
+pub(super) fn ignore(name: &str) -> Option<&'static str> {
+    match name {
+        "mask_token" => Some("stands for hidden patches in training"),
+        _ if name.starts_with("rope.") => Some("rotary frequencies, which are computed"),
+        _ if name.ends_with("attn.k_bias") => Some("zeros"),
+        _ => None,
+    }
+}
+
+/// The image tower with the tensors of `trunk`, for images of `height` × `width`.
+pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u32)) -> Result<VisionConfig> {
     let name = timm.architecture;
+    let known =
+        ["vit_", "deit", "flexivit_", "eva", "retinavit_"].iter().any(|start| name.starts_with(start));
+    let other = OTHERS.iter().any(|start| name.starts_with(start))
+        || ["_rope_", "sapiens", "_18x2_", "_rpn_", "_xp_"].iter().any(|part| name.contains(part));
+    if !known || other {
+        return Err(timm.wrong_architecture(
+            format!("is {name:?}, which is not supported; of timm: plain vit_*, deit*, flexivit_*, eva_*, eva02_* and *_dinov3"),
+        ));
+    }
     let patch_embed = "patch_embed.proj.weight";
-    let (channels, patch) = (dimension(tensors, patch_embed, 0)?, dimension(tensors, patch_embed, 2)?);
-    let registers = if tensors.get("reg_token").is_some() { dimension(tensors, "reg_token", 1)? } else { 0 };
-    let qkv_bias = ["qkv.bias", "q_bias", "q_proj.bias"]
-        .iter()
-        .any(|end| tensors.get(&format!("blocks.0.attn.{end}")).is_some());
-    let mut features = present(
-        tensors,
-        &[
-            (feature::OUT_BIAS, "blocks.0.attn.proj.bias"),
-            (feature::MLP_BIAS, "blocks.0.mlp.fc2.bias"),
-            (feature::MLP_NORM, "blocks.0.mlp.norm.weight"),
-            (feature::FINAL_NORM, "norm.weight"),
-            (feature::POOL_NORM, "fc_norm.weight"),
-            (feature::PATCH_BIAS, "patch_embed.proj.bias"),
-            (feature::PRE_NORM, "norm_pre.weight"),
-            (feature::CLASS_TOKEN, "cls_token"),
-        ],
-    );
+    let (channels, patch) = (trunk.dimension(patch_embed, 0)?, trunk.dimension(patch_embed, 2)?);
+    let registers = if trunk.has("reg_token") { trunk.dimension("reg_token", 1)? } else { 0 };
+    let qkv_bias =
+        ["qkv.bias", "q_bias", "q_proj.bias"].iter().any(|end| trunk.has(&format!("blocks.0.attn.{end}")));
+    let mut features = trunk.present(&[
+        (feature::OUT_BIAS, "blocks.0.attn.proj.bias"),
+        (feature::MLP_BIAS, "blocks.0.mlp.fc2.bias"),
+        (feature::MLP_NORM, "blocks.0.mlp.norm"),
+        (feature::ATTENTION_NORM, "blocks.0.attn.norm"),
+        (feature::FINAL_NORM, "norm"),
+        (feature::POOL_NORM, "fc_norm"),
+        (feature::PATCH_BIAS, "patch_embed.proj.bias"),
+        (feature::PRE_NORM, "norm_pre"),
+        (feature::CLASS_TOKEN, "cls_token"),
+    ]);
     features |= if qkv_bias { feature::QKV_BIAS } else { 0 };
-    let mlp_width = dimension(tensors, "blocks.0.mlp.fc2.weight", 1)?;
-    let apart = tensors.get("blocks.0.mlp.fc1_g.weight").is_some();
-    let gated = apart || dimension(tensors, "blocks.0.mlp.fc1.weight", 0)? == 2 * mlp_width;
+    let mlp_width = trunk.dimension("blocks.0.mlp.fc2.weight", 1)?;
+    let apart = trunk.has("blocks.0.mlp.fc1_g.weight");
+    let gated = apart || trunk.dimension("blocks.0.mlp.fc1.weight", 0)? == 2 * mlp_width;
     features |= if gated { feature::GATED_MLP } else { 0 };
-    let act = match () {
-        () if gated => Act::Silu,
-        () if name.contains("_quickgelu_") => Act::QuickGelu,
-        () => Act::Gelu,
-    };
+    let act = if gated { Act::Silu } else { timm.activation() };
     if let Some(act) = timm.arg("act_layer") {
         return Err(
             timm.wrong("model_args.act_layer", format!("is {act}, only the architecture's own is supported"))
@@ -106,12 +105,14 @@ fn vision(timm: &Timm<'_>, tensors: &Tensors, (height, width): (u32, u32)) -> Re
     }
     let heads = timm.heads(channels)?;
     if !channels.is_multiple_of(heads) {
-        return Err(timm.wrong("model_args.num_heads", format!("is {heads}, no divisor of {channels}")));
+        let given = timm.arg("num_heads").is_some();
+        let key = if given { "model_args.num_heads" } else { timm.architecture_key() };
+        return Err(timm.wrong(key, format!("gives {heads} heads, no divisor of {channels} channels")));
     }
     let mut vision = VisionConfig {
         tower: TowerConfig {
             width: channels,
-            depth: depth(tensors),
+            depth: trunk.depth(),
             heads,
             head_dim: channels / heads,
             mlp_width,
@@ -119,7 +120,7 @@ fn vision(timm: &Timm<'_>, tensors: &Tensors, (height, width): (u32, u32)) -> Re
             norm_eps: timm.norm_eps(),
             pooling: timm.pooling()? as u32,
             features,
-            reserved: [0; 7],
+            ..TowerConfig::zeroed()
         },
         patch,
         height,
@@ -129,26 +130,46 @@ fn vision(timm: &Timm<'_>, tensors: &Tensors, (height, width): (u32, u32)) -> Re
         interpolation: Interpolation::Computed as u32,
         ..VisionConfig::zeroed()
     };
-    positions(&mut vision, tensors)?;
+    complete(&vision, timm, trunk)?;
     rotations(&mut vision, timm)?;
+    positions(&mut vision, trunk)?;
+    pool_head(&mut vision, timm, trunk)?;
     pyramid(&mut vision, timm)?;
     Ok(vision)
 }
 
+/// What every such tower has, but nothing else of it says so: without this, a checkpoint that lacks it would be taken
+/// for a tower that has none.
+fn complete(vision: &VisionConfig, timm: &Timm<'_>, trunk: Trunk<'_>) -> Result<()> {
+    let name = timm.architecture;
+    let has_any = |bits: u32| vision.tower.features & bits != 0;
+    let missing = |name: &str| Err(trunk.wrong(name, "is missing"));
+    // Only a norm before the blocks makes up for the patches' bias.
+    if !has_any(feature::PATCH_BIAS | feature::PRE_NORM) {
+        return missing("patch_embed.proj.bias");
+    }
+    if !has_any(feature::FINAL_NORM | feature::POOL_NORM) {
+        return missing("norm.weight");
+    }
+    let registers = name.contains("_reg") || name.contains("dinov3");
+    if registers && vision.registers() == 0 { missing("reg_token") } else { Ok(()) }
+}
+
 /// The learned table: rows for the prefix tokens, if it has them, then the grid.
-fn positions(vision: &mut VisionConfig, tensors: &Tensors) -> Result<()> {
+fn positions(vision: &mut VisionConfig, trunk: Trunk<'_>) -> Result<()> {
     let name = "pos_embed";
-    if tensors.get(name).is_none() || vision.patch == 0 {
+    // DINOv3's positions are rotary alone.
+    if vision.patch == 0 || (vision.rope == Rope::Centred as u32 && !trunk.has(name)) {
         return Ok(());
     }
-    let rows = dimension(tensors, name, 1)?;
+    let rows = trunk.dimension(name, 1)?;
     let grid = (vision.height / vision.patch, vision.width / vision.patch);
     let prefix =
         rows.checked_sub(grid.0 * grid.1).filter(|&prefix| prefix == 0 || prefix == vision.prefix_tokens);
     let Some(prefix) = prefix else {
         let problem =
             format!("has {rows} rows, but {grid:?} patches and {} tokens before", vision.prefix_tokens);
-        return Err(Error::tensor(name, problem));
+        return Err(trunk.wrong(name, problem));
     };
     vision.position = Position::Learned as u32;
     (vision.grid_rows, vision.grid_cols) = grid;
@@ -169,7 +190,38 @@ fn rotations(vision: &mut VisionConfig, timm: &Timm<'_>) -> Result<()> {
     } else if name.contains("dinov3") || name.contains("_lingbot") {
         vision.rope = Rope::Centred as u32;
         vision.rope_theta = 100.0;
+    } else if name.starts_with("vit_pe_core_") {
+        // Scaled to the grid of the size in the name.
+        let side = name.rsplit('_').next().and_then(|side| side.parse::<u32>().ok());
+        let Some(grid) = side.and_then(|side| side.checked_div(vision.patch)).filter(|&grid| grid > 0) else {
+            return Err(
+                timm.wrong_architecture(format!("is {name:?}, which does not end with an image size"))
+            );
+        };
+        vision.rope = Rope::ColumnsFirst as u32;
+        vision.rope_theta = 10_000.0;
+        (vision.rope_rows, vision.rope_cols) = (grid, grid);
     }
+    Ok(())
+}
+
+/// Pooling by attention, `attn_pool`.
+fn pool_head(vision: &mut VisionConfig, timm: &Timm<'_>, trunk: Trunk<'_>) -> Result<()> {
+    if vision.tower.pooling != Pooling::AttentionHead as u32 {
+        return Ok(());
+    }
+    let encoder = timm.architecture.starts_with("vit_pe_core_");
+    if !encoder && vision.prefix_tokens > 0 {
+        // timm's `VisionTransformer` pools the patches alone, its `Eva` all tokens.
+        let problem = format!(
+            "is {:?}: an attention head that leaves {} tokens before the patches out is not supported",
+            timm.architecture, vision.prefix_tokens
+        );
+        return Err(timm.wrong_architecture(problem));
+    }
+    let hidden = trunk.dimension("attn_pool.mlp.fc1.weight", 0)?;
+    vision.pool_heads = if encoder { 8 } else { 0 };
+    vision.pool_mlp_width = if hidden == vision.tower.mlp_width { 0 } else { hidden };
     Ok(())
 }
 
@@ -196,93 +248,4 @@ fn pyramid(vision: &mut VisionConfig, timm: &Timm<'_>) -> Result<()> {
     vision.pyramid[..sides.len()].copy_from_slice(&sides);
     vision.pyramid_stride = stride;
     Ok(())
-}
-
-/// How a checkpoint names the tensors that vary.
-#[derive(Clone, Copy)]
-struct Names {
-    patch: usize,
-    /// q, k and v are apart, and which of them have biases.
-    apart: Option<[bool; 3]>,
-    /// `qkv` is one matrix, but its bias is `q_bias`, zeros, `v_bias`.
-    split_bias: bool,
-    /// The gate is a matrix of its own.
-    gate: bool,
-    /// Layer scale: `ls1.gamma` or `gamma_1`.
-    scale: Option<fn(&str, u32) -> String>,
-}
-
-impl Names {
-    fn new(tensors: &Tensors, config: &Config) -> Names {
-        let has = |name: &str| tensors.get(&format!("blocks.0.{name}")).is_some();
-        let vit: fn(&str, u32) -> String = |layer, i| format!("{layer}.ls{i}.gamma");
-        let eva: fn(&str, u32) -> String = |layer, i| format!("{layer}.gamma_{i}");
-        Names {
-            patch: config.vision.patch as usize,
-            apart: has("attn.q_proj.weight")
-                .then(|| ["q", "k", "v"].map(|part| has(&format!("attn.{part}_proj.bias")))),
-            split_bias: has("attn.q_bias"),
-            gate: has("mlp.fc1_g.weight"),
-            scale: if has("ls1.gamma") { Some(vit) } else { has("gamma_1").then_some(eva) },
-        }
-    }
-
-    /// Where a canonical tensor comes from.
-    fn origin(&self, name: &str) -> Origin {
-        let rest = name.strip_prefix("vision.").unwrap_or(name);
-        let (module, end) = rest.rsplit_once('.').unwrap_or((rest, ""));
-        let one = |module: &str| Origin::rows([format!("{module}.{end}")]);
-        match module {
-            "patch_embed" => one("patch_embed.proj").with(Transform::Convolution { side: self.patch }),
-            "class_token" => Origin::rows(["cls_token"]),
-            "registers" => Origin::rows(["reg_token"]),
-            "position" => Origin::rows(["pos_embed"]),
-            "pre_norm" => one("norm_pre"),
-            "final_norm" => one("norm"),
-            "pool_norm" => one("fc_norm"),
-            "classifier" => one("head"),
-            _ => {
-                let (block, part) = module.rsplit_once('.').expect("the rest are parts of blocks");
-                self.in_block(&block.replacen("block", "blocks", 1), part, end)
-            }
-        }
-    }
-
-    fn in_block(&self, layer: &str, part: &str, end: &str) -> Origin {
-        let named = |module: &str| format!("{layer}.{module}.{end}");
-        let one = |module: &str| Origin::rows([named(module)]);
-        let scaled = |origin: Origin, i: u32| match self.scale {
-            Some(scale) => origin.scaled(scale(layer, i)),
-            None => origin,
-        };
-        match part {
-            "qkv" => self.qkv(layer, end),
-            "out" => scaled(one("attn.proj"), 1),
-            "fc1" if self.gate => Origin::rows([named("mlp.fc1_g"), named("mlp.fc1_x")]),
-            "fc1" => one("mlp.fc1"),
-            "mlp_norm" => one("mlp.norm"),
-            "fc2" => scaled(one("mlp.fc2"), 2),
-            _ => one(part),
-        }
-    }
-
-    fn qkv(&self, layer: &str, end: &str) -> Origin {
-        let parts = match self.apart {
-            Some(biases) => ["q", "k", "v"]
-                .into_iter()
-                .zip(biases)
-                .map(|(part, bias)| match end {
-                    "bias" if !bias => Part::Zeros,
-                    _ => Part::Tensor(format!("{layer}.attn.{part}_proj.{end}")),
-                })
-                .collect(),
-            None if self.split_bias && end == "bias" => vec![
-                Part::Tensor(format!("{layer}.attn.q_bias")),
-                Part::Zeros,
-                Part::Tensor(format!("{layer}.attn.v_bias")),
-            ],
-            None => vec![Part::Tensor(format!("{layer}.attn.qkv.{end}"))],
-        };
-        Origin { parts, transform: Transform::Rows, scale: None }
-    }
 }

@@ -12,6 +12,8 @@ pub struct Target {
     pub reference: Reference,
     /// Which of a repository's models, if it holds several.
     pub layout: Option<Layout>,
+    /// The name of the model with the image tower, if this is known to be a text tower alone.
+    pub images: Option<&'static str>,
     /// Name of the packed file without its ending.
     pub stem: String,
 }
@@ -26,7 +28,7 @@ pub fn resolve(name: &str) -> Result<Target> {
     if plain.contains('/') {
         let reference = Reference::parse(plain)?;
         let stem = reference.stem().to_owned();
-        return Ok(Target { reference, layout: None, stem });
+        return Ok(Target { reference, layout: None, images: None, stem });
     }
     let (known, revision) = match plain.split_once('@') {
         Some((known, revision)) => (known, Some(revision)),
@@ -40,7 +42,7 @@ pub fn resolve(name: &str) -> Result<Target> {
         );
         return Err(Error::hub(printable(plain), problem));
     };
-    let Entry { name, repository, layout, refused, .. } = entry;
+    let Entry { name, repository, layout, refused, images, .. } = entry;
     if let Some(reason) = refused {
         return Err(Error::hub(*name, format!("can't be converted: {reason}")));
     }
@@ -48,7 +50,7 @@ pub fn resolve(name: &str) -> Result<Target> {
         Some(revision) => Reference::parse(&format!("{repository}@{revision}"))?,
         None => Reference::parse(repository)?,
     };
-    Ok(Target { reference, layout: *layout, stem: (*name).into() })
+    Ok(Target { reference, layout: *layout, images: *images, stem: (*name).into() })
 }
 
 #[cfg(test)]

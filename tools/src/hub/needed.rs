@@ -6,17 +6,14 @@ use super::reference::{Reference, is_file_name};
 use super::snapshot::Snapshot;
 use super::table::Layout;
 use crate::families::is_supported;
-use crate::source::{read_json, shards};
+use crate::source::{WEIGHTS, read_json, shards};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
 const CONFIG: &str = "config.json";
 const OPEN_CLIP: &str = "open_clip_config.json";
-/// Where each kind of checkpoint has its weights, the first that is there.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
-const OPEN_CLIP_WEIGHTS: [&str; 3] =
-    ["open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "model.safetensors"];
+const SAFETENSORS: &str = ".safetensors";
 /// What holds a tokenizer, in the order in which families look for it.
 const TOKENIZERS: [&[&str]; 6] = [
     &["spiece.model"],
@@ -94,7 +91,8 @@ impl Needed {
             snapshot.fetch(std::slice::from_ref(&weights))?;
             for shard in shards(&snapshot.path(&weights))? {
                 let name = shard.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if !is_file_name(name) || !name.ends_with(".safetensors") {
+                let end = if weights.contains(SAFETENSORS) { SAFETENSORS } else { ".bin" };
+                if !is_file_name(name) || !name.ends_with(end) {
                     let problem = format!("lists a shard of the name {name:?}, which no shard has");
                     return Err(Error::file(&snapshot.path(&weights), problem));
                 }
@@ -123,21 +121,28 @@ fn choose(snapshot: &Snapshot<'_>, target: &Target) -> Result<(Layout, String)> 
         let is_open_clip = open_clip && (!plain || name.starts_with("open_clip"));
         return Ok((if is_open_clip { Layout::OpenClip } else { Layout::Transformers }, name.clone()));
     }
-    let plain = if plain { present(snapshot, &WEIGHTS)?.into_iter().next() } else { None };
-    let open_clip = if open_clip { present(snapshot, &OPEN_CLIP_WEIGHTS)?.into_iter().next() } else { None };
-    let (plain, open_clip) = match (plain, open_clip) {
-        (Some(plain), Some(open_clip)) => (plain, open_clip),
-        (Some(plain), None) => return Ok((Layout::Transformers, plain)),
-        (None, Some(open_clip)) => return Ok((Layout::OpenClip, open_clip)),
-        (None, None) => return Err(without_weights(snapshot)),
-    };
+    let mut found = Vec::new();
+    for name in present(snapshot, &WEIGHTS)? {
+        if open_clip && (!plain || name.starts_with("open_clip")) {
+            found.push((Layout::OpenClip, name));
+        } else if plain && !name.starts_with("open_clip") {
+            found.push((Layout::Transformers, name));
+        }
+    }
+    // Safetensors before what PyTorch pickled.
+    if found.iter().any(|(_, name)| name.contains(SAFETENSORS)) {
+        found.retain(|(_, name)| name.contains(SAFETENSORS));
+    }
+    let has = |layout| found.iter().any(|(found, _)| *found == layout);
     // A repository with both: the one that was asked for, or the one with both towers.
     let layout = match target.layout {
+        _ if !has(Layout::OpenClip) => Layout::Transformers,
+        _ if !has(Layout::Transformers) => Layout::OpenClip,
         Some(layout) => layout,
         None if fetch_json(snapshot, CONFIG)?.get("model_type").is_some() => Layout::Transformers,
         None => Layout::OpenClip,
     };
-    Ok((layout, if layout == Layout::OpenClip { open_clip } else { plain }))
+    found.into_iter().find(|(found, _)| *found == layout).ok_or_else(|| without_weights(snapshot))
 }
 
 /// The error for a repository without weights that can be read, which says what is there instead.
@@ -149,8 +154,8 @@ fn without_weights(snapshot: &Snapshot<'_>) -> Error {
              name the folder (docs/models.md)"
         ),
         None => format!(
-            "is no checkpoint that is known here: {CONFIG} with {}, or {OPEN_CLIP} with {}, would be",
-            WEIGHTS[0], OPEN_CLIP_WEIGHTS[0]
+            "is no checkpoint that is known here: {CONFIG} or {OPEN_CLIP}, with one of {}, would be",
+            WEIGHTS.join(", ")
         ),
     };
     Error::hub(snapshot.repository(), problem)

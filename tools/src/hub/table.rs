@@ -40,6 +40,9 @@ pub struct Entry {
     pub tower: Option<Tower>,
     /// Why it can't be converted; `None` if it should be: nobody has tried it with the published weights.
     pub refused: Option<&'static str>,
+    /// The name of the model with the image tower, if this is a text tower alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<&'static str>,
     /// Where the row is from.
     pub source: &'static str,
 }
@@ -119,7 +122,8 @@ fn distance(from: &str, to: &str) -> usize {
 impl Entry {
     fn read(row: &'static str) -> Option<Entry> {
         let cells: Vec<&str> = row.split('\t').collect();
-        let [name, repository, layout, licence, image, text, tower, refused, source] = cells[..] else {
+        let [name, repository, layout, licence, image, text, tower, refused, images, source] = cells[..]
+        else {
             return None;
         };
         Some(Entry {
@@ -136,6 +140,7 @@ impl Entry {
             text_parameters: text.parse().ok()?,
             tower: if tower == "-" { None } else { Some(Tower::read(tower)?) },
             refused: (refused != "-").then_some(refused),
+            images: (images != "-").then_some(images),
             source,
         })
     }
@@ -241,13 +246,18 @@ pub fn render(costs: bool) -> String {
             all => format!("{:.0} M", all as f64 / 1e6),
         };
         let mut row = vec![entry.name.to_owned(), entry.repository.into(), entry.licence.into(), millions];
-        let tower = entry.tower.filter(|_| entry.refused.is_none());
         if costs {
-            row.push(tower.map_or("-".into(), |_| format!("{:.0}", entry.int8_bytes() as f64 / 1e6)));
+            let size = format!("{:.0}", entry.int8_bytes() as f64 / 1e6);
+            row.push(if entry.refused.is_none() { size } else { "-".into() });
+            let tower = entry.tower.filter(|_| entry.refused.is_none());
             let time = |board| tower.map_or("-".into(), |tower| format!("{:.0}", tower.milliseconds(board)));
             row.extend(BOARDS.iter().map(time));
         }
-        row.push(entry.refused.map_or("untested".into(), |reason| format!("no: {reason}")));
+        row.push(match (entry.refused, entry.images) {
+            (Some(reason), _) => format!("no: {reason}"),
+            (None, Some(images)) => format!("untested; text alone, for pictures {images}"),
+            (None, None) => "untested".into(),
+        });
         table.push(row);
     }
     let widths: Vec<usize> = (0..table[0].len())
@@ -277,8 +287,11 @@ pub fn json_lines(costs: bool) -> serde_json::Result<String> {
     let mut text = String::new();
     for entry in entries() {
         let mut json = serde_json::to_value(entry)?;
-        if let (true, Some(tower), None) = (costs, entry.tower, entry.refused) {
+        let costs = costs && entry.refused.is_none();
+        if costs {
             json["int8_bytes"] = entry.int8_bytes().into();
+        }
+        if let Some(tower) = entry.tower.filter(|_| costs) {
             json["image_macs"] = tower.macs().into();
             let times =
                 BOARDS.map(|board| (board.name.to_owned(), tower.milliseconds(&board).round().into()));
@@ -303,9 +316,13 @@ mod tests {
             assert!(!entry.licence.is_empty() && !entry.source.is_empty(), "{entry:?}");
             Reference::parse(entry.repository).unwrap();
             match entry.refused {
-                None => assert!(entry.layout.is_some() && entry.tower.is_some(), "{entry:?}"),
+                None => {
+                    assert!(entry.layout.is_some() && entry.text_parameters > 0, "{entry:?}");
+                    assert_ne!(entry.tower.is_some(), entry.images.is_some(), "{entry:?}");
+                }
                 Some(reason) => assert!(reason.len() > 10, "{entry:?}"),
             }
+            assert!(entry.images.is_none_or(|images| find(images).is_some_and(|row| row.tower.is_some())));
             assert_eq!(find(entry.name).map(|found| found.name), Some(entry.name));
         }
     }

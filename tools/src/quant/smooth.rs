@@ -6,9 +6,13 @@
 //! the same bits. They go where the path between producer and consumer is linear in each channel:
 //!
 //! - LayerNorm's gain and offset → the columns of `qkv` or `fc1`,
-//! - the rows of v in `qkv` → the columns of `out` (attention averages v, channel by channel),
+//! - the rows of v in `qkv` → the columns of `out` (attention averages v, channel by channel), or where a norm stands
+//!   between them, that norm → the columns of `out`,
 //! - with a gated MLP, the rows of the value half of `fc1` → the columns of `fc2` (the gate multiplies them), or where a
 //!   norm stands between them, that norm → the columns of `fc2`.
+//!
+//! In a post-norm tower what a norm gives is the residual stream itself, which other layers and sums read too: its gain
+//! and offset stay as they are.
 //!
 //! A plain MLP has its activation function between `fc1` and `fc2`; no factor passes through that exactly, and none is
 //! put there.
@@ -18,6 +22,7 @@ use super::layer::{Error, product_i8};
 use super::observe::Inputs;
 use super::recipe::Recipe;
 use crate::codes::Codes;
+use ocelli::format::feature;
 use ocelli_kernels::Kernels;
 use std::ops::Range;
 
@@ -36,7 +41,10 @@ pub(super) struct Site {
 /// Every such place of a model.
 pub(super) fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
     let mut sites = Vec::new();
-    for tower in ["vision", "text"] {
+    let config = canonical.config;
+    for (tower, features) in [("vision", config.vision.tower.features), ("text", config.text.tower.features)]
+    {
+        let post_norm = features & feature::POST_NORM != 0;
         for block in 0.. {
             let find = |part: &str| canonical.find(&format!("{tower}.block.{block}.{part}"));
             let Some(qkv) = find("qkv.weight") else { break };
@@ -51,10 +59,17 @@ pub(super) fn sites(canonical: &Canonical<'_>) -> Vec<Site> {
             let norm = |name: &str| {
                 [(find(&format!("{name}.weight")), 0..width), (find(&format!("{name}.bias")), 0..width)]
             };
-            site(&norm("norm1"), Some(qkv));
-            let v = rows / 3 * 2..rows;
-            site(&[(Some(qkv), v.clone()), (find("qkv.bias"), v)], find("out.weight"));
-            site(&norm("norm2"), find("fc1.weight"));
+            if !post_norm {
+                site(&norm("norm1"), Some(qkv));
+                site(&norm("norm2"), find("fc1.weight"));
+            }
+            let (v, inner) = (rows / 3 * 2..rows, 0..rows / 3);
+            if let Some(gain) = find("attention_norm.weight") {
+                let offset = find("attention_norm.bias");
+                site(&[(Some(gain), inner.clone()), (offset, inner)], find("out.weight"));
+            } else {
+                site(&[(Some(qkv), v.clone()), (find("qkv.bias"), v)], find("out.weight"));
+            }
             if let (Some(fc1), Some(fc2)) = (find("fc1.weight"), find("fc2.weight")) {
                 let (rows, hidden) = (canonical.demands[fc1].n, canonical.demands[fc2].k);
                 if let Some(gain) = find("mlp_norm.weight") {

@@ -4,6 +4,7 @@ use super::calibration::Calibration;
 use super::measure::Embeddings;
 use super::observe::observe;
 use super::repair::{Repair, Repairer};
+use super::smooth::{self, Site};
 use super::{AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Step, Tower, plan};
 use crate::ConvertOptions;
 use crate::convert::Opened;
@@ -32,7 +33,17 @@ fn with_changed<T>(
     let output = folder.path().join("out.ocelli");
     let mut options = ConvertOptions::new(fixture("clip-hf-outliers"), &output, Precision::Auto);
     options.model.tokenizer = Some(fixture("clip-hf"));
-    let opened = Opened::new(&options).unwrap();
+    with_checkpoint(&options, change, work)
+}
+
+/// The same with another checkpoint.
+fn with_checkpoint<T>(
+    options: &ConvertOptions,
+    change: impl Fn(&str, Range<usize>, &mut [f32]) + Sync,
+    work: impl FnOnce(&Canonical<'_>) -> T,
+) -> T {
+    let output = options.output.clone();
+    let opened = Opened::new(options).unwrap();
     let source = opened.source();
     let names: Vec<String> =
         opened.canonical(&source, &output).demands.iter().map(|demand| demand.name.as_str().into()).collect();
@@ -55,33 +66,67 @@ fn options() -> QuantizeOptions {
 
 #[test]
 fn smoothing_changes_no_bit_of_the_f32_model() {
-    with_model(|canonical| {
-        let f32_recipe = Recipe::plain(&canonical.demands, Precision::Fp32);
-        let exact = canonical.draft(f32_recipe, None).unwrap().model;
-        let calibration = Calibration::new(&exact, Some(&fixture("images")), 4, &[], &["{}"]).unwrap();
-        let inputs = observe(canonical, &exact, &calibration, &mut || ()).unwrap();
-        let mut repairer = Repairer { canonical, inputs, kernels: Kernels::new(knobs::isa().unwrap()) };
-        let mut smoothed = Recipe::plain(&canonical.demands, Precision::Auto);
-        let before = repairer.inputs.clone();
-        let rescaled = repairer.smooth(&mut smoothed).unwrap();
-        assert!(rescaled.len() >= 8, "{} of 15 places", rescaled.len());
-        for (treatment, demand) in smoothed.tensors.iter_mut().zip(&canonical.demands) {
-            treatment.dtype = Dtype::F32;
-            let factors = treatment.rows.iter().chain(&treatment.columns).flatten();
-            assert!(factors.clone().all(|factor| factor.log2().fract() == 0.0));
-            assert!(demand.kind != Kind::Matrix || treatment.codes.is_none());
+    with_model(|canonical| assert_smoothing_is_exact(canonical, 8));
+}
+
+/// In a post-norm tower only what leads from v to attention's output may be rescaled: of the text tower one place in each
+/// of its two blocks, beside three in each of the image tower's two.
+#[test]
+fn smoothing_leaves_the_norms_of_a_post_norm_tower_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.ocelli");
+    let options = ConvertOptions::new(fixture("dual-dinov2-bert"), &output, Precision::Auto);
+    // A channel of v that is large in every token, which is worth rescaling.
+    let large = |name: &str, rows: Range<usize>, values: &mut [f32]| {
+        if name == "text.block.1.qkv.bias" && rows.contains(&70) {
+            values[70 - rows.start] = 300.0;
         }
-        let model = canonical.draft(smoothed, None).unwrap().model;
-        let of = |model| Embeddings::of(model, &calibration, usize::MAX, usize::MAX).unwrap();
-        let (right, found) = (of(&exact), of(&model));
-        assert_eq!(right.images, found.images);
-        assert_eq!(right.texts, found.texts);
-        // Taking it back restores the inputs to the bit, too.
-        repairer.undo_smooth(&rescaled);
-        for (inputs, before) in repairer.inputs.iter().zip(&before) {
-            assert_eq!((&inputs.sample, &inputs.peak), (&before.sample, &before.peak));
-        }
+    };
+    with_checkpoint(&options, large, |canonical| {
+        let sites = smooth::sites(canonical);
+        let names = |site: &Site| {
+            let of = |i: usize| canonical.demands[i].name.as_str().to_string();
+            (site.producers.iter().map(|(i, _)| of(*i)).collect::<Vec<_>>(), of(site.consumer))
+        };
+        let text: Vec<_> =
+            sites.iter().map(names).filter(|(_, consumer)| consumer.starts_with("text")).collect();
+        assert_eq!((sites.len(), text.len()), (8, 2));
+        assert!(text.iter().all(|(producers, consumer)| {
+            producers.iter().all(|name| name.contains(".qkv.")) && consumer.ends_with(".out.weight")
+        }));
+        let rescaled = assert_smoothing_is_exact(canonical, 1);
+        assert!(rescaled.contains(&canonical.find("text.block.1.out.weight").unwrap()), "{rescaled:?}");
     });
+}
+
+/// Smooths, and compares embeddings bit by bit. `least` places must be worth it; gives the matrices that read them.
+fn assert_smoothing_is_exact(canonical: &Canonical<'_>, least: usize) -> Vec<usize> {
+    let f32_recipe = Recipe::plain(&canonical.demands, Precision::Fp32);
+    let exact = canonical.draft(f32_recipe, None).unwrap().model;
+    let calibration = Calibration::new(&exact, Some(&fixture("images")), 4, &[], &["{}"]).unwrap();
+    let inputs = observe(canonical, &exact, &calibration, &mut || ()).unwrap();
+    let mut repairer = Repairer { canonical, inputs, kernels: Kernels::new(knobs::isa().unwrap()) };
+    let mut smoothed = Recipe::plain(&canonical.demands, Precision::Auto);
+    let before = repairer.inputs.clone();
+    let rescaled = repairer.smooth(&mut smoothed).unwrap();
+    assert!(rescaled.len() >= least, "{} places", rescaled.len());
+    for (treatment, demand) in smoothed.tensors.iter_mut().zip(&canonical.demands) {
+        treatment.dtype = Dtype::F32;
+        let factors = treatment.rows.iter().chain(&treatment.columns).flatten();
+        assert!(factors.clone().all(|factor| factor.log2().fract() == 0.0));
+        assert!(demand.kind != Kind::Matrix || treatment.codes.is_none());
+    }
+    let model = canonical.draft(smoothed, None).unwrap().model;
+    let of = |model| Embeddings::of(model, &calibration, usize::MAX, usize::MAX).unwrap();
+    let (right, found) = (of(&exact), of(&model));
+    assert_eq!(right.images, found.images);
+    assert_eq!(right.texts, found.texts);
+    // Taking it back restores the inputs to the bit, too.
+    repairer.undo_smooth(&rescaled);
+    for (inputs, before) in repairer.inputs.iter().zip(&before) {
+        assert_eq!((&inputs.sample, &inputs.peak), (&before.sample, &before.peak));
+    }
+    rescaled.iter().map(|(consumer, _)| *consumer).collect()
 }
 
 #[test]

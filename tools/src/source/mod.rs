@@ -76,7 +76,7 @@ impl Checkpoint {
 }
 
 /// Where the weights of a checkpoint's folder are looked for.
-const WEIGHTS: [&str; 3] =
+pub(crate) const WEIGHTS: [&str; 3] =
     ["model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"];
 
 /// The error for a folder without weights, which says what is there instead.

@@ -14,6 +14,10 @@ pub(crate) const OPENAI: &str = "clip-openai";
 pub(crate) const SIGLIP: &str = "siglip-hf";
 pub(crate) const SIGLIP2: &str = "siglip2-fixres";
 pub(crate) const NAFLEX: &str = "siglip2-naflex";
+pub(crate) const OPEN_SIGLIP: &str = "open-clip-siglip";
+pub(crate) const OPEN_SIGLIP2: &str = "open-clip-siglip2";
+pub(crate) const OPEN_EVA: &str = "open-clip-eva02";
+pub(crate) const OPEN_PE: &str = "open-clip-pe";
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)
@@ -22,7 +26,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 /// Options for a fixture; all of them have or borrow a tokenizer.
 pub(crate) fn options(name: &str, output: &Path, precision: Precision) -> ConvertOptions {
     let mut options = ConvertOptions::new(fixture(name), output, precision);
-    if [OUTLIERS, OPEN_CLIP, OPENAI].contains(&name) {
+    if [OUTLIERS, OPEN_CLIP, OPENAI, OPEN_EVA, OPEN_PE].contains(&name) {
         options.model.tokenizer = Some(fixture(CLIP));
     }
     options
@@ -100,6 +104,12 @@ impl Copy {
         for entry in fs::read_dir(fixture(name)).unwrap() {
             let path = entry.unwrap().path();
             match path.file_name().unwrap().to_str().unwrap() {
+                // A text tower's configuration.
+                name if path.is_dir() => {
+                    let copied = folder.path().join(name);
+                    fs::create_dir(&copied).unwrap();
+                    fs::copy(path.join("config.json"), copied.join("config.json")).unwrap();
+                }
                 file if file.starts_with("expected") || file.ends_with("index.json") => {}
                 file if file.ends_with(".safetensors") => {
                     tensors.extend(load(&path));

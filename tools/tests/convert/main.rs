@@ -1,7 +1,9 @@
 //! Conversion: what comes out is what went in, and what cannot be converted is refused by name.
 
 mod common;
+mod open_clip;
 mod refusals;
+mod text_towers;
 mod variants;
 mod wrong_families;
 mod wrong_vision;

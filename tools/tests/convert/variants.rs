@@ -12,7 +12,7 @@ const CONFIG: &str = "config.json";
 const PREPROCESS: &str = "preprocessor_config.json";
 
 /// What `change` makes of a fixture: its configuration, its tensors with their checksums, and the report.
-fn converted(name: &str, change: impl FnOnce(&mut Copy)) -> (Config, Vec<(String, u64)>, Report) {
+pub(crate) fn converted(name: &str, change: impl FnOnce(&mut Copy)) -> (Config, Vec<(String, u64)>, Report) {
     let mut copy = Copy::of(name);
     change(&mut copy);
     copy.save();

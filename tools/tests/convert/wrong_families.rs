@@ -59,8 +59,8 @@ fn wrong_open_clip_checkpoints() {
             &["mlp.c_fc.weight", "[64, 160]", "[160, 64]"],
         ),
         (
-            |c| set(c, OPEN, "/model_cfg/vision_cfg/act_kwargs", json!({"approximate": "tanh"})),
-            &[OPEN, "model_cfg.vision_cfg.act_kwargs", "tanh"],
+            |c| set(c, OPEN, "/model_cfg/vision_cfg/act_kwargs", json!({"inplace": true})),
+            &[OPEN, "model_cfg.vision_cfg.act_kwargs", "inplace"],
         ),
         (|c| set(c, OPEN, "/model_cfg/quick_gelu", json!("yes")), &["model_cfg.quick_gelu", "yes"]),
         (|c| remove(c, OPEN, "/model_cfg/embed_dim"), &[OPEN, "model_cfg.embed_dim", "is missing"]),
@@ -69,12 +69,12 @@ fn wrong_open_clip_checkpoints() {
         (|c| remove(c, OPEN, "/preprocess_cfg"), &["preprocess_cfg", "is missing"]),
         (|c| fs::remove_file(c.path("tokenizer.json")).unwrap(), &["tokenizer.json", "--tokenizer"]),
         (
-            |c| set(c, OPEN, "/model_cfg/vision_cfg/timm_model_name", json!("vit_base_patch16_siglip_224")),
-            &["model_cfg.vision_cfg.timm_model_name", "vit_base_patch16_siglip_224"],
+            |c| set(c, OPEN, "/model_cfg/vision_cfg/timm_model_name", json!("convnext_base")),
+            &["model_cfg.vision_cfg.timm_model_name", "convnext_base"],
         ),
         (
-            |c| set(c, OPEN, "/model_cfg/text_cfg/hf_model_name", json!("roberta-base")),
-            &["model_cfg.text_cfg.hf_model_name", "roberta-base"],
+            |c| set(c, OPEN, "/model_cfg/text_cfg/hf_model_name", json!("google/mt5-base")),
+            &["model_cfg.text_cfg.hf_model_name", "google/mt5-base"],
         ),
         (
             |c| set(c, OPEN, "/model_cfg/text_cfg/hf_tokenizer_name", json!("bert-base-uncased")),
@@ -85,7 +85,10 @@ fn wrong_open_clip_checkpoints() {
             |c| set(c, OPEN, "/model_cfg/vision_cfg/layers", json!([3, 4, 6, 3])),
             &["vision_cfg.layers", "[3,4,6,3]"],
         ),
-        (|c| set(c, OPEN, "/model_cfg/vision_cfg/pool_type", json!("avg")), &["vision_cfg.pool_type", "avg"]),
+        (
+            |c| set(c, OPEN, "/model_cfg/vision_cfg/pool_type", json!("none")),
+            &["vision_cfg.pool_type", "none"],
+        ),
         (|c| set(c, OPEN, "/model_cfg/vision_cfg/head_width", json!(24)), &["vision_cfg.head_width", "24"]),
         (|c| set(c, OPEN, "/model_cfg/vision_cfg/mlp_ratio", json!(4.0)), &["mlp.c_fc.weight", "[256, 64]"]),
         (

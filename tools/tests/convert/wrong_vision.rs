@@ -73,21 +73,21 @@ fn wrong_timm_and_vit_pytorch_checkpoints() {
         (|c| drop_tensor(c, "blocks.0.attn.qkv.weight"), &["blocks.0.attn.qkv.weight", "is missing"]),
         (|c| drop_tensor(c, "blocks.0.norm1.weight"), &["blocks.0.norm1.weight", "is missing"]),
         (|c| transpose(c, "blocks.1.mlp.fc2.weight"), &["blocks.1.mlp.fc2.weight", "[144, 48]", "[48, 144]"]),
-        (
-            |c| set(c, CONFIG, "/architecture", json!("vit_base_patch16_siglip_224")),
-            &["architecture", "siglip"],
-        ),
+        (|c| set(c, CONFIG, "/architecture", json!("vit_base_patch16_rope_224")), &["architecture", "rope"]),
         (|c| set(c, CONFIG, "/architecture", json!("resnet50")), &["architecture", "resnet50"]),
         (|c| set(c, CONFIG, "/model_args/act_layer", json!("relu")), &["act_layer", "relu"]),
         (|c| set(c, CONFIG, "/model_args/num_heads", json!(5)), &["num_heads", "5"]),
-        (|c| set(c, CONFIG, "/model_args/global_pool", json!("map")), &["global_pool", "map"]),
+        (
+            |c| set(c, CONFIG, "/model_args/global_pool", json!("map")),
+            &["architecture", "attention head", "1 tokens"],
+        ),
         (|c| set(c, CONFIG, "/pretrained_cfg/crop_pct", json!(1.5)), &["pretrained_cfg.crop_pct", "is 1.5"]),
         (|c| set(c, CONFIG, "/label_names", json!(["a", "b"])), &["label_names", "2 names", "10 classes"]),
     ];
     check("timm-vit", &cases);
     let cases: [Refusal; 3] = [
         (|c| drop_tensor(c, "blocks.1.attn.v_bias"), &["blocks.1.attn.v_bias", "is missing"]),
-        (|c| drop_tensor(c, "fc_norm.weight"), &["fc_norm.bias", "is unknown"]),
+        (|c| drop_tensor(c, "fc_norm.weight"), &["fc_norm.weight", "is missing"]),
         (|c| set(c, CONFIG, "/model_args/img_size", json!([70, 70])), &["pos_embed", "17 rows"]),
     ];
     check("timm-eva02", &cases);

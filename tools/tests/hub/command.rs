@@ -1,7 +1,7 @@
 //! The commands `pull` and `convert hf:`.
 
-use crate::server::{Fault, sha256};
-use crate::{NAME, Setup};
+use crate::server::{Fault, Repository, sha256};
+use crate::{NAME, Setup, fixture};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -75,6 +75,29 @@ fn pull_converts_and_says_what_is_next() {
     assert!(err.contains("cached     org/clip/model.safetensors") && err.contains("next: "), "{err}");
     let (code, out, _) = run(&setup, &["inspect", "c.ocelli"]);
     assert!(code == Some(0) && out.contains(&setup.repository.commit()), "{out}");
+}
+
+/// M-CLIP's repositories hold no image tower.
+#[test]
+fn a_text_tower_alone_says_what_goes_with_it() {
+    let (setup, source) = (Setup::new(), fixture("mclip"));
+    let name = "XLM-Roberta-Large-Vit-B-32";
+    setup.hub.add(&format!("M-CLIP/{name}"), Repository::of(&source));
+    // The fixture's base is a small one that nobody knows; its configuration is found beside the tokenizer.
+    let tokenizer = setup.folder.path().join("tokenizer");
+    fs::create_dir(&tokenizer).unwrap();
+    for (from, to) in [
+        ("tokenizer.json", "tokenizer.json"),
+        ("tokenizer_config.json", "tokenizer_config.json"),
+        ("xlm-roberta-small/config.json", "config.json"),
+    ] {
+        fs::copy(source.join(from), tokenizer.join(to)).unwrap();
+    }
+    let (code, _, err) = run(&setup, &["pull", name, "--tokenizer", tokenizer.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{err}");
+    let next = format!("next: ocelli embed --model {name}.ocelli --text");
+    assert!(err.contains(&next) && err.contains("pull ViT-B-32__openai --vision-only"), "{err}");
+    assert!(!err.contains("tokenizer.json ("), "{err}");
 }
 
 #[test]

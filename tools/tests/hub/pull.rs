@@ -163,6 +163,41 @@ fn a_repository_with_both_layouts_gives_the_one_that_is_meant() {
     assert_eq!(weights("org/timm/model.safetensors"), "model.safetensors");
 }
 
+/// Each family's files are enough for its conversion.
+#[test]
+fn every_family_gets_the_files_that_it_needs() {
+    for name in [
+        "clip-hf-gelu-p14",
+        "siglip-hf",
+        "siglip2-naflex",
+        "vit-hf",
+        "mae-hf",
+        "timm-vit",
+        "dinov2-hf",
+        "dinov3-hf",
+        "chinese-clip",
+        "dual-vit-xlmr",
+        "open-clip-siglip2",
+    ] {
+        let setup = Setup::of(Repository::of(&fixture(name)));
+        let pulled = setup.pull().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut options = ConvertOptions::new("", setup.folder.path().join("m.ocelli"), Precision::Int8);
+        pulled.prepare(&mut options);
+        let report = convert(&options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // And no more: every file that was downloaded was read, but for small ones beside a tokenizer.
+        for file in &pulled.files {
+            let read = report.files.iter().any(|read| read.name == file.name);
+            let beside = ["tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json"];
+            let index = file.name.ends_with(".index.json");
+            assert!(
+                read || index || beside.contains(&file.name.as_str()),
+                "{name}: {} was not read",
+                file.name
+            );
+        }
+    }
+}
+
 /// A mirror that is a plain file server with the hub's headers.
 #[test]
 fn files_are_found_without_the_listing() {

@@ -77,7 +77,9 @@ impl Repository {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            if !["expected", "meta", "tokenizer_cases"].iter().any(|start| name.starts_with(start)) {
+            let of_tests =
+                ["expected", "meta", "tokenizer_cases"].iter().any(|start| name.starts_with(start));
+            if path.is_file() && !of_tests {
                 files.insert(name, fs::read(path).unwrap());
             }
         }

@@ -96,6 +96,9 @@ pub(crate) enum Command {
         /// Prompt template with {} for the label; several are averaged
         #[arg(long, value_name = "TEXT")]
         template: Vec<String>,
+        /// Score with the labels of this bank, made by `ocelli labels` of the same checkpoint: needs no text tower
+        #[arg(long, value_name = "FILE", conflicts_with = "template")]
+        bank: Option<PathBuf>,
         /// Compare with this model: cosines, agreement, difference in accuracy with its 95 % interval
         #[arg(long, value_name = "OTHER.ocelli")]
         against: Option<PathBuf>,

@@ -52,6 +52,9 @@ pub(crate) fn pull(
     let result = converted(&options, json, bar, quiet)?;
     if !quiet {
         tell(format_args!("next: {}", next(&options.output)?));
+        if let Some(images) = target.images {
+            tell(format_args!("for pictures: ocelli-pack pull {images} --vision-only"));
+        }
     }
     Ok(result.into_bytes())
 }

@@ -1,6 +1,6 @@
 //! CLIP's byte-level BPE: the `tokenizer.json` of a checkpoint, or one made of `vocab.json` and `merges.txt`.
 
-use super::loaded::{Loaded, absent, added_token, check, minify, read};
+use super::loaded::{Loaded, absent, added_token, check, minify, read, read_merges};
 use crate::source::read_json;
 use crate::{Error, Result};
 use ocelli::format::Canonical;
@@ -60,28 +60,13 @@ fn finish(text: String, files: Vec<PathBuf>, vocab: u32, canonical: Option<Canon
         // Nothing after the end token is seen, so any padding does; open_clip pads with 0.
         [_, end] => {
             let pad = if canonical.is_some() { 0 } else { end };
-            Ok(Loaded { text: minify(&text), path, files, end, pad, canonical })
+            Ok(Loaded { text: minify(&text), path, files, end, pad, canonical, longest: None })
         }
         ref ids => Err(Error::file(
             &path,
             format!("encodes the empty text as {ids:?}; CLIP's is a start token and an end token"),
         )),
     }
-}
-
-fn read_merges(path: &Path) -> Result<Value> {
-    let text = read(path)?;
-    let mut merges = Vec::new();
-    for (i, line) in text.lines().enumerate() {
-        if line.is_empty() || (i == 0 && line.starts_with("#version")) {
-            continue;
-        }
-        let Some((left, right)) = line.split_once(' ').filter(|(_, right)| !right.contains(' ')) else {
-            return Err(Error::file(path, format!("line {} is not two tokens: {line:?}", i + 1)));
-        };
-        merges.push(json!([left, right]));
-    }
-    Ok(merges.into())
 }
 
 fn id(vocab: &Value, token: &str, path: &Path) -> Result<u64> {

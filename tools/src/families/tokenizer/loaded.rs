@@ -22,6 +22,8 @@ pub struct Loaded {
     pub pad: u32,
     /// What happens to a text before.
     pub canonical: Option<Canonical>,
+    /// Most tokens of a text, if the tokenizer's files say so.
+    pub longest: Option<u32>,
 }
 
 /// The refusal of a folder that has none of the files that a family's tokenizer is in.
@@ -42,6 +44,22 @@ pub(super) fn read(path: &Path) -> Result<String> {
 pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).map_err(Error::io("read", path))?;
     mistaken(path, &bytes).map_or(Ok(bytes), Err)
+}
+
+/// `merges.txt`: which two pieces become one, the most frequent first.
+pub(super) fn read_merges(path: &Path) -> Result<Value> {
+    let text = read(path)?;
+    let mut merges = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        if line.is_empty() || (i == 0 && line.starts_with("#version")) {
+            continue;
+        }
+        let Some((left, right)) = line.split_once(' ').filter(|(_, right)| !right.contains(' ')) else {
+            return Err(Error::file(path, format!("line {} is not two tokens: {line:?}", i + 1)));
+        };
+        merges.push(json!([left, right]));
+    }
+    Ok(merges.into())
 }
 
 /// Checks a tokenizer of a model with `vocab` token embeddings. Returns it with the ids that it gives the empty text:

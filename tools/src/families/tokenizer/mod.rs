@@ -1,12 +1,15 @@
 //! Tokenizers: whatever files a checkpoint has, one `tokenizer.json` that the runtime reads comes out.
 
+mod bert;
 mod clip;
 mod loaded;
 mod sentencepiece;
+mod settings;
 mod siglip;
 #[cfg(test)]
 mod tests;
 
+pub use bert::load_bert;
 pub use clip::{load_clip, load_open_clip};
 pub use loaded::Loaded;
-pub use siglip::load_siglip;
+pub use siglip::{load_open_clip_siglip, load_siglip};

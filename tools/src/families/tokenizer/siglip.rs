@@ -3,11 +3,11 @@
 
 use super::loaded::{Loaded, absent, added_token, check, minify, read};
 use super::sentencepiece::{Algorithm, Kind, Model};
+use super::settings::Settings;
 use crate::source::read_json;
 use crate::{Error, Result};
 use base64::Engine;
 use ocelli::format::Canonical;
-use ocelli::text::CheckedTokenizer;
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,20 +29,10 @@ pub fn load_siglip(
 ) -> Result<Loaded> {
     // The library reads SigLIP's spiece.model, of which tokenizer.json is a copy with small differences, and Gemma's
     // tokenizer.json.
-    let names = ["spiece.model", "tokenizer.json", "tokenizer.model"];
-    let path = names.map(|name| directory.join(name)).into_iter().find(|path| path.exists());
-    let path = path.ok_or_else(|| absent(directory, FILES))?;
+    let (mut json, path) = find(directory, ["spiece.model", "tokenizer.json", "tokenizer.model"])?;
     let whole = path.extension().is_some_and(|end| end == "json");
-    let mut json = if whole { read_json(&path)? } else { from_pieces(&Model::open(&path)?, &path)? };
     let settings = Settings::of(directory)?;
-    let unigram = match json["model"]["type"].as_str() {
-        Some("Unigram") => true,
-        Some("BPE") => false,
-        _ => {
-            let problem = format!("is {}; SigLIP's is Unigram or BPE", json["model"]["type"]);
-            return Err(Error::field(&path, "model.type", problem));
-        }
-    };
+    let unigram = is_unigram(&json, &path)?;
     if unigram && settings.get("do_lower_case") == Some(&Value::Bool(false)) {
         return Err(settings.wrong("do_lower_case", "is false; SigLIP's texts are lower case"));
     }
@@ -55,6 +45,64 @@ pub fn load_siglip(
     settings.check_side(unigram, &json, &path)?;
     let changed = if unigram { whole && strip_last(&mut json) } else { settings.end_texts(&mut json)? };
     let text = if changed || !whole { json.to_string() } else { minify(&read(&path)?) };
+    let canonical = match (unigram, lower) {
+        (true, _) => Some(Canonical::LowerNoPunctuation),
+        (false, true) => Some(Canonical::Lower),
+        (false, false) => None,
+    };
+    // The class default of `SiglipTokenizer` pads with the end token.
+    finish(text, path, settings, vocab, |end| pad.or(unigram.then_some(end)), canonical)
+}
+
+/// The same for open_clip, which gives the tokenizer a text that it has cleaned itself (`clean: canonicalize`). Its
+/// unigram models are read by `T5Tokenizer`, whose files have had several forms: all cut at white space, and put a
+/// mark before every word.
+///
+/// # Errors
+/// As [`load_siglip`].
+pub fn load_open_clip_siglip(directory: &Path, vocab: u32) -> Result<Loaded> {
+    let (mut json, path) = find(directory, ["tokenizer.json", "spiece.model", "tokenizer.model"])?;
+    let settings = Settings::of(directory)?;
+    let unigram = is_unigram(&json, &path)?;
+    settings.check_side(unigram, &json, &path)?;
+    if unigram {
+        words_of_t5(&mut json, &path)?;
+    } else {
+        settings.end_texts(&mut json)?;
+    }
+    let canonical = Some(Canonical::OpenClipNoPunctuation);
+    finish(json.to_string(), path, settings, vocab, |_| None, canonical)
+}
+
+/// The tokenizer of the first of these files that there is.
+fn find(directory: &Path, names: [&str; 3]) -> Result<(Value, PathBuf)> {
+    let path = names.map(|name| directory.join(name)).into_iter().find(|path| path.exists());
+    let path = path.ok_or_else(|| absent(directory, FILES))?;
+    let whole = path.extension().is_some_and(|end| end == "json");
+    let json = if whole { read_json(&path)? } else { from_pieces(&Model::open(&path)?, &path)? };
+    Ok((json, path))
+}
+
+fn is_unigram(json: &Value, path: &Path) -> Result<bool> {
+    match json["model"]["type"].as_str() {
+        Some("Unigram") => Ok(true),
+        Some("BPE") => Ok(false),
+        _ => {
+            let problem = format!("is {}; SigLIP's is Unigram or BPE", json["model"]["type"]);
+            Err(Error::field(path, "model.type", problem))
+        }
+    }
+}
+
+/// Checks the tokenizer `text`. `pad` is the padding token where the settings name none, given the end token.
+fn finish(
+    text: String,
+    path: PathBuf,
+    settings: Settings,
+    vocab: u32,
+    pad: impl FnOnce(u32) -> Option<u32>,
+    canonical: Option<Canonical>,
+) -> Result<Loaded> {
     let (tokenizer, ids) = check(&text, &path, vocab)?;
     let end = match *ids {
         [end] => end,
@@ -63,43 +111,50 @@ pub fn load_siglip(
             return Err(Error::file(&path, problem));
         }
     };
-    let pad = match settings.pad(&tokenizer)?.or(pad) {
-        Some(pad) => pad,
-        // The class default of `SiglipTokenizer` pads with the end token.
-        None if unigram => end,
-        None => return Err(settings.wrong("pad_token", "is missing, and so is text_config.pad_token_id")),
-    };
-    let canonical = match (unigram, lower) {
-        (true, _) => Some(Canonical::LowerNoPunctuation),
-        (false, true) => Some(Canonical::Lower),
-        (false, false) => None,
-    };
+    let pad = settings.pad(&tokenizer)?.or_else(|| pad(end));
+    let pad = pad.ok_or_else(|| {
+        settings.wrong("pad_token", "is missing, and so is a pad_token_id of the text tower")
+    })?;
     let mut files = vec![path.clone()];
     files.extend(settings.path.exists().then_some(settings.path));
-    Ok(Loaded { text, path, files, end, pad, canonical })
+    Ok(Loaded { text, path, files, end, pad, canonical, longest: None })
 }
 
-/// What `tokenizer_config.json` says, if it is there.
-struct Settings {
-    json: Value,
-    path: PathBuf,
+/// Gives a unigram tokenizer the steps of `T5Tokenizer`: the model's own rules, cuts at white space, a mark before each
+/// word. Those in the file must be one of the forms in which it was saved.
+fn words_of_t5(tokenizer: &mut Value, path: &Path) -> Result<()> {
+    let all = |key: &str, list: &str| -> Vec<Value> {
+        match &tokenizer[key] {
+            Value::Null => Vec::new(),
+            step => step[list].as_array().cloned().unwrap_or_else(|| vec![step.clone()]),
+        }
+    };
+    let (rules, cuts) = (all("normalizer", "normalizers"), all("pre_tokenizer", "pretokenizers"));
+    for (key, steps, known) in [
+        ("normalizer", &rules, &["Precompiled", "Strip", "Replace"][..]),
+        ("pre_tokenizer", &cuts, &["WhitespaceSplit", "Metaspace"]),
+    ] {
+        if let Some(step) = steps.iter().find(|step| !known.iter().any(|known| step["type"] == *known)) {
+            let problem = format!("has a step {}, which T5's tokenizers do not have", step["type"]);
+            return Err(Error::field(path, key, problem));
+        }
+    }
+    let charsmap = rules.into_iter().find(|step| step["type"] == "Precompiled");
+    (tokenizer["normalizer"], tokenizer["pre_tokenizer"]) = unigram_steps(charsmap);
+    Ok(())
+}
+
+/// Normalizer and pre-tokenizer of a SentencePiece model whose rules for characters are `charsmap`.
+fn unigram_steps(charsmap: Option<Value>) -> (Value, Value) {
+    let mut normalizers: Vec<Value> = charsmap.into_iter().collect();
+    normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+    normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
+    let space =
+        json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
+    (json!({"type": "Sequence", "normalizers": normalizers}), space)
 }
 
 impl Settings {
-    fn of(directory: &Path) -> Result<Settings> {
-        let path = directory.join("tokenizer_config.json");
-        let json = if path.exists() { read_json(&path)? } else { Value::Null };
-        Ok(Settings { json, path })
-    }
-
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.json.get(key)
-    }
-
-    fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
-        Error::field(&self.path, key, problem)
-    }
-
     /// Texts must be padded on the right. The class default of `SiglipTokenizer` is that; `GemmaTokenizer`'s is not.
     fn check_side(&self, unigram: bool, tokenizer: &Value, path: &Path) -> Result<()> {
         let (side, key, file) = match (self.get("padding_side"), tokenizer["padding"].get("direction")) {
@@ -144,18 +199,6 @@ impl Settings {
         })?;
         tokenizer["post_processor"] = template(&end, id);
         Ok(true)
-    }
-
-    /// A special token: a string, or an object with its `content`.
-    fn token(&self, key: &str) -> Option<&str> {
-        let token = self.get(key)?;
-        token.as_str().or_else(|| token.get("content")?.as_str())
-    }
-
-    fn pad(&self, tokenizer: &CheckedTokenizer) -> Result<Option<u32>> {
-        let Some(token) = self.token("pad_token") else { return Ok(None) };
-        let problem = || self.wrong("pad_token", format!("is {token:?}, which the tokenizer does not have"));
-        tokenizer.id(token).ok_or_else(problem).map(Some)
     }
 }
 
@@ -203,21 +246,17 @@ fn unigram(model: &Model, path: &Path) -> Result<Value> {
     let unknown = model.pieces.iter().position(|piece| piece.kind == Kind::Unknown);
     let unknown = unknown.ok_or_else(|| Error::file(path, "has no unknown token"))?;
     let vocab: Vec<Value> = model.pieces.iter().map(|piece| json!([piece.text, piece.score])).collect();
-    let mut normalizers = Vec::new();
-    if !model.charsmap.is_empty() {
+    let charsmap = (!model.charsmap.is_empty()).then(|| {
         let charsmap = base64::engine::general_purpose::STANDARD.encode(&model.charsmap);
-        normalizers.push(json!({"type": "Precompiled", "precompiled_charsmap": charsmap}));
-    }
-    normalizers.push(json!({"type": "Strip", "strip_left": true, "strip_right": true}));
-    normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
-    let space =
-        json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
+        json!({"type": "Precompiled", "precompiled_charsmap": charsmap})
+    });
+    let (normalizer, space) = unigram_steps(charsmap);
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [
             added_token(end_id, end, true), added_token(unknown as u64, &model.pieces[unknown].text, true),
         ],
-        "normalizer": {"type": "Sequence", "normalizers": normalizers},
+        "normalizer": normalizer,
         "pre_tokenizer": space,
         "post_processor": template(end, end_id),
         "decoder": space,
