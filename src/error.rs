@@ -75,6 +75,9 @@ pub enum Error {
         /// The value found.
         found: u64,
     },
+    /// A picture file above the limits of decoding: what it needs, and how the limit is raised.
+    #[cfg(feature = "decode")]
+    PictureTooLarge(std::string::String),
     /// A packed file or a label bank whose structure is wrong.
     Format {
         /// What is wrong.
@@ -198,6 +201,8 @@ impl fmt::Display for Error {
             Error::Pixels { problem, expected, found } => {
                 write!(f, "{problem} (expected {expected}, found {found})")
             }
+            #[cfg(feature = "decode")]
+            Error::PictureTooLarge(message) => f.write_str(message),
             Error::Format { problem, offset, expected, found } => {
                 write!(f, "{problem} (at byte {offset}: expected {expected}, found {found})")
             }

@@ -90,7 +90,7 @@ pub fn decode_file(path: impl AsRef<Path>, options: &Options) -> Result<DecodedI
 /// the limits.
 pub fn decode(data: &[u8], options: &Options) -> Result<DecodedImage> {
     if data.len() as u64 > options.limits.memory() {
-        return Err(message(format!(
+        return Err(Error::PictureTooLarge(format!(
             "the picture's file is larger than the {} bytes that the limit of {} pixels allows: scale it down or raise \
              the limit ({})",
             options.limits.memory(),
