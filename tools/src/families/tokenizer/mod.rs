@@ -9,7 +9,7 @@ mod siglip;
 #[cfg(test)]
 mod tests;
 
-pub use bert::load_bert;
+pub use bert::{load_bert, load_bert_without_end};
 pub use clip::{load_clip, load_open_clip};
 pub use loaded::Loaded;
 pub use siglip::{load_open_clip_siglip, load_siglip};
