@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::{Error, Result};
 use ocelli::printable;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::thread;
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode};
@@ -247,9 +247,16 @@ fn failure(error: ureq::Error, to: &Address) -> Failure {
     let is_lookup = |error: &io::Error| error.to_string().contains("lookup address");
     match error {
         E::Io(error) if is_lookup(&error) => failure(E::HostNotFound, to),
-        E::Io(_) | E::Timeout(_) | E::ConnectionFailed | E::Protocol(_) => {
-            Failure::Passing(Passing::new(error.to_string()))
+        // What is wrong with a certificate does not go away.
+        E::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            let problem = format!(
+                "is not trusted: {error}. SSL_CERT_FILE names a file with the certificates of a proxy or mirror"
+            );
+            Failure::Lasting(Error::hub(to.to_string(), problem))
         }
+        E::Io(error) => Failure::Passing(Passing::new(format!("cannot be reached: {error}"))),
+        E::Timeout(phase) => Failure::Passing(Passing::new(format!("is silent ({phase})"))),
+        E::ConnectionFailed | E::Protocol(_) => Failure::Passing(Passing::new(error.to_string())),
         E::HostNotFound => {
             let problem = "cannot be reached: there is no such host, or no connection. HF_HUB_OFFLINE=1 uses what was \
                            downloaded before, HF_ENDPOINT another server";
