@@ -66,7 +66,7 @@ pub fn load_bert_without_end(directory: &Path, vocab: u32) -> Result<Loaded> {
         let problem = "has no padding token with the id 0, which takes the end token's place";
         return Err(Error::file(&loaded.path, problem));
     };
-    json["post_processor"] = ends([&first, &pad], [ids[0].into(), 0]);
+    json["post_processor"] = template(&[(&first, ids[0].into())], &[(&pad, 0)]);
     let text = json.to_string();
     check(&text, &loaded.path, vocab)?;
     Ok(Loaded { text, end: 0, ..loaded })
