@@ -6,14 +6,20 @@ use super::position::pyramid;
 use crate::format::VisionConfig;
 use crate::model::{Norm, VisionWeights};
 use crate::nn::{Forward, Shape};
-use crate::preprocess::{Levels, write_patch_row, write_patch_row_planar};
+use crate::preprocess::{NormalizationTable, write_patch_row, write_patch_row_planar};
 use crate::profile::Op;
 use ocelli_kernels::{Activation, Epilogue};
 
 /// What the image tower starts from.
 pub(crate) enum ImageInput<'a> {
-    /// Preprocessed frames, [images, height, width, 3] bytes, normalised on the way through `levels`.
-    Frames { frames: &'a [u8], height: usize, width: usize, patch: usize, levels: &'a Levels },
+    /// Preprocessed frames, [images, height, width, 3] bytes, normalised on the way by the table.
+    Frames {
+        frames: &'a [u8],
+        height: usize,
+        width: usize,
+        patch: usize,
+        normalization: &'a NormalizationTable,
+    },
     /// Normalised pixels, [images, 3, height, width].
     Planar { pixels: &'a [f32], height: usize, width: usize, patch: usize },
     /// The levels of each image's pyramid, one after the other.
@@ -85,9 +91,9 @@ pub(crate) fn patch_embed(
 /// Writes the values of a patch.
 fn write_patch(input: &ImageInput<'_>, images: usize, image: usize, patch: usize, row: &mut [f32]) {
     match input {
-        ImageInput::Frames { frames, height, width, patch: side, levels } => {
+        ImageInput::Frames { frames, height, width, patch: side, normalization } => {
             let size = 3 * height * width;
-            write_patch_row(&frames[image * size..][..size], *width, *side, patch, levels, row);
+            write_patch_row(&frames[image * size..][..size], *width, *side, patch, normalization, row);
         }
         ImageInput::Planar { pixels, height, width, patch: side } => {
             let size = 3 * height * width;
@@ -112,9 +118,9 @@ fn write_square(input: &ImageInput<'_>, image: usize, patch: usize, square: usiz
         (patch / columns * 4 + down) * across + patch % columns * 4 + right
     };
     match input {
-        ImageInput::Frames { frames, height, width, patch: side, levels } => {
+        ImageInput::Frames { frames, height, width, patch: side, normalization } => {
             let (size, index) = (3 * height * width, index(*width, *side));
-            write_patch_row(&frames[image * size..][..size], *width, side / 4, index, levels, row);
+            write_patch_row(&frames[image * size..][..size], *width, side / 4, index, normalization, row);
         }
         ImageInput::Planar { pixels, height, width, patch: side } => {
             let (size, index) = (3 * height * width, index(*width, *side));

@@ -8,6 +8,7 @@ pub mod eval;
 pub mod families;
 pub mod images;
 pub mod inspect;
+mod join;
 pub mod progress;
 pub mod quant;
 mod read;
@@ -17,5 +18,6 @@ pub mod write;
 
 pub use convert::{ConvertOptions, Ignored, LabelSet, Report, Used, convert, convert_with};
 pub use error::{Error, Result};
+pub use join::join;
 pub use progress::{Progress, Silent};
 pub use quant::Precision;

@@ -8,6 +8,7 @@ mod hf_clip;
 mod hf_dino;
 mod hf_dual;
 mod hf_mclip;
+mod hf_nllb;
 mod hf_preprocess;
 mod hf_processor;
 mod hf_siglip;
@@ -80,11 +81,9 @@ fn recognise_family(
         None if json["library"] == "vit-pytorch" => simple_vit::recognise,
         None if json.get("architecture").is_some() => timm_vit::recognise,
         Some(other) => {
-            return Err(Error::field(
-                &path,
-                "model_type",
-                format!("is {other:?}; supported: {}", FAMILIES.join(", ")),
-            ));
+            let reason = REFUSED.iter().find(|(kind, _)| *kind == other).map_or("", |(_, reason)| reason);
+            let problem = format!("is {other:?}{reason}; supported: {}", FAMILIES.join(", "));
+            return Err(Error::field(&path, "model_type", problem));
         }
         None => {
             let problem = "is missing, and so is the \"architecture\" of a timm checkpoint";
@@ -99,12 +98,18 @@ fn recognise_family(
 fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
     if !config.has_vision() || config.vision.max_patches > 0 || config.vision.pyramid_stride > 0 {
         let problem = "an image size was asked for, but this model has none, or takes its images as they are";
-        return Err(ocelli::Error::Message(problem.into()).into());
+        return Err(Error::options(problem));
     }
     config.preprocess.shortest = config.shortest(height, width);
     (config.vision.height, config.vision.width) = (height, width);
     Ok(config.validate()?)
 }
+
+/// Families that people ask for, and what their models need that is not there.
+const REFUSED: [(&str, &str); 1] = [(
+    "jina_clip",
+    ", whose text tower adds the distance of two tokens to their attention score (ALiBi), which is not supported",
+)];
 
 /// Every `model_type` that is supported.
 const FAMILIES: [&str; 17] = [

@@ -5,12 +5,13 @@ mod output;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
+use ocelli::excerpt;
 use ocelli::format::Limits;
 use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
 use ocelli_tools::families::ModelOptions;
 use ocelli_tools::progress::Progress;
 use ocelli_tools::quant::AccuracyReport;
-use ocelli_tools::{ConvertOptions, Error, LabelSet, Report, Result, convert_with, inspect, verify};
+use ocelli_tools::{ConvertOptions, Error, LabelSet, Report, Result, convert_with, inspect, join, verify};
 use output::{Bar, print, tell, written};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,10 @@ fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
             let report = convert_with(&options, &bar)?;
             summarize(&report, quiet);
             if json { to_json(&report)? } else { one_line(&report) }
+        }
+        Command::Join { image, text, output } => {
+            let bytes = join(&image, &text, &output, &bar)?;
+            format!("{}: {bytes} bytes\n", output.display())
         }
         Command::Inspect { file, json } => {
             let report = inspect::inspect(&file)?;
@@ -159,7 +164,7 @@ fn summarize(report: &Report, quiet: bool) {
             tell(format_args!("used    {name:<36}{dtype:>4} {shape:>14}  from {from}"));
         }
         for ignored in &report.ignored {
-            tell(format_args!("ignored {}: {}", ignored.name, ignored.reason));
+            tell(format_args!("ignored {}: {}", excerpt(&ignored.name), ignored.reason));
         }
     }
     for warning in &report.warnings {
