@@ -221,7 +221,7 @@ fn a_bit_that_a_tower_cannot_have_or_lacks_is_refused() {
         VISION.features() | TEXT.features(),
         feature::NAMES.iter().fold(0, |bits, (bit, _)| bits | bit)
     );
-    assert_eq!(feature::names(VISION.features()).count(), 17);
+    assert_eq!(feature::names(VISION.features()).count(), 18);
 }
 
 /// A row of the documentation.

@@ -32,6 +32,12 @@ TIMM = [
     ("vit_base_patch16_clip_quickgelu_224", {"img_size": 64, "num_classes": 7}, [None]),
     ("vit_medium_patch16_reg4_gap_256", {"img_size": 64, "num_classes": 7}, [None, (48, 80)]),
     ("deit3_small_patch16_224", {"img_size": 64, "num_classes": 7}, [None, (32, 96)]),
+    ("vit_base_patch16_siglip_224", {"img_size": 64, "num_classes": 0}, [None, (48, 80)]),
+    ("vit_so400m_patch16_siglip_gap_256", {"img_size": 64, "num_classes": 0}, [None]),
+    ("eva_giant_patch14_clip_224", {"img_size": 56, "num_classes": 0}, [None]),
+    ("eva02_base_patch16_clip_224", {"img_size": 64, "num_classes": 0}, [None, (48, 80)]),
+    ("vit_pe_core_base_patch16_224", {"img_size": 64, "num_classes": 0}, [None, (48, 80)]),
+    ("vit_pe_core_gigantic_patch14_448", {"img_size": 56, "num_classes": 0}, [None]),
 ]
 HF_SMALL = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "image_size": 64, "patch_size": 16}
 HF = [

@@ -78,7 +78,7 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
         ));
     }
     let stem = name.contains("_mci_");
-    let (channels, patch) = patches(timm, trunk, stem)?;
+    let (channels, patch) = patches(trunk, stem)?;
     let registers = if trunk.has("reg_token") { trunk.dimension("reg_token", 1)? } else { 0 };
     let qkv_bias =
         ["qkv.bias", "q_bias", "q_proj.bias"].iter().any(|end| trunk.has(&format!("blocks.0.attn.{end}")));
@@ -100,7 +100,7 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
     features |= if qkv_bias { feature::QKV_BIAS } else { 0 };
     let mlp_width = trunk.dimension("blocks.0.mlp.fc2.weight", 1)?;
     let apart = trunk.has("blocks.0.mlp.fc1_g.weight");
-    let gated = apart || trunk.dimension("blocks.0.mlp.fc1.weight", 0)? == 2 * mlp_width;
+    let gated = apart || trunk.dimension("blocks.0.mlp.fc1.weight", 0)? == mlp_width.saturating_mul(2);
     features |= if gated { feature::GATED_MLP } else { 0 };
     let act = if gated { Act::Silu } else { timm.activation() };
     if let Some(act) = timm.arg("act_layer") {
@@ -130,7 +130,7 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
         patch,
         height,
         width,
-        prefix_tokens: registers + u32::from(features & feature::CLASS_TOKEN != 0),
+        prefix_tokens: registers.saturating_add(u32::from(features & feature::CLASS_TOKEN != 0)),
         position: Position::None as u32,
         interpolation: Interpolation::Computed as u32,
         ..VisionConfig::zeroed()
@@ -144,7 +144,7 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
 }
 
 /// Channels of a token and side of a patch.
-fn patches(timm: &Timm<'_>, trunk: Trunk<'_>, stem: bool) -> Result<(u32, u32)> {
+fn patches(trunk: Trunk<'_>, stem: bool) -> Result<(u32, u32)> {
     if !stem {
         let name = "patch_embed.proj.weight";
         return Ok((trunk.dimension(name, 0)?, trunk.dimension(name, 2)?));
@@ -155,11 +155,13 @@ fn patches(timm: &Timm<'_>, trunk: Trunk<'_>, stem: bool) -> Result<(u32, u32)> 
     if !matches!(shape, [_, 3, rows, columns] if rows == columns) {
         return Err(trunk.wrong(&name(0), format!("has shape {shape:?}, expected [n, 3, side, side]")));
     }
-    let sides = [first, trunk.dimension(&name(1), 2)?, trunk.dimension(&name(2), 2)?];
-    match sides {
-        [first, 2, 2] => Ok((trunk.dimension(&name(2), 0)?, 4 * first)),
-        _ => Err(timm.wrong_architecture(format!("has convolutions of {sides:?}, expected n, 2 and 2"))),
+    for i in [1, 2] {
+        let side = trunk.dimension(&name(i), 2)?;
+        if side != 2 {
+            return Err(trunk.wrong(&name(i), format!("has kernels of {side} rows, expected 2")));
+        }
     }
+    Ok((trunk.dimension(&name(2), 0)?, first.saturating_mul(4)))
 }
 
 /// What every such tower has, but nothing else of it says so: without this, a checkpoint that lacks it would be taken
@@ -189,8 +191,9 @@ fn positions(vision: &mut VisionConfig, trunk: Trunk<'_>) -> Result<()> {
     }
     let rows = trunk.dimension(name, 1)?;
     let grid = (vision.height / vision.patch, vision.width / vision.patch);
-    let prefix =
-        rows.checked_sub(grid.0 * grid.1).filter(|&prefix| prefix == 0 || prefix == vision.prefix_tokens);
+    let prefix = rows
+        .checked_sub(grid.0.saturating_mul(grid.1))
+        .filter(|&prefix| prefix == 0 || prefix == vision.prefix_tokens);
     let Some(prefix) = prefix else {
         let problem =
             format!("has {rows} rows, but {grid:?} patches and {} tokens before", vision.prefix_tokens);
