@@ -91,7 +91,7 @@ fn preprocess(c: &mut Criterion, model: &Arc<Model>) {
 /// An embedding against the model's labels.
 fn score(c: &mut Criterion, model: &Model) {
     let bank = model.file().bank().expect("the demo model carries labels");
-    let mut embedding = bank.embedding(0).to_vec();
+    let mut embedding = bank.embeddings()[..bank.dim()].to_vec();
     normalize(&mut embedding);
     let mut scored = vec![Scored::default(); bank.len()];
     c.bench_function(&format!("score/{} labels x {}", bank.len(), embedding.len()), |bencher| {

@@ -17,7 +17,7 @@ kernels() {
   miri -p ocelli-kernels --lib -- matrix pack prefetch refusals tests::gemm
 }
 library() {
-  miri -p ocelli --lib --no-default-features --features std -- runtime::layout format:: score:: --skip an_owned_bank
+  miri -p ocelli --lib --no-default-features --features std -- runtime::plan format:: score:: --skip an_owned_bank
 }
 
 case "${1:-}" in

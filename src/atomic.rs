@@ -74,7 +74,7 @@ struct Target {
 impl Target {
     /// Follows links. Only regular files may be replaced: renaming over a device would remove it.
     fn of(path: &Path) -> Result<Target> {
-        let refuse = |problem: &str| Err(Error::Message(problem.into()).in_file(path));
+        let refuse = |problem| Err(Error::NotAFile { problem }.in_file(path));
         let (path, permissions) = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => {
                 let path = fs::canonicalize(path).map_err(|e| failed("write", path, e))?;
@@ -213,9 +213,9 @@ mod tests {
         let failed: Result<()> = write_atomically(&path, |out| {
             out.write_all(b"half").unwrap();
             out.flush().unwrap();
-            Err(Error::Message("stopped".into()))
+            Err(Error::NotFinite)
         });
-        assert_eq!(failed.unwrap_err().to_string(), "stopped");
+        assert!(matches!(failed, Err(Error::NotFinite)));
         assert_eq!((fs::read(&path).unwrap(), names(directory.path())), (b"old".to_vec(), 1));
         let written: Result<()> = write_atomically(&path, |out| {
             out.write_all(b"..w").unwrap();

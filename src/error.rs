@@ -158,10 +158,78 @@ pub enum Error {
     },
     /// A text that is longer than any model reads.
     TextTooLong {
+        /// How it begins.
+        start: Name,
         /// The limit, in bytes.
         limit: usize,
         /// Its length, in bytes.
         found: usize,
+    },
+    /// Something that a model was asked for and does not have.
+    ModelLacks {
+        /// What it lacks, as in "text tower".
+        part: &'static str,
+        /// What can be done, or why it is so.
+        remedy: &'static str,
+    },
+    /// An argument that does not fit the encoder or the model that it was given to.
+    Argument {
+        /// What does not fit.
+        problem: &'static str,
+        /// The right value, or the limit.
+        expected: u64,
+        /// The value found.
+        found: u64,
+    },
+    /// An image size that the model cannot run at.
+    #[cfg(feature = "std")]
+    ImageSize {
+        /// Height and width, in pixels.
+        size: (u32, u32),
+        /// Why not.
+        problem: std::string::String,
+    },
+    /// An embedding with values that are not finite: the weights are damaged, or the input was not finite.
+    NotFinite,
+    /// The calling thread is already at work in an encoder of the same [`Runtime`](crate::Runtime), and would wait for
+    /// itself.
+    RuntimeBusy,
+    /// Memory that the system does not have.
+    OutOfMemory {
+        /// What it was for.
+        purpose: &'static str,
+        /// How much, in bytes.
+        bytes: u64,
+    },
+    /// A picture that cannot be decoded.
+    #[cfg(feature = "std")]
+    Picture {
+        /// The kind of fault.
+        fault: PictureFault,
+        /// What is wrong, and what to do.
+        problem: std::string::String,
+    },
+    /// Labels or prompt templates that cannot be used.
+    #[cfg(feature = "std")]
+    Labels {
+        /// What is wrong with them.
+        problem: std::string::String,
+    },
+    /// An environment variable with a value that cannot be used.
+    #[cfg(feature = "std")]
+    Setting {
+        /// Its name.
+        name: &'static str,
+        /// Its value; long ones are cut.
+        value: std::string::String,
+        /// What would be right.
+        expected: std::string::String,
+    },
+    /// A path where there is no file that can be read or written.
+    #[cfg(feature = "std")]
+    NotAFile {
+        /// What is there instead, and what would be right.
+        problem: &'static str,
     },
     /// An error inside a named file.
     #[cfg(feature = "std")]
@@ -179,9 +247,21 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A message from a library (image decoder, tokenizer) or a check with nothing more to name.
+    /// Anything else that a caller can only show.
     #[cfg(feature = "std")]
     Message(std::string::String),
+}
+
+/// Why a picture cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PictureFault {
+    /// It is of a kind that is not supported, or no picture.
+    Unsupported,
+    /// It is empty, cut off or damaged.
+    Damaged,
+    /// It is above the limits of [`decode::Options`](crate::preprocess::decode::Options).
+    TooLarge,
 }
 
 impl Error {
@@ -231,9 +311,37 @@ impl fmt::Display for Error {
                     Err(_) => f.write_str("no setting allows so much"),
                 }
             }
-            Error::TextTooLong { limit, found } => {
-                write!(f, "a text of {found} bytes; at most {limit} are read: shorten it")
+            Error::TextTooLong { start, limit, found } => {
+                write!(
+                    f,
+                    "the text that starts with {start:?} has {found} bytes; at most {limit} are read: shorten it"
+                )
             }
+            Error::ModelLacks { part, remedy } => write!(f, "this model has no {part}: {remedy}"),
+            Error::Argument { problem, expected, found } => {
+                write!(f, "{problem} (expected {expected}, found {found})")
+            }
+            #[cfg(feature = "std")]
+            Error::ImageSize { size: (height, width), problem } => {
+                write!(f, "an image of {height}x{width} pixels (height x width): {problem}")
+            }
+            Error::NotFinite => f.write_str(
+                "the embedding has values that are no numbers: the model's weights are damaged (check them with \
+                 ocelli-pack verify), or the input was not finite",
+            ),
+            Error::RuntimeBusy => f.write_str(
+                "an encoder was called while another one of the same runtime works on this thread; give it a runtime \
+                 of its own",
+            ),
+            Error::OutOfMemory { purpose, bytes } => {
+                write!(f, "not enough memory for {purpose}: {bytes} bytes more were needed")
+            }
+            #[cfg(feature = "std")]
+            Error::Picture { problem, .. } | Error::Labels { problem } => f.write_str(problem),
+            #[cfg(feature = "std")]
+            Error::Setting { name, value, expected } => write!(f, "{name}={value}: expected {expected}"),
+            #[cfg(feature = "std")]
+            Error::NotAFile { problem } => f.write_str(problem),
             #[cfg(feature = "std")]
             Error::Tokenizer { field, problem } => write!(f, "the tokenizer is unusable: {field}: {problem}"),
             #[cfg(feature = "std")]

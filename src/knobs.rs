@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::Limits;
+use crate::printable::excerpt;
 use crate::runtime::{MAX_THREADS, RuntimeOptions, default_threads};
 use ocelli_kernels::Isa;
 use std::string::String;
@@ -64,10 +65,13 @@ impl Knob {
             Ok(value) if value.is_empty() => Ok(None),
             Ok(value) => Ok(Some(value)),
             Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                Err(Error::Message(std::format!("{} is not UTF-8", self.name)))
-            }
+            Err(std::env::VarError::NotUnicode(_)) => Err(self.refuse("what is not UTF-8", "text")),
         }
+    }
+
+    /// The error for a `value` that cannot be used.
+    fn refuse(&self, value: &str, expected: impl Into<String>) -> Error {
+        Error::Setting { name: self.name, value: excerpt(value).into(), expected: expected.into() }
     }
 }
 
@@ -77,7 +81,8 @@ impl Knob {
 /// An unknown name, or one that this CPU lacks.
 pub fn isa() -> Result<Isa> {
     let Some(names) = ISA.get()? else { return Ok(Isa::detect()) };
-    Isa::select(&names).map_err(|error| Error::Message(std::format!("{}={names}: {error}", ISA.name)))
+    Isa::select(&names)
+        .map_err(|error| ISA.refuse(&names, std::format!("instruction sets of this CPU: {error}")))
 }
 
 /// The number of threads that [`THREADS`] asks for, or [`default_threads`].
@@ -86,9 +91,11 @@ pub fn isa() -> Result<Isa> {
 /// Not a number from 1 to [`MAX_THREADS`].
 pub fn threads() -> Result<usize> {
     match THREADS.get()? {
-        Some(value) => value.parse().ok().filter(|n| (1..=MAX_THREADS).contains(n)).ok_or_else(|| {
-            Error::Message(std::format!("{}={value}: expected 1 to {MAX_THREADS} threads", THREADS.name))
-        }),
+        Some(value) => value
+            .parse()
+            .ok()
+            .filter(|n| (1..=MAX_THREADS).contains(n))
+            .ok_or_else(|| THREADS.refuse(&value, std::format!("1 to {MAX_THREADS} threads"))),
         None => Ok(default_threads().min(MAX_THREADS)),
     }
 }
@@ -101,9 +108,7 @@ pub fn limits() -> Result<Limits> {
     match MAX_COST.get()? {
         Some(value) => match value.parse() {
             Ok(factor) if factor > 0 => Ok(Limits::default().times(factor)),
-            _ => {
-                Err(Error::Message(std::format!("{}={value}: expected a whole number from 1", MAX_COST.name)))
-            }
+            _ => Err(MAX_COST.refuse(&value, "a whole number from 1")),
         },
         None => Ok(Limits::default()),
     }
@@ -117,7 +122,7 @@ pub fn verify() -> Result<bool> {
     match VERIFY.get()?.as_deref() {
         None | Some("1") => Ok(true),
         Some("0") => Ok(false),
-        Some(value) => Err(Error::Message(std::format!("{}={value}: 0 or 1", VERIFY.name))),
+        Some(value) => Err(VERIFY.refuse(value, "0 or 1")),
     }
 }
 
@@ -136,7 +141,5 @@ pub fn runtime_options() -> Result<RuntimeOptions> {
 pub fn max_pixels() -> Result<Option<u64>> {
     let Some(value) = MAX_PIXELS.get()? else { return Ok(None) };
     let pixels = value.parse().ok().filter(|&pixels| pixels > 0);
-    let wrong =
-        || Error::Message(std::format!("{}={value}: expected a number of pixels above 0", MAX_PIXELS.name));
-    pixels.ok_or_else(wrong).map(Some)
+    pixels.ok_or_else(|| MAX_PIXELS.refuse(&value, "a number of pixels above 0")).map(Some)
 }

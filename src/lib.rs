@@ -134,13 +134,13 @@ pub mod vision;
 
 #[cfg(feature = "std")]
 pub use encoder::{Classifier, ImageEncoder, ImageOptions, Input, Labels, Preprocessor, TextEncoder, Watch};
-pub use error::{Error, Name, Result};
+pub use error::{Error, Name, PictureFault, Result};
 #[cfg(feature = "std")]
 pub use model::Model;
 #[cfg(feature = "std")]
 pub use ocelli_kernels::Isa;
 #[cfg(feature = "std")]
-pub use printable::{is_unprintable, printable};
+pub use printable::{excerpt, is_unprintable, printable};
 #[cfg(feature = "std")]
 pub use runtime::{Runtime, RuntimeOptions};
 

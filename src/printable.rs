@@ -20,6 +20,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// Most characters of a text from outside that a message quotes.
+const MAX_QUOTED: usize = 80;
+
+/// The beginning of `text`, which says that it goes on: for messages that quote it.
+pub fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_QUOTED) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(std::format!("{}…", &text[..end])),
+    }
+}
+
 /// Whether [`printable`] escapes `c`.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
@@ -32,6 +43,13 @@ pub fn is_unprintable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let (short, long) = ("é".repeat(80), "é".repeat(81));
+        assert!(matches!(excerpt(&short), Cow::Borrowed(same) if same == short));
+        assert_eq!(excerpt(&long), short + "…");
+    }
 
     #[test]
     fn what_a_terminal_obeys_is_escaped_and_the_rest_stays() {

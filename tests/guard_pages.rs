@@ -257,7 +257,13 @@ fn elementwise_kernels_stay_inside() {
                 let sum = kernels.softmax(&mut x, 0.125);
                 x.iter().copied().chain([sum]).collect()
             });
-            for act in [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh, Activation::Silu] {
+            for act in [
+                Activation::QuickGelu,
+                Activation::Gelu,
+                Activation::GeluTanh,
+                Activation::Silu,
+                Activation::Relu,
+            ] {
                 same(&what("activate"), |guard| {
                     let mut x = Memory::new(&x, guard);
                     kernels.activate(act, &mut x);

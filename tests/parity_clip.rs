@@ -1,56 +1,14 @@
 //! The fixtures of CLIP and SigLIP through the runtime, both towers, stage by stage, against the float64 reference of the
-//! library that wrote them; every precision, every instruction set of this machine. The limits are those of
-//! `fixtures/README.md`.
+//! library that wrote them; every precision, every instruction set of this machine. The limits are
+//! those of `common/limits.rs`.
 
 use ocelli::nn::Stage;
 use ocelli::score::normalize;
 use ocelli::vision::Layer;
 use ocelli::{ImageEncoder, Input, Model, TextEncoder, Watch};
-use ocelli_kernels::{Feature, Isa};
-use ocelli_tests::{Expected, PAIRS, batch_encoder, isas, packed, relative, text_encoder, worst_cosine};
-use ocelli_tools::Precision;
-
-/// What a precision must reach on a fixture.
-struct Limits {
-    /// Relative error of every stage.
-    stage: f32,
-    /// Cosine of every embedding.
-    cosine: f64,
-    /// The best text must be the same where its logit leads by more than this.
-    margin: f32,
-    /// Absolute error of logits and probabilities.
-    scores: Option<(f32, f32)>,
-}
-
-fn limits(fixture: &str, precision: Precision, isa: Isa) -> Limits {
-    let outliers = fixture == "clip-hf-outliers";
-    // Single blocks of tiny random networks have no agreed limit in int8; the embedding has. Seven bits are half as
-    // fine as eight.
-    let int8 = |margin| Limits {
-        stage: f32::INFINITY,
-        cosine: if outliers { 0.99 } else { 0.995 },
-        margin,
-        scores: None,
-    };
-    match precision {
-        Precision::Fp32 => Limits {
-            stage: if outliers { 2e-5 } else { 1e-5 },
-            cosine: 0.999_999_9,
-            margin: 0.0,
-            scores: Some((1e-4, 1e-5)),
-        },
-        // f32 arithmetic on f16 weights. Half-precision arithmetic, which is there by request only, rounds the
-        // activations too: 4.0e-3 where channels differ by a factor of 100.
-        Precision::Fp16 => Limits {
-            stage: if isa.has(Feature::Fp16) { 6e-3 } else { 3e-3 },
-            cosine: 0.99999,
-            margin: 0.1,
-            scores: None,
-        },
-        Precision::Int8 | Precision::Auto => int8(0.1),
-        Precision::Int8w7 => int8(0.2),
-    }
-}
+use ocelli_tests::{
+    Expected, Limits, PAIRS, Tower, batch_encoder, isas, limits, packed, relative, text_encoder, worst_cosine,
+};
 
 #[test]
 fn every_stage_agrees_with_the_library() {
@@ -62,7 +20,8 @@ fn every_stage_agrees_with_the_library() {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {
                 let mut encoders = (batch_encoder(&model, isa, 2, 3, None), text_encoder(&model, isa, 2));
-                check(&mut encoders, &model, &expected, &limits(fixture, precision, isa), &mut |what| {
+                let towers = [Tower::Image, Tower::Text].map(|tower| limits(fixture, tower, precision, isa));
+                check(&mut encoders, &model, &expected, &towers, &mut |what| {
                     failures.push(format!("{fixture} {precision:?} {isa}: {what}"));
                 });
             }
@@ -75,7 +34,7 @@ fn check(
     (images, texts): &mut (ImageEncoder, TextEncoder),
     model: &Model,
     expected: &Expected,
-    limits: &Limits,
+    [limits, of_texts]: &[Limits; 2],
     fail: &mut dyn FnMut(String),
 ) {
     let config = model.file().config();
@@ -108,8 +67,10 @@ fn check(
     let pre_norm = u32::from(expected.find("vision.pre_norm").is_some());
     assert_eq!(stages, 4 + pre_norm + config.vision.tower.depth, "every stage was shown");
 
-    let mut texts = check_texts(texts, model, expected, limits, fail);
-    for (name, found) in [("image_embeds_raw", &embeddings), ("text_embeds_raw", &texts)] {
+    let mut texts = check_texts(texts, model, expected, of_texts, fail);
+    for (name, found, limits) in
+        [("image_embeds_raw", &embeddings, limits), ("text_embeds_raw", &texts, of_texts)]
+    {
         let reference = expected.f32(name);
         let (error, cosine) = (relative(found, &reference), worst_cosine(found, &reference, dim));
         if error.is_nan() || error > limits.stage || cosine < limits.cosine {
@@ -177,7 +138,7 @@ fn check_text_tower(fixture: &str) {
     for precision in ocelli_tests::PRECISIONS {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in isas() {
-            let limits = limits(fixture, precision, isa);
+            let limits = limits(fixture, Tower::Text, precision, isa);
             let mut fail = |what| failures.push(format!("{precision:?} {isa}: {what}"));
             let mut encoder = text_encoder(&model, isa, 2);
             let texts = check_texts(&mut encoder, &model, &expected, &limits, &mut fail);

@@ -1,14 +1,17 @@
 //! The image towers of every family but SigLIP at a fixed size, stage by stage, against the float64 reference of the library
 //! that wrote each fixture: every precision, every instruction set of this machine, every resolution for which there
-//! are references. The limits are those of `fixtures/README.md`.
+//! are references. The limits are those of `common/limits.rs`.
 
 use ocelli::nn::Stage;
 use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::score::Scored;
 use ocelli::vision::Layer;
 use ocelli::{ImageEncoder, Input, Model, Watch};
-use ocelli_kernels::{Feature, Isa};
-use ocelli_tests::{Expected, batch_encoder, cosine, image_encoder, isas, packed, relative, text_encoder};
+use ocelli_kernels::Isa;
+use ocelli_tests::{
+    Expected, Limits, Tower, batch_encoder, cosine, image_encoder, isas, limits, packed, relative,
+    text_encoder,
+};
 use ocelli_tools::Precision;
 use std::sync::Arc;
 
@@ -25,35 +28,6 @@ const FIXTURES: [(&str, &[(u32, u32)]); 9] = [
     ("timm-eva02", &[(84, 84)]),
 ];
 
-/// What a precision must reach.
-struct Limits {
-    /// Relative error of every stage.
-    stage: f32,
-    /// Cosine of pooled vectors and embeddings.
-    cosine: f64,
-    /// The best class must be the same where its logit leads by more than this.
-    margin: f32,
-    /// Absolute error of logits and probabilities.
-    scores: (f32, f32),
-}
-
-fn limits(precision: Precision, isa: Isa) -> Limits {
-    let none = (f32::INFINITY, f32::INFINITY);
-    match precision {
-        Precision::Fp32 => Limits { stage: 1e-5, cosine: 0.999_999_9, margin: 0.0, scores: (1e-4, 1e-5) },
-        // Half-precision arithmetic, which is there by request only, rounds the activations too: 4.4e-3 at most.
-        Precision::Fp16 => {
-            let stage = if isa.has(Feature::Fp16) { 6e-3 } else { 3e-3 };
-            Limits { stage, cosine: 0.99999, margin: 0.1, scores: none }
-        }
-        // Single blocks of tiny random networks have no agreed limit in int8; what comes out has.
-        Precision::Int8 | Precision::Auto => {
-            Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.1, scores: none }
-        }
-        Precision::Int8w7 => Limits { stage: f32::INFINITY, cosine: 0.995, margin: 0.2, scores: none },
-    }
-}
-
 #[test]
 fn every_stage_agrees_with_the_library() {
     let directory = tempfile::tempdir().unwrap();
@@ -65,7 +39,8 @@ fn every_stage_agrees_with_the_library() {
                 let own = (Expected::of(fixture), None);
                 let others = sizes.iter().map(|&(h, w)| (Expected::at(fixture, h, w), Some((h, w))));
                 for (expected, image_size) in std::iter::once(own).chain(others) {
-                    check(&model, isa, &expected, image_size, &limits(precision, isa), &mut |what| {
+                    let limits = limits(fixture, Tower::Image, precision, isa);
+                    check(&model, isa, &expected, image_size, &limits, &mut |what| {
                         failures.push(format!("{fixture} {image_size:?} {precision:?} {isa}: {what}"));
                     });
                 }
@@ -139,7 +114,7 @@ fn images_of_any_aspect_ratio_agree_with_the_library() {
     for precision in ocelli_tests::PRECISIONS {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in isas() {
-            let limits = limits(precision, isa);
+            let limits = limits(fixture, Tower::Image, precision, isa);
             let mut encoder = image_encoder(&model, isa, 2);
             let dim = encoder.embed_dim();
             let mut embeddings = vec![0.0; images * dim];
@@ -184,6 +159,7 @@ fn check_pairs(
     limits: &Limits,
     failures: &mut Vec<String>,
 ) {
+    let Some(most) = limits.scores else { return };
     let mut encoder = text_encoder(model, isa, 2);
     let (dim, score) = (encoder.embed_dim(), &model.file().config().score);
     let (logits, probabilities) = (expected.f32("logits_per_image"), expected.f32("probs"));
@@ -196,7 +172,7 @@ fn check_pairs(
             let at = i * texts.len() + j;
             let off = (logit - logits[at]).abs();
             let off = (off, (1.0 / (1.0 + (-logit).exp()) - probabilities[at]).abs());
-            if off.0.is_nan() || off.0 > limits.scores.0 || off.1.is_nan() || off.1 > limits.scores.1 {
+            if off.0.is_nan() || off.0 > most.0 || off.1.is_nan() || off.1 > most.1 {
                 failures.push(format!("image {i}, text {j}: logit and probability are off by {off:?}"));
             }
         }
@@ -213,7 +189,7 @@ fn frames_are_those_of_the_library() {
         let config = model.file().config();
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");
-        let levels = ocelli::preprocess::normalization_levels(&config.preprocess);
+        let table = ocelli::preprocess::normalization_table(&config.preprocess);
         let naflex = config.vision.max_patches > 0;
         let images = ["portrait", "landscape", "gray"];
         let count = expected.shape("pixel_values")[0];
@@ -246,8 +222,8 @@ fn frames_are_those_of_the_library() {
             for (at, pixel) in frame.chunks_exact(3).enumerate() {
                 for channel in 0..3 {
                     let level = usize::from(pixel[channel]);
-                    let (found, value) = (levels[channel][level], reference(channel, at / width, at % width));
-                    let step = levels[channel][1] - levels[channel][0];
+                    let (found, value) = (table[channel][level], reference(channel, at / width, at % width));
+                    let step = table[channel][1] - table[channel][0];
                     let off = ((found - value) / step).abs();
                     assert!(off < 1.01, "{fixture} {name} {at} {channel}: {off} levels off");
                     wrong += usize::from(off > 0.51);
@@ -283,9 +259,10 @@ fn check_classes(
         if scored[0].label != order[0] && logits[order[0]] - logits[order[1]] > limits.margin {
             fail(format!("image {image}: best class is {} instead of {}", scored[0].label, order[0]));
         }
+        let Some(most) = limits.scores else { continue };
         for s in &scored {
             let off = ((s.similarity - logits[s.label]).abs(), (s.score - probabilities[s.label]).abs());
-            if off.0.is_nan() || off.0 > limits.scores.0 || off.1.is_nan() || off.1 > limits.scores.1 {
+            if off.0.is_nan() || off.0 > most.0 || off.1.is_nan() || off.1 > most.1 {
                 fail(format!("image {image}, class {}: logit and probability are off by {off:?}", s.label));
             }
         }

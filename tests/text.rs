@@ -73,13 +73,14 @@ fn clips_token_ids_are_those_of_transformers() {
 #[test]
 fn token_ids_of_towers_like_berts_are_those_of_their_libraries() {
     let directory = tempfile::tempdir().unwrap();
-    // openclip-xlmr cleans texts before. In chinese-clip and dual-vit-xlmr the tokenizer has no limit of its own.
+    // openclip-xlmr and openclip-nllb clean texts before. In chinese-clip and dual-vit-xlmr the tokenizer has no limit.
     for (fixture, long) in [
         ("dual-dinov2-bert", 1),
         ("chinese-clip", 1),
         ("dual-vit-xlmr", 2),
         ("openclip-xlmr", 2),
         ("mclip", 2),
+        ("openclip-nllb", 2),
     ] {
         let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
         check(fixture, &path, &cases_of(fixture, 125), |case| ids(&case["ids"]), None, long);

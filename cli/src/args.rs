@@ -77,9 +77,12 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// `error` as one of this model.
+    /// `error` as one of this model, unless it is the text's.
     pub(crate) fn blame(&self, error: Error) -> Error {
-        error.in_file(&self.name)
+        match error {
+            Error::TextTooLong { .. } => error,
+            _ => error.in_file(&self.name),
+        }
     }
 }
 
@@ -90,7 +93,7 @@ fn demo() -> Result<Arc<Model>> {
 
 #[cfg(not(feature = "demo"))]
 fn demo() -> Result<Arc<Model>> {
-    Err(Error::Message("this build has no demo model inside; name one with --model FILE".into()))
+    Err(Error::NotAFile { problem: "this build has no demo model inside; name one with --model FILE" })
 }
 
 /// Options that change what the model sees.
@@ -101,8 +104,8 @@ pub(crate) struct SizeArgs {
     #[arg(long, value_name = "HxW", value_parser = pair)]
     image_size: Option<(u32, u32)>,
     /// Show the model a large or wide image as a whole and in tiles, at most so many rows and columns of them (2x3);
-    /// the grid that fits the image best is taken, and the embeddings are averaged
-    #[arg(long, value_name = "RxC", value_parser = pair, conflicts_with = "resize")]
+    /// the grid that fits the image best is taken, and the embeddings are averaged. At most 64x64
+    #[arg(long, value_name = "RxC", value_parser = grid, conflicts_with = "resize")]
     pub(crate) any_res: Option<(u32, u32)>,
 }
 
@@ -128,6 +131,15 @@ pub(crate) fn pair(text: &str) -> Result<(u32, u32), String> {
     match text.split_once('x') {
         Some((first, second)) => Ok((number(first)?, number(second)?)),
         None => number(text).map(|both| (both, both)),
+    }
+}
+
+/// `2x3`, rows first, of no more than a grid may have.
+fn grid(text: &str) -> Result<(u32, u32), String> {
+    let (rows, columns) = pair(text)?;
+    match rows.max(columns) <= Tiles::MAX_SIDE {
+        true => Ok((rows, columns)),
+        false => Err(format!("at most {0} rows and {0} columns of tiles are possible", Tiles::MAX_SIDE)),
     }
 }
 

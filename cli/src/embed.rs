@@ -11,7 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use ocelli::preprocess::{PixelView, TileBox, Tiles};
 use ocelli::score::normalize;
 use ocelli::vision::Layer;
-use ocelli::{ImageEncoder, Result, TextEncoder, Watch, knobs};
+use ocelli::{ImageEncoder, Result, TextEncoder, Watch, excerpt, knobs};
 use output::{Format, Line, Sink};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -168,7 +168,7 @@ fn embed_text(args: &Args, encoder: &mut TextEncoder, text: &str, console: &Cons
     let tokens = encoder.tokenizer()?.encode(text)?;
     if tokens.truncated {
         let context = encoder.model().config().text.context;
-        console.warn(format_args!("{text:?} is longer than {context} tokens and was cut"));
+        console.warn(format_args!("{:?} is longer than {context} tokens and was cut", excerpt(text)));
     }
     let mut embedding = vec![0.0; encoder.embed_dim()];
     encoder.encode_ids(&tokens.ids, &mut embedding, Watch::default())?;

@@ -87,13 +87,15 @@ impl ListArgs {
                 match path_from(name) {
                     Some(path) => expand(&path, &mut inputs),
                     None => {
-                        let name = String::from_utf8_lossy(name);
-                        inputs.push(Err(Error::Message(format!("{name}: the name is not UTF-8"))));
+                        let problem = "the name is not UTF-8";
+                        let name = String::from_utf8_lossy(name).into_owned();
+                        inputs.push(Err(Error::NotAFile { problem }.in_file(name)));
                     }
                 }
             }
             if inputs.is_empty() {
-                return Err(Error::Message("there are no names in it".into()).in_file(list).into());
+                let problem = "there are no names of pictures in it";
+                return Err(Error::NotAFile { problem }.in_file(list).into());
             }
         }
         Ok(inputs)
@@ -126,8 +128,8 @@ fn read_list(path: &Path) -> Result<Vec<u8>> {
 
 fn read_stdin(action: &'static str) -> Result<Vec<u8>> {
     if io::stdin().is_terminal() {
-        let message = "stdin is a terminal; pipe something into it, or name files instead of -";
-        return Err(Error::Message(message.into()));
+        let problem = "stdin is a terminal; pipe something into it, or name files instead of -";
+        return Err(Error::NotAFile { problem });
     }
     read_all(io::stdin().lock()).map_err(|source| Error::Io { action, source }.in_file("stdin"))
 }
@@ -150,9 +152,9 @@ fn expand(path: &Path, inputs: &mut Vec<Result<Input>>) {
     let before = inputs.len();
     inputs.extend(walk(path));
     if inputs.len() == before {
-        let message =
+        let problem =
             "there is no picture in this folder or those below it (known by their names: .jpg, .png, ...)";
-        inputs.push(Err(Error::Message(message.into()).in_file(path)));
+        inputs.push(Err(Error::NotAFile { problem }.in_file(path)));
     }
 }
 
@@ -233,11 +235,7 @@ fn is_picture(path: &Path) -> bool {
 fn file(path: &Path) -> Result<Input> {
     // What is not there is reported by whoever tries to read it.
     match fs::metadata(path).ok().and_then(|metadata| special(metadata.file_type())) {
-        Some(kind) => {
-            let message =
-                format!("this is {kind}, not a picture file; a picture in a pipe can be given as -");
-            Err(Error::Message(message).in_file(path))
-        }
+        Some(problem) => Err(Error::NotAFile { problem }.in_file(path)),
         None => Ok(Input::File(path.to_owned())),
     }
 }
@@ -247,12 +245,12 @@ fn special(kind: fs::FileType) -> Option<&'static str> {
     use std::os::unix::fs::FileTypeExt;
 
     [
-        (kind.is_fifo(), "a named pipe"),
-        (kind.is_socket(), "a socket"),
-        (kind.is_char_device() || kind.is_block_device(), "a device"),
+        (kind.is_fifo(), "this is a named pipe, not a picture file; a picture in a pipe can be given as -"),
+        (kind.is_socket(), "this is a socket, not a picture file"),
+        (kind.is_char_device() || kind.is_block_device(), "this is a device, not a picture file"),
     ]
     .into_iter()
-    .find_map(|(is, name)| is.then_some(name))
+    .find_map(|(is, problem)| is.then_some(problem))
 }
 
 #[cfg(not(unix))]

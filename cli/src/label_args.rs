@@ -4,7 +4,7 @@ use crate::args::Opened;
 use crate::console::Console;
 use ocelli::format::{LabelBank, Scoring, bank};
 use ocelli::text::{parse_labels, read_labels, templates};
-use ocelli::{Error, Model, Result, TextEncoder, knobs};
+use ocelli::{Error, Model, Result, TextEncoder, excerpt, knobs};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,8 @@ impl LabelArgs {
             (None, None) => return Ok(None),
         };
         if labels.iter().all(String::is_empty) {
-            return Err(Error::Message("--labels is empty; give labels, separated by commas".into()));
+            let problem = "--labels is empty; give labels, separated by commas".into();
+            return Err(Error::Labels { problem });
         }
         Ok(Some(labels))
     }
@@ -53,8 +54,8 @@ impl LabelArgs {
         refuse_without_text(&opened.model).map_err(|error| opened.blame(error))?;
         warn_of_twins(labels, Scoring::from_stored(config.score.kind), console);
         if let Some(at) = labels.iter().position(|label| label.trim().is_empty()) {
-            let message = format!("label {} is empty: is there a comma too many?", at + 1);
-            return Err(Error::Message(message));
+            let problem = format!("label {} is empty: is there a comma too many?", at + 1);
+            return Err(Error::Labels { problem });
         }
         let encoder = TextEncoder::new(&opened.model, &opened.runtime, &knobs::limits()?);
         let mut encoder = encoder.map_err(|error| opened.blame(error))?;
@@ -76,17 +77,17 @@ impl LabelArgs {
 /// Says what else can be done with a model that cannot read labels. The rest is told by the tokenizer's absence.
 fn refuse_without_text(model: &Model) -> Result<()> {
     let file = model.file();
-    let message = if file.has_text() {
+    let remedy = if file.has_text() {
         return Ok(());
     } else if file.labels().next().is_some() {
-        "this model has classes of its own and no text tower: leave the labels out to use them"
+        "it has classes of its own: leave the labels out to use them"
     } else if file.config().score.kind == Scoring::Embedding as u32 {
-        "this model gives embeddings only: it has no text tower to compare labels with; show it pictures of each label \
-         with ocelli labels --examples, or use a CLIP or SigLIP model"
+        "it gives embeddings only and cannot compare them with labels; show it pictures of each label with \
+         ocelli labels --examples, or use a CLIP or SigLIP model"
     } else {
         return Ok(());
     };
-    Err(Error::Message(message.into()))
+    Err(Error::ModelLacks { part: "text tower", remedy })
 }
 
 /// Warns of labels that are given twice.
@@ -97,7 +98,7 @@ fn warn_of_twins(labels: &[String], scoring: Option<Scoring>, console: &Console)
     };
     let mut seen = HashSet::new();
     for label in labels.iter().filter(|label| !seen.insert(*label)) {
-        console.warn(format_args!("label {label:?} is given twice{effect}"));
+        console.warn(format_args!("label {:?} is given twice{effect}", excerpt(label)));
     }
 }
 
@@ -117,7 +118,7 @@ pub(crate) fn find_labels(args: &LabelArgs, opened: &Opened, console: &Console) 
         return args.embed(&labels, opened, console);
     }
     let file = opened.model.file();
-    let problem = match file.bank() {
+    let (part, remedy) = match file.bank() {
         Some(bank) if args.template.is_empty() => return Ok(bank.into()),
         Some(bank) => {
             // The model's own labels under other templates.
@@ -125,10 +126,11 @@ pub(crate) fn find_labels(args: &LabelArgs, opened: &Opened, console: &Console) 
             return args.embed(&labels, opened, console);
         }
         None if !file.has_text() && file.config().score.kind == Scoring::Embedding as u32 => {
-            "this model gives embeddings only: it has neither classes nor a text tower to compare labels with; show it \
-             pictures of each label with ocelli labels --examples, and give that bank with --bank"
+            let remedy = "it gives embeddings only, without a text tower to compare labels with; show it pictures of \
+                          each label with ocelli labels --examples, and give that bank with --bank";
+            ("classes", remedy)
         }
-        None => "this model carries no labels; give some with --labels, --labels-file or --bank",
+        None => ("labels in it", "give some with --labels, --labels-file or --bank"),
     };
-    Err(opened.blame(Error::Message(problem.into())))
+    Err(opened.blame(Error::ModelLacks { part, remedy }))
 }

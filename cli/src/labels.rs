@@ -6,7 +6,7 @@ use crate::examples::ExampleArgs;
 use crate::files::write_file;
 use crate::label_args::{self, LabelArgs};
 use ocelli::format::{Bank, LabelBank};
-use ocelli::printable;
+use ocelli::{excerpt, printable};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -95,7 +95,7 @@ fn show(bank: &Bank<'_>, json: bool, console: &Console) -> Result<(), Failure> {
         }
     }
     for template in bank.templates() {
-        console.tell(format_args!("made with the template {template:?}"));
+        console.tell(format_args!("made with the template {:?}", excerpt(template)));
     }
     Ok(())
 }

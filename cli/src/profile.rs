@@ -8,7 +8,7 @@ use crate::files::write_file;
 use crate::sensors;
 use ocelli::vision::Layer;
 use ocelli::{Error, ImageEncoder, ImageOptions, Input, Model, Result, knobs};
-use report::{Report, Window};
+use report::{Interval, Report};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -100,24 +100,24 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
 
 /// Calls `embed`, which gives milliseconds per image, for `seconds`; a tenth of that time at a time: calls, median, and
 /// what the sensors say at its end.
-fn sustained(seconds: u64, mut embed: impl FnMut() -> Result<f64>) -> Result<Vec<Window>> {
+fn sustained(seconds: u64, mut embed: impl FnMut() -> Result<f64>) -> Result<Vec<Interval>> {
     let start = Instant::now();
-    let mut windows = Vec::new();
-    for window in 1..=10 {
-        let end = Duration::from_secs(seconds) * window / 10;
+    let mut intervals = Vec::new();
+    for tenth in 1..=10 {
+        let end = Duration::from_secs(seconds) * tenth / 10;
         let mut ms = Vec::new();
         while ms.is_empty() || start.elapsed() < end {
             ms.push(embed()?);
         }
         ms.sort_by(f64::total_cmp);
-        windows.push(Window {
+        intervals.push(Interval {
             at_s: round_ms(start.elapsed().as_secs_f64()),
             calls: ms.len(),
             p50_ms: report::percentile(&ms, 50),
             sensors: sensors::read(Path::new("/")),
         });
     }
-    Ok(windows)
+    Ok(intervals)
 }
 
 /// Values of one normalised image.
@@ -131,8 +131,9 @@ fn read_pixels(path: &Path, image_len: usize) -> Result<Vec<f32>> {
         .map_err(|source| Error::Io { action: "read the pixels", source }.in_file(path))?;
     let image_bytes = image_len * size_of::<f32>();
     if bytes.is_empty() || !bytes.len().is_multiple_of(image_bytes) {
-        let message = format!("{} bytes are no whole number of images of {image_bytes} bytes", bytes.len());
-        return Err(Error::Message(message).in_file(path));
+        let problem = "the file is no whole number of images, in bytes of each";
+        let (expected, found) = (image_bytes as u64, bytes.len() as u64);
+        return Err(Error::Pixels { problem, expected, found }.in_file(path));
     }
     let pixels: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
     match pixels.iter().position(|pixel| !pixel.is_finite()) {

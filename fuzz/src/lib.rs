@@ -16,6 +16,7 @@ pub mod pixels;
 pub mod seeds;
 pub mod text;
 pub mod tokenizer;
+pub mod torch;
 
 /// A target by its name.
 pub struct Target {
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "model", run: model::run, seeds: seeds::models },
     Target { name: "bank", run: bank::run, seeds: seeds::banks },
     Target { name: "checkpoint", run: checkpoint::run, seeds: seeds::checkpoints },
@@ -37,6 +38,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "orientation", run: orientation::run, seeds: seeds::orientations },
     Target { name: "text", run: text::run, seeds: seeds::texts },
     Target { name: "pixels", run: pixels::run, seeds: seeds::pixels },
+    Target { name: "torch", run: torch::run, seeds: seeds::torch },
 ];
 
 /// The whole of a target's program: libFuzzer's entry point, or a `main` that runs the files named as arguments.

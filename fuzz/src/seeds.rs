@@ -140,6 +140,13 @@ pub fn tokenizers() -> Seeds {
     ]
 }
 
+/// Files that PyTorch wrote, and a pickle alone.
+pub fn torch() -> Seeds {
+    let read = |name: &str| (name.to_string(), read(fixtures().join("torch").join(name)).expect("a fixture"));
+    let files = ["state.bin", "training.pt", "protocol4.bin", "scripted.pt"].map(read);
+    files.into_iter().chain([("pickle".into(), crate::torch::pickle())]).collect()
+}
+
 /// Small pictures that the decoders' tests use.
 pub fn images() -> Seeds {
     let mut seeds = Seeds::new();

@@ -17,6 +17,8 @@ pub enum Activation {
     GeluTanh,
     /// `x · sigmoid(x)` (arXiv 1702.03118; the gate of SwiGLU).
     Silu,
+    /// `max(x, 0)` (NLLB).
+    Relu,
 }
 
 /// Steps along `k` that f32 is multiplied by at once: an RHS panel of so many takes 16 KB.

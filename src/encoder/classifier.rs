@@ -2,8 +2,8 @@
 
 use super::image::{Parts, no_classifier};
 use super::input::{Input, Watch};
-use super::{ImageEncoder, check_len};
-use crate::error::{Error, Result};
+use super::{ImageEncoder, check_len, unfit};
+use crate::error::Result;
 use crate::format::LabelBank;
 use crate::preprocess::{PixelView, TileBox, Tiles};
 use crate::score::{Scored, normalize, score, score_logits};
@@ -174,11 +174,9 @@ impl Classifier {
 
     /// There must be room for every label.
     fn check(&self, out: &[Scored]) -> Result<()> {
-        match (self.labels.len(), out.len()) {
-            (labels, room) if labels == room => Ok(()),
-            (labels, room) => {
-                Err(Error::Message(std::format!("room for {room} results; there are {labels} labels")))
-            }
+        if out.len() == self.labels.len() {
+            return Ok(());
         }
+        Err(unfit("there must be room for one result for each label", self.labels.len(), out.len()))
     }
 }

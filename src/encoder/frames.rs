@@ -1,7 +1,7 @@
 //! Pictures to frames: by an encoder's own threads, or by a [`Preprocessor`] beside it.
 
 use super::buffers::FrameSizes;
-use super::{ImageOptions, sizes};
+use super::{ImageOptions, sizes, unfit};
 use crate::error::{Error, Result};
 use crate::format::VisionConfig;
 use crate::model::Model;
@@ -148,9 +148,7 @@ fn resizer_for<'r>(
             let plan = ResizePlan::for_picture(spec, image.width(), image.height())?;
             let (needed, room) = (plan.memory().scratch, sizes.memory.scratch);
             if needed > room {
-                return Err(Error::Message(std::format!(
-                    "resizing takes {needed} bytes, planned are {room}"
-                )));
+                return Err(unfit("resizing takes more memory than was planned, in bytes", room, needed));
             }
             *resizer = Some(Resizer::new(plan, *kernels));
         }

@@ -2,14 +2,14 @@
 
 use super::buffers::{ImageBuffers, ImageSizes};
 use super::frames::{self, Frame};
-use super::input::{Input, Watch};
+use super::input::{Input, Watch, no_patches};
 use super::options::{ImageOptions, no_vision};
-use super::{check_finite, check_len, sizes};
+use super::{check_finite, check_len, sizes, unfit};
 use crate::error::{Error, Result};
 use crate::format::{Config, feature};
 use crate::model::{Model, VisionWeights};
 use crate::nn::{Forward, rope};
-use crate::preprocess::{FrameSpec, Levels, PixelView, Resizer, normalization_levels};
+use crate::preprocess::{FrameSpec, NormalizationTable, PixelView, Resizer, normalization_table};
 use crate::profile::{Op, Profile, Work};
 use crate::runtime::{Arena, Carver, Hold, Plan, Runtime};
 use crate::score::normalize;
@@ -29,7 +29,7 @@ pub struct ImageEncoder {
     sizes: ImageSizes,
     plan: Plan,
     arena: Arena,
-    levels: Box<Levels>,
+    normalization: Box<NormalizationTable>,
     resizer: Option<Resizer>,
     /// Rows and columns of patches in each frame.
     grids: Vec<(usize, usize)>,
@@ -52,7 +52,7 @@ impl ImageEncoder {
         let mut encoder = ImageEncoder {
             arena: Arena::new(plan.bytes())?,
             plan,
-            levels: Box::new(normalization_levels(&config.preprocess)),
+            normalization: Box::new(normalization_table(&config.preprocess)),
             resizer: sizes.frames.resize.map(|plan| Resizer::new(plan, *runtime.kernels())),
             grids: vec![sizes.frames.grid; options.batch],
             profile: Profile::default(),
@@ -140,20 +140,20 @@ impl ImageEncoder {
     /// `index` is not below the encoder's batch; `grid` is not possible, or not that of `pixels`.
     pub fn set_pixels(&mut self, index: usize, grid: (usize, usize), pixels: &[u8]) -> Result<()> {
         self.check_batch(index.saturating_add(1))?;
-        let possible = match self.sizes.frames.resize {
-            Some(_) => grid == self.sizes.frames.grid,
-            None => {
-                let most = self.config().vision.max_patches as usize;
-                (1..=most).contains(&grid.0.saturating_mul(grid.1))
+        match self.sizes.frames.resize {
+            Some(_) if grid != self.sizes.frames.grid => {
+                let (rows, columns) = self.sizes.frames.grid;
+                return Err(match grid.0 == rows {
+                    true => unfit("not the model's grid of patches, in columns", columns, grid.1),
+                    false => unfit("not the model's grid of patches, in rows", rows, grid.0),
+                });
             }
-        };
-        if !possible {
-            return Err(Error::Message(std::format!("{grid:?} patches are no grid of this model's images")));
+            None => self.check_patches(grid)?,
+            _ => {}
         }
         let (slot, len) = (self.sizes.frames.slot, self.frame_len(grid));
         if pixels.len() != len {
-            let found = pixels.len();
-            return Err(Error::Message(std::format!("a frame of {found} bytes; the model's has {len}")));
+            return Err(unfit("a frame has the wrong length, in bytes", len, pixels.len()));
         }
         self.buffers().frames[index * slot..][..len].copy_from_slice(pixels);
         self.grids[index] = grid;
@@ -185,9 +185,9 @@ impl ImageEncoder {
         self.check_batch(images)?;
         let (vectors, channels) = self.layer_shape(layer)?;
         if layer == Layer::Patch && images > 1 && self.config().vision.max_patches > 0 {
-            let message =
-                "patches of one image at a time: every image of this model has its own number of them";
-            return Err(Error::Message(message.into()));
+            let problem =
+                "every image of this model has its own number of patches: ask for those of one at a time";
+            return Err(unfit(problem, 1, images));
         }
         check_len(images * vectors * channels, out)?;
         self.parts()?.encode(input, layer, out, watch)
@@ -215,7 +215,7 @@ impl ImageEncoder {
                 Ok((rows * columns, width))
             }
             Layer::Class if !self.config().vision.tower.has(feature::CLASS_TOKEN) => {
-                Err(Error::Message("this model has no class token".into()))
+                Err(Error::ModelLacks { part: "class token", remedy: "ask for its other layers" })
             }
             Layer::Class | Layer::Pooled => Ok((1, width)),
             Layer::Projected => Ok((1, self.embed_dim())),
@@ -292,39 +292,43 @@ impl ImageEncoder {
         match input {
             Input::Frames(images) => Ok(*images),
             Input::Planar(_) if !fixed => {
-                Err(Error::Message("this model's images have no fixed size: give it patches".into()))
+                Err(Error::ModelLacks { part: "fixed image size", remedy: "give it frames or patches" })
             }
             Input::Planar(pixels) => {
                 let len = self.frame_spec().frame_len();
                 if !pixels.len().is_multiple_of(len) {
-                    let found = pixels.len();
-                    return Err(Error::Message(std::format!("{found} values are no images of {len} each")));
+                    return Err(unfit("not a whole number of images, in values of each", len, pixels.len()));
                 }
                 Ok(pixels.len() / len)
             }
             Input::Patches(patches, grid) => {
                 let vision = &self.config().vision;
-                let (count, most) = (grid.0.saturating_mul(grid.1), vision.max_patches as usize);
-                if fixed || count.saturating_mul(vision.patch_values()) != patches.len() {
-                    let message = "not the patches of one image, or this model takes whole images";
-                    return Err(Error::Message(message.into()));
+                if fixed {
+                    return Err(no_patches());
                 }
-                if count > most {
-                    return Err(Error::Message(std::format!(
-                        "{grid:?} patches; at most {most} are possible"
-                    )));
+                let values = grid.0.saturating_mul(grid.1).saturating_mul(vision.patch_values());
+                if values != patches.len() {
+                    return Err(unfit("not the patches of the grid, in values", values, patches.len()));
                 }
+                self.check_patches(*grid)?;
                 Ok(1)
             }
         }
     }
 
+    /// Holds the number of patches of an image against the most that the model takes.
+    fn check_patches(&self, grid: (usize, usize)) -> Result<()> {
+        let (count, most) = (grid.0.saturating_mul(grid.1), self.config().vision.max_patches as usize);
+        if !(1..=most).contains(&count) {
+            return Err(unfit("the number of patches is not possible: 1 at least, and at most", most, count));
+        }
+        Ok(())
+    }
+
     fn check_batch(&self, images: usize) -> Result<()> {
         let batch = self.batch();
         if !(1..=batch).contains(&images) {
-            return Err(Error::Message(std::format!(
-                "{images} images for an encoder planned for 1 to {batch}"
-            )));
+            return Err(unfit("the encoder was not planned for so many images", batch, images));
         }
         Ok(())
     }
@@ -352,7 +356,7 @@ impl ImageEncoder {
             kernels: self.runtime.kernels(),
             team: self.runtime.hold()?,
             sizes: &self.sizes,
-            levels: &self.levels,
+            normalization: &self.normalization,
             resizer: &mut self.resizer,
             grids: &mut self.grids,
             profile: &mut self.profile,
@@ -368,7 +372,7 @@ pub(super) struct Parts<'s> {
     pub(super) kernels: &'s Kernels,
     pub(super) team: Hold<'s>,
     pub(super) sizes: &'s ImageSizes,
-    pub(super) levels: &'s Levels,
+    pub(super) normalization: &'s NormalizationTable,
     pub(super) resizer: &'s mut Option<Resizer>,
     pub(super) grids: &'s mut [(usize, usize)],
     pub(super) profile: &'s mut Profile,
@@ -394,7 +398,7 @@ impl Parts<'_> {
 }
 
 pub(super) fn no_classifier() -> Error {
-    Error::Message("this model has no classifier of its own: score it against labels".into())
+    Error::ModelLacks { part: "classifier of its own", remedy: "score its embeddings against labels" }
 }
 
 impl core::fmt::Debug for ImageEncoder {

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::nn::rope::Rotations;
 use crate::nn::{Forward, Observer, Shape, Stage, Tap};
-use crate::preprocess::Levels;
+use crate::preprocess::NormalizationTable;
 use crate::vision::{EncoderBuffers, ImageInput, Layer, Task, encode, position};
 
 /// What to encode.
@@ -108,7 +108,13 @@ impl Parts<'_> {
                         _ => {
                             let (height, width) = (grid.0 * patch, grid.1 * patch);
                             let frames = &frame[..3 * height * width];
-                            ImageInput::Frames { frames, height, width, patch, levels: self.levels }
+                            ImageInput::Frames {
+                                frames,
+                                height,
+                                width,
+                                patch,
+                                normalization: self.normalization,
+                            }
                         }
                     };
                     run(input, 1, tokens, positions, out);
@@ -125,7 +131,7 @@ impl Parts<'_> {
                     let (len, finest) = (3 * height * width, &mut levels[..3 * height * width]);
                     match input {
                         Input::Planar(pixels) => channels_last(&pixels[i * len..][..len], finest),
-                        _ => normalize_frame(&frames[i * len..][..len], self.levels, finest),
+                        _ => normalize_frame(&frames[i * len..][..len], self.normalization, finest),
                     }
                     position::pyramid::resize_levels(config, levels);
                 }
@@ -133,7 +139,8 @@ impl Parts<'_> {
             }
             Input::Frames(images) => {
                 let frames = &frames[..images * sizes.slot];
-                let input = ImageInput::Frames { frames, height, width, patch, levels: self.levels };
+                let input =
+                    ImageInput::Frames { frames, height, width, patch, normalization: self.normalization };
                 run(input, images, largest.tokens, positions, out);
             }
             Input::Planar(pixels) => {
@@ -142,11 +149,16 @@ impl Parts<'_> {
                 run(input, images, largest.tokens, positions, out);
             }
             Input::Patches(..) => {
-                return Err(Error::Message("this model takes whole images, not patches".into()));
+                return Err(no_patches());
             }
         }
         check_finite(out)
     }
+}
+
+/// Of a model whose images have a fixed size.
+pub(super) fn no_patches() -> Error {
+    Error::ModelLacks { part: "input for patches", remedy: "give it whole images" }
 }
 
 /// `pixels`, [3, height, width], as [height, width, 3].
@@ -157,11 +169,11 @@ fn channels_last(pixels: &[f32], out: &mut [f32]) {
     }
 }
 
-/// The normalised values of a frame of levels.
-fn normalize_frame(frame: &[u8], levels: &Levels, out: &mut [f32]) {
+/// The normalised values of a frame of bytes.
+fn normalize_frame(frame: &[u8], table: &NormalizationTable, out: &mut [f32]) {
     for (pixel, rgb) in frame.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
         for channel in 0..3 {
-            rgb[channel] = levels[channel][usize::from(pixel[channel])];
+            rgb[channel] = table[channel][usize::from(pixel[channel])];
         }
     }
 }

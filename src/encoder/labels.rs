@@ -3,6 +3,7 @@
 use super::TextEncoder;
 use crate::error::{Error, Result};
 use crate::format::{LabelBank, bank};
+use crate::printable::excerpt;
 use crate::score::normalize;
 use crate::text::fill;
 use std::string::String;
@@ -23,7 +24,7 @@ impl TextEncoder {
         warn: &mut dyn FnMut(String),
     ) -> Result<LabelBank> {
         if labels.is_empty() {
-            return Err(Error::Message("no labels given".into()));
+            return Err(Error::Labels { problem: "no labels given".into() });
         }
         let dim = self.embed_dim();
         let mut embeddings = std::vec![0.0; labels.len() * dim];
@@ -31,16 +32,15 @@ impl TextEncoder {
         for (i, (label, mean)) in labels.iter().zip(embeddings.chunks_exact_mut(dim)).enumerate() {
             let label = label.as_ref();
             if label.trim().is_empty() {
-                let number = i + 1;
-                return Err(Error::Message(std::format!(
-                    "label {number} is empty: is there a comma too many?"
-                )));
+                let problem = std::format!("label {} is empty: is there a comma too many?", i + 1);
+                return Err(Error::Labels { problem });
             }
             for template in templates {
                 if self.embed_into(&fill(template, label), &mut embedding)? {
                     let context = self.model().config().text.context;
                     warn(std::format!(
-                        "label {label:?} with its template is longer than {context} tokens and was cut"
+                        "label {:?} with its template is longer than {context} tokens and was cut",
+                        excerpt(label)
                     ));
                 }
                 mean.iter_mut().zip(&embedding).for_each(|(mean, value)| *mean += value);

@@ -26,12 +26,17 @@ pub use text::TextEncoder;
 
 use crate::error::{Error, Result};
 
+/// The error of an argument with the value `found`.
+fn unfit(problem: &'static str, expected: usize, found: usize) -> Error {
+    Error::Argument { problem, expected: expected as u64, found: found as u64 }
+}
+
 /// The result must fit exactly where it goes.
 fn check_len(expected: usize, out: &[f32]) -> Result<()> {
     if out.len() == expected {
         return Ok(());
     }
-    Err(Error::Message(std::format!("room for {} values; {expected} are written", out.len())))
+    Err(unfit("a vector has the wrong length", expected, out.len()))
 }
 
 /// Refuses an embedding that would give every label a meaningless score.
@@ -39,9 +44,5 @@ fn check_finite(embedding: &[f32]) -> Result<()> {
     if embedding.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(Error::Message(
-        "the embedding has values that are no numbers: the model's weights are damaged (check them with ocelli-pack \
-         verify), or the input was not finite"
-            .into(),
-    ))
+    Err(Error::NotFinite)
 }

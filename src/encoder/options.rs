@@ -1,5 +1,6 @@
 //! What an image encoder is made for.
 
+use super::unfit;
 use crate::error::{Error, Result};
 use crate::format::{Config, Cost, Limits};
 
@@ -45,7 +46,7 @@ impl ImageOptions {
     /// Holds the model's cost against the limits, before anything is allocated.
     pub(super) fn check(&self, config: &Config, threads: usize) -> Result<()> {
         if self.batch == 0 {
-            return Err(Error::Message("a batch of 0 images; 1 or more are possible".into()));
+            return Err(unfit("a batch has at least one image", 1, 0));
         }
         let cost = Cost::of_images(config, self.image_size, self.batch, threads).ok_or_else(no_vision)?;
         cost.check(&self.limits)
@@ -53,5 +54,5 @@ impl ImageOptions {
 }
 
 pub(super) fn no_vision() -> Error {
-    Error::Message("this model has no image tower: it embeds texts only".into())
+    Error::ModelLacks { part: "image tower", remedy: "it embeds texts only" }
 }

@@ -92,7 +92,10 @@ pub(super) fn frames(config: &Config, options: &ImageOptions) -> Result<FrameSiz
         return naflex_frames(config, options);
     }
     if is_pyramid(vision) && options.image_size.is_some() {
-        return Err(Error::Message("this model sees an image pyramid, whose sizes cannot be changed".into()));
+        return Err(Error::ModelLacks {
+            part: "other image size",
+            remedy: "it sees an image pyramid, whose sizes cannot be changed",
+        });
     }
     let (height, width) = options.image_size.unwrap_or((vision.height, vision.width));
     let grid = if is_pyramid(vision) { (1, pyramid::count(vision)) } else { grid(vision, height, width)? };
@@ -106,9 +109,10 @@ pub(super) fn frames(config: &Config, options: &ImageOptions) -> Result<FrameSiz
 fn naflex_frames(config: &Config, options: &ImageOptions) -> Result<FrameSizes> {
     let vision = &config.vision;
     if options.image_size.is_some() {
-        return Err(Error::Message(
-            "this model keeps the aspect ratio of every image: it has no image size".into(),
-        ));
+        return Err(Error::ModelLacks {
+            part: "image size",
+            remedy: "it keeps the aspect ratio of every image",
+        });
     }
     let spec = FrameSpec::new(&config.preprocess, vision.height, vision.width)?;
     let patches = vision.max_patches as usize;
@@ -124,10 +128,7 @@ fn naflex_frames(config: &Config, options: &ImageOptions) -> Result<FrameSizes> 
 
 /// Rows and columns of patches in an image of `height` × `width`; pixels that do not fill a patch are left out.
 fn grid(vision: &VisionConfig, height: u32, width: u32) -> Result<(usize, usize)> {
-    let wrong = |why: &str| {
-        let image = std::format!("an image of {height}x{width} pixels (height x width)");
-        Err(Error::Message(std::format!("{image}: {why}")))
-    };
+    let wrong = |problem: &str| Err(Error::ImageSize { size: (height, width), problem: problem.into() });
     if height.max(width) > MAX_SIDE {
         return wrong(&std::format!("at most {MAX_SIDE} pixels per side are possible"));
     }
@@ -146,8 +147,12 @@ fn grid(vision: &VisionConfig, height: u32, width: u32) -> Result<(usize, usize)
 }
 
 fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Result<Shape> {
-    let act = Act::from_stored(tower.act)
-        .ok_or_else(|| Error::Message(std::format!("unknown activation {}", tower.act)))?;
+    let found = f64::from(tower.act);
+    let act = Act::from_stored(tower.act).ok_or(Error::Config {
+        field: "tower.act",
+        expected: "an activation that this version knows",
+        found,
+    })?;
     Ok(Shape {
         images,
         tokens,

@@ -2,8 +2,8 @@
 
 use super::buffers::{TowerBuffers, TowerSizes};
 use super::input::Watch;
-use super::{check_finite, check_len, sizes};
-use crate::error::{Error, Result};
+use super::{check_finite, check_len, sizes, unfit};
+use crate::error::Result;
 use crate::format::{Cost, Limits};
 use crate::model::Model;
 use crate::nn::{Forward, Shape};
@@ -97,18 +97,18 @@ impl TextEncoder {
         let config = &self.model.config().text;
         let (weights, longest) = (self.model.text().ok_or_else(no_text)?, self.sizes.shape);
         if ids.is_empty() || ids.len() > longest.tokens {
-            let (count, most) = (ids.len(), longest.tokens);
-            return Err(Error::Message(std::format!("{count} tokens; 1 to {most} are possible")));
+            let problem = "the number of tokens is not possible: 1 at least, and at most";
+            return Err(unfit(problem, longest.tokens, ids.len()));
         }
         if config.padded != 0 && ids.len() != longest.tokens {
             // Without a mask the padding is part of the text.
-            let (context, pad, count) = (longest.tokens, config.pad, ids.len());
-            return Err(Error::Message(std::format!(
-                "{count} tokens; this model's texts are always {context}: fill them up with token {pad}"
-            )));
+            let problem =
+                "this model's texts all have the same number of tokens: fill them up with its padding token";
+            return Err(unfit(problem, longest.tokens, ids.len()));
         }
-        if let Some(id) = ids.iter().find(|&&id| id >= config.vocab) {
-            return Err(Error::Message(std::format!("token id {id}; the model has {}", config.vocab)));
+        if let Some(&id) = ids.iter().find(|&&id| id >= config.vocab) {
+            let problem = "a token id is not below the size of the vocabulary";
+            return Err(unfit(problem, config.vocab as usize, id as usize));
         }
         let mut team = self.runtime.hold()?;
         let TowerBuffers { x, work, pooled, rows, scratch } =

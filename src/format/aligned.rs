@@ -42,7 +42,7 @@ impl AlignedBytes {
         let mut file = std::fs::File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if !metadata.is_file() {
-            return Err(crate::Error::Message("not a regular file".into()).in_file(path));
+            return Err(crate::Error::NotAFile { problem: "not a regular file" }.in_file(path));
         }
         let len = usize::try_from(metadata.len()).map_err(|e| fail(std::io::Error::other(e)))?;
         let mut bytes = AlignedBytes::zeroed(len).map_err(|error| error.in_file(path))?;
@@ -56,10 +56,9 @@ impl AlignedBytes {
     /// If there is not so much memory.
     pub fn zeroed(len: usize) -> crate::Result<AlignedBytes> {
         let (mut blocks, count) = (std::vec::Vec::new(), len.div_ceil(ALIGN));
-        blocks.try_reserve_exact(count).map_err(|_| crate::Error::Io {
-            action: "allocate memory for a whole file",
-            source: std::io::ErrorKind::OutOfMemory.into(),
-        })?;
+        blocks
+            .try_reserve_exact(count)
+            .map_err(|_| crate::Error::OutOfMemory { purpose: "a whole file", bytes: len as u64 })?;
         blocks.resize(count, Block([0; ALIGN]));
         Ok(AlignedBytes { blocks, len })
     }

@@ -40,6 +40,8 @@ stored_enum! {
         GeluTanh = 3 "gelu_tanh",
         /// `x · sigmoid(x)`
         Silu = 4 "silu",
+        /// `max(x, 0)`
+        Relu = 5 "relu",
     }
 }
 
@@ -119,6 +121,8 @@ stored_enum! {
         /// To the largest multiple of the patch near the picture's aspect ratio with at most `max_patches` patches
         /// (SigLIP 2 NaFlex).
         Naflex = 3 "aspect ratio kept, limited patches",
+        /// Straight to `shortest` × `shortest`, then the centre `height` × `width` (DeiT).
+        SquashCrop = 4 "squash, centre crop",
     }
 }
 
@@ -308,7 +312,8 @@ pub struct PreprocessConfig {
     pub crop_rounding: u32,
     /// An [`Alpha`].
     pub alpha: u32,
-    /// Length of the shortest side before the crop, in pixels ([`ResizeMode::ShortestCrop`]).
+    /// Length of the shortest side before the crop, in pixels ([`ResizeMode::ShortestCrop`]); of
+    /// [`ResizeMode::SquashCrop`], of both sides.
     pub shortest: u32,
     /// Mean per channel, red first, of values in 0..=1.
     pub mean: [f32; 3],
@@ -345,11 +350,6 @@ impl TowerConfig {
     /// Channels that attention works on, all heads together.
     pub const fn attention_width(&self) -> usize {
         self.heads as usize * self.head_dim as usize
-    }
-
-    /// Channels that the last layer of the projection reads.
-    pub const fn project_inputs(&self) -> usize {
-        (if self.project_hidden > 0 { self.project_hidden } else { self.width }) as usize
     }
 
     /// Output channels of `fc1`.
@@ -409,6 +409,13 @@ pub struct Config {
     /// First 16 bytes of the SHA-256 over the checkpoint's files: the same for every precision and for vision-only
     /// files of one checkpoint, so that a label bank fits all of them.
     pub checkpoint_id: [u8; 16],
+}
+
+impl ResizeMode {
+    /// Whether a crop follows the resize.
+    pub const fn crops(self) -> bool {
+        matches!(self, ResizeMode::ShortestCrop | ResizeMode::SquashCrop)
+    }
 }
 
 impl Config {

@@ -240,7 +240,7 @@ fn tower_bytes(config: &Config, tower: &TowerConfig, rows: u64, tokens: u64, thr
 
 /// Coefficients of a resize from the largest source to a frame, and rows on their way on each thread.
 fn resize_bytes(config: &Config, (height, width): (u64, u64), threads: u64) -> u64 {
-    let crops = config.preprocess.mode == ResizeMode::ShortestCrop as u32;
+    let crops = ResizeMode::from_stored(config.preprocess.mode).is_some_and(ResizeMode::crops);
     let shortest = config.shortest(height as u32, width as u32).into();
     let reach = reach(config);
     let taps = |side: u64| reach * SOURCE_SIDE.div_ceil(if crops { shortest } else { side }.max(1)) + 3;

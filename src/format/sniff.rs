@@ -14,7 +14,7 @@ const STARTS: [(&[u8], &str); 14] = [
         b"GGUF",
         "a GGUF model: convert the safetensors checkpoint that it was made from with ocelli-pack convert",
     ),
-    (b"PK\x03\x04", "a ZIP archive, as PyTorch's .bin and .pt are: save the checkpoint as safetensors first"),
+    (b"PK\x03\x04", "a ZIP archive, as PyTorch's .bin and .pt are: convert it with ocelli-pack convert"),
     (b"\x80\x02", "a pickled PyTorch checkpoint: save it as safetensors first"),
     (b"\x80\x04", "a pickled PyTorch checkpoint: save it as safetensors first"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes it: save the checkpoint as safetensors first"),

@@ -311,7 +311,7 @@ impl PreprocessConfig {
         named!("preprocess.", self, alpha).known(known, "a known treatment of transparency")?;
         match mode {
             // A crop that is larger than the resized image is padded.
-            Some(ResizeMode::ShortestCrop) => {
+            Some(mode) if mode.crops() => {
                 named!("preprocess.", self, shortest).within(1..=MAX_SIDE, "1..=8192 with a crop")?;
             }
             _ => named!("preprocess.", self, shortest).within(0..=0, "0 without a crop")?,

@@ -188,8 +188,9 @@ unsafe fn extended(bytes: &[u8]) -> &'static [u8] {
 fn regular_len(file: &std::fs::File) -> Result<u64> {
     let metadata = file.metadata().map_err(io("read the model's size"))?;
     if !metadata.is_file() {
-        let what = if metadata.is_dir() { FOLDER } else { "not a regular file; a model is one .ocelli file" };
-        return Err(Error::Message(what.into()));
+        let problem =
+            if metadata.is_dir() { FOLDER } else { "not a regular file; a model is one .ocelli file" };
+        return Err(Error::NotAFile { problem });
     }
     if metadata.len() == 0 {
         return Err(Error::NotAModel { kind: "an empty file: copy or download it again" });

@@ -66,6 +66,7 @@ pub(crate) const fn activation(act: Act) -> Activation {
         Act::Gelu => Activation::Gelu,
         Act::GeluTanh => Activation::GeluTanh,
         Act::Silu => Activation::Silu,
+        Act::Relu => Activation::Relu,
     }
 }
 

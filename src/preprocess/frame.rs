@@ -22,7 +22,7 @@ pub struct FrameSpec {
     pub crop_rounding: CropRounding,
     /// What becomes of transparency.
     pub alpha: Alpha,
-    /// Shortest side before the crop ([`ResizeMode::ShortestCrop`]), in pixels.
+    /// Shortest side before the crop ([`ResizeMode::ShortestCrop`]), or both ([`ResizeMode::SquashCrop`]), in pixels.
     pub shortest: u32,
     /// Frame height in pixels.
     pub height: u32,
@@ -41,7 +41,7 @@ impl FrameSpec {
             value.ok_or(wrong(problem, last as usize, stored as usize))
         }
         let PreprocessConfig { mode, filter, resampler, crop_rounding, alpha, .. } = *config;
-        let last = ResizeMode::Naflex as u32;
+        let last = ResizeMode::SquashCrop as u32;
         let mode = known(ResizeMode::from_stored(mode), mode, last, "unknown resize mode, the last is")?;
         let spec = FrameSpec {
             mode,
@@ -59,7 +59,7 @@ impl FrameSpec {
                 "unknown crop rounding, the last is",
             )?,
             alpha: known(Alpha::from_stored(alpha), alpha, 2, "unknown alpha rule, the last is")?,
-            shortest: if mode == ResizeMode::ShortestCrop { config.shortest } else { height.min(width) },
+            shortest: if mode.crops() { config.shortest } else { height.min(width) },
             height,
             width,
         };
@@ -80,6 +80,7 @@ impl FrameSpec {
     pub fn geometry(&self, width: u32, height: u32) -> Geometry {
         let (resized_width, resized_height) = match self.mode {
             ResizeMode::Squash | ResizeMode::Naflex => (u64::from(self.width), u64::from(self.height)),
+            ResizeMode::SquashCrop => (u64::from(self.shortest), u64::from(self.shortest)),
             ResizeMode::ShortestCrop => {
                 let short = u64::from(width.min(height));
                 // An exact quotient, truncated: what `int(size * long / short)` gives for sides below 2^26. Up to

@@ -21,7 +21,7 @@ pub mod tiles;
 
 pub use coefficients::Window;
 pub use frame::{Axis, FrameSpec, Geometry};
-pub use normalize::{Levels, normalization_levels, write_patch_row, write_patch_row_planar};
+pub use normalize::{NormalizationTable, normalization_table, write_patch_row, write_patch_row_planar};
 pub use pixels::{Packed, PixelView, YuvColor};
 pub use resize::{ResizeMemory, ResizePlan, Resizer, Tables};
 pub use tiles::{TileBox, Tiles};

@@ -1,18 +1,18 @@
-//! From levels to the numbers that the patch embedding reads.
+//! From bytes to the numbers that the patch embedding reads.
 
 #![forbid(unsafe_code)]
 
 use crate::format::PreprocessConfig;
 
-/// The normalised value of every 8-bit level, per channel, red first.
-pub type Levels = [[f32; 256]; 3];
+/// The normalised value of every byte that a channel may have: a lookup table per channel, red first.
+pub type NormalizationTable = [[f32; 256]; 3];
 
-/// `(x/255 − mean) / std` for every level, as `(x − 255·mean) / (255·std)` in f32: transformers fuses rescaling and
+/// `(x/255 − mean) / std` for every byte x, as `(x − 255·mean) / (255·std)` in f32: transformers fuses rescaling and
 /// normalisation so, and the results are equal to the last bit.
-pub fn normalization_levels(config: &PreprocessConfig) -> Levels {
+pub fn normalization_table(config: &PreprocessConfig) -> NormalizationTable {
     core::array::from_fn(|channel| {
         let (mean, std) = (config.mean[channel] * 255.0, config.std[channel] * 255.0);
-        core::array::from_fn(|level| (level as f32 - mean) / std)
+        core::array::from_fn(|byte| (byte as f32 - mean) / std)
     })
 }
 
@@ -32,7 +32,7 @@ pub fn write_patch_row(
     width: usize,
     patch: usize,
     index: usize,
-    levels: &Levels,
+    table: &NormalizationTable,
     out: &mut [f32],
 ) {
     assert_eq!(out.len(), patch * patch * 3);
@@ -41,7 +41,7 @@ pub fn write_patch_row(
         let row = &frame[((top + y) * width + left) * 3..][..patch * 3];
         for (out, pixel) in out.chunks_exact_mut(3).zip(row.chunks_exact(3)) {
             for channel in 0..3 {
-                out[channel] = levels[channel][usize::from(pixel[channel])];
+                out[channel] = table[channel][usize::from(pixel[channel])];
             }
         }
     }

@@ -70,7 +70,7 @@ impl ResizePlan {
         // The long side shrinks no more than the short one: truncation never takes it below `shortest`.
         let taps = |resized: u32| max_taps(spec.filter, f64::from(max_side) / f64::from(resized));
         let taps = match spec.mode {
-            ResizeMode::ShortestCrop => (taps(spec.shortest), taps(spec.shortest)),
+            ResizeMode::ShortestCrop | ResizeMode::SquashCrop => (taps(spec.shortest), taps(spec.shortest)),
             ResizeMode::Squash | ResizeMode::Naflex => (taps(spec.width), taps(spec.height)),
         };
         Ok(ResizePlan { spec, max_side, taps })

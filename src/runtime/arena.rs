@@ -25,7 +25,7 @@ impl Arena {
     /// # Errors
     /// If there is no such block.
     pub(crate) fn new(bytes: usize) -> Result<Arena> {
-        let none = || Error::Message(std::format!("no {bytes} bytes of memory for the encoder's buffers"));
+        let none = || Error::OutOfMemory { purpose: "the encoder's buffers", bytes: bytes as u64 };
         let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).map_err(|_| none())?;
         // SAFETY: the size is not zero.
         let first = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(none)?;

@@ -82,9 +82,7 @@ impl Runtime {
     pub(crate) fn hold(&self) -> Result<Hold<'_>> {
         let me = this_thread();
         if self.0.holder.load(Ordering::Relaxed) == me {
-            let message = "an encoder was called while another one of the same runtime works on this thread; give it a \
-                           runtime of its own";
-            return Err(Error::Message(message.into()));
+            return Err(Error::RuntimeBusy);
         }
         let team = self.0.team.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.holder.store(me, Ordering::Relaxed);

@@ -26,9 +26,11 @@ impl Team {
     /// More than [`MAX_THREADS`], none, or the system makes no more threads.
     pub(crate) fn new(threads: usize) -> Result<Team> {
         if !(1..=MAX_THREADS).contains(&threads) {
-            return Err(Error::Message(std::format!(
-                "{threads} threads asked for; 1 to {MAX_THREADS} are possible"
-            )));
+            return Err(Error::Argument {
+                problem: "the number of threads is not possible: 1 at least, and at most",
+                expected: MAX_THREADS as u64,
+                found: threads as u64,
+            });
         }
         let mut team = Team { caller: Caller::new(), workers: Vec::with_capacity(threads - 1) };
         let cpus = super::cores::for_workers(threads - 1);

@@ -112,7 +112,9 @@ impl Examples {
     pub fn add_words(&mut self, bank: &Bank<'_>) -> Result<()> {
         bank.check_fits(&self.config)?;
         if bank.has_logits() {
-            return Err(Error::Message("this bank has pictures in it: words are needed here".into()));
+            return Err(Error::Labels {
+                problem: "this bank has pictures in it: words are needed here".into(),
+            });
         }
         for (i, label) in bank.labels().enumerate() {
             self.label(label).words = bank.embeddings()[i * bank.dim()..][..bank.dim()].to_vec();
@@ -128,18 +130,17 @@ impl Examples {
     pub fn add(&mut self, label: &str, embedding: &[f32]) -> Result<()> {
         if embedding.len() != self.dim() {
             let (dim, len) = (self.dim(), embedding.len());
-            let message = std::format!("an embedding of {len} values; this model's have {dim}");
-            return Err(Error::Message(message));
+            let problem = std::format!("an embedding of {len} values; this model's have {dim}");
+            return Err(Error::Labels { problem });
         }
         let mut embedding = embedding.to_vec();
         normalize(&mut embedding);
         if !embedding.iter().all(|value| value.is_finite()) || embedding.iter().all(|&value| value == 0.0) {
-            return Err(Error::Message(
-                "the picture's embedding is no direction: it is zero or not finite".into(),
-            ));
+            let problem = "the picture's embedding is no direction: it is zero or not finite".into();
+            return Err(Error::Labels { problem });
         }
         if label.trim().is_empty() {
-            return Err(Error::Message("the label of a picture is empty".into()));
+            return Err(Error::Labels { problem: "the label of a picture is empty".into() });
         }
         self.label(label).pictures.extend(embedding);
         Ok(())
@@ -158,8 +159,8 @@ impl Examples {
     /// one, and no words.
     pub fn bank(&self, prototypes: usize) -> Result<(LabelBank, LeftOut)> {
         if prototypes == 0 || self.labels.is_empty() {
-            let message = "a label bank needs one label and one prototype per label at least";
-            return Err(Error::Message(message.into()));
+            let problem = "a label bank needs one label and one prototype per label at least";
+            return Err(Error::Labels { problem: problem.into() });
         }
         let groups: Vec<Groups> = self.labels.iter().map(|label| self.groups(label, prototypes)).collect();
         let judged = self.leave_out(&groups);
@@ -250,9 +251,9 @@ impl Examples {
         let has_scale = matches!(kind, Some(Scoring::Softmax | Scoring::Sigmoid));
         if has_scale && (mixed || kind == Some(Scoring::Sigmoid)) {
             if judged.is_empty() && self.labels.iter().any(|label| !label.pictures.is_empty()) {
-                let message = "each label has a single picture, so there is nothing to learn from how alike pictures \
+                let problem = "each label has a single picture, so there is nothing to learn from how alike pictures \
                                of one thing are: give one label two pictures or more";
-                return Err(Error::Message(message.into()));
+                return Err(Error::Labels { problem: problem.into() });
             }
             let start = Calibration { pictures: words, words };
             return Ok(if judged.is_empty() { start } else { fit(judged, kind, Free::Bias, start) });

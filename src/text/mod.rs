@@ -14,9 +14,9 @@ pub use tokenizer::{CheckedTokenizer, MAX_TEXT_BYTES, TextTokenizer, Tokens};
 
 /// Of a model that embeds images only.
 pub(crate) fn no_text() -> crate::Error {
-    crate::Error::Message(
-        "this model has no text tower; use a label bank made from the full model (ocelli labels), or convert the \
-         checkpoint without --vision-only"
-            .into(),
-    )
+    crate::Error::ModelLacks {
+        part: "text tower",
+        remedy: "use a label bank made from the full model (ocelli labels), or convert the checkpoint without \
+                 --vision-only",
+    }
 }

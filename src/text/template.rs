@@ -1,12 +1,17 @@
 //! Labels from files and lists, and prompt templates: `a photo of a {}`.
 
 use crate::error::{Error, Result};
+use crate::printable::excerpt;
 use std::path::Path;
 use std::string::String;
 use std::vec::Vec;
 
 /// The template that is used where none is given.
 pub const DEFAULT_TEMPLATE: &str = "a photo of a {}";
+
+fn unusable(problem: impl Into<String>) -> Error {
+    Error::Labels { problem: problem.into() }
+}
 
 /// `template` with `label` in place of its `{}`.
 pub fn fill(template: &str, label: &str) -> String {
@@ -25,8 +30,9 @@ pub fn templates(given: &[String]) -> Result<Vec<&str>> {
         .iter()
         .map(|template| match template.matches("{}").count() {
             1 => Ok(template.as_str()),
-            count => Err(Error::Message(std::format!(
-                "template {template:?} has {count} times {{}}, which stands for the label; it must have one"
+            count => Err(unusable(std::format!(
+                "template {:?} has {count} times {{}}, which stands for the label; it must have one",
+                excerpt(template)
             ))),
         })
         .collect()
@@ -41,12 +47,12 @@ pub fn read_labels(path: &Path) -> Result<Vec<String>> {
         .map_err(|source| Error::Io { action: "read the labels", source }.in_file(path))?;
     let text = core::str::from_utf8(&bytes).map_err(|error| {
         let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
-        Error::Message(std::format!("line {line} is not UTF-8; save the file as UTF-8")).in_file(path)
+        unusable(std::format!("line {line} is not UTF-8; save the file as UTF-8")).in_file(path)
     })?;
     let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     let labels: Vec<String> = lines.filter(|line| !line.is_empty()).map(String::from).collect();
     if labels.is_empty() {
-        return Err(Error::Message("no labels in it; write one per line".into()).in_file(path));
+        return Err(unusable("no labels in it; write one per line").in_file(path));
     }
     Ok(labels)
 }
@@ -63,8 +69,9 @@ pub fn parse_labels(list: &str) -> Result<Vec<String>> {
         let start = rest.trim_start();
         let (label, after) = match start.strip_prefix('"') {
             Some(quoted) => unquote(quoted).ok_or_else(|| {
-                Error::Message(std::format!(
-                    "labels: the quote in {start:?} does not end, or more follows it than a comma"
+                unusable(std::format!(
+                    "labels: the quote in {:?} does not end, or more follows it than a comma",
+                    excerpt(start)
                 ))
             })?,
             None => {

@@ -5,14 +5,20 @@ use super::position::pyramid;
 use crate::format::VisionConfig;
 use crate::model::{Norm, VisionWeights};
 use crate::nn::{Forward, Shape};
-use crate::preprocess::{Levels, write_patch_row, write_patch_row_planar};
+use crate::preprocess::{NormalizationTable, write_patch_row, write_patch_row_planar};
 use crate::profile::Op;
 use ocelli_kernels::Epilogue;
 
 /// What the image tower starts from.
 pub(crate) enum ImageInput<'a> {
-    /// Preprocessed frames, [images, height, width, 3] bytes, normalised on the way through `levels`.
-    Frames { frames: &'a [u8], height: usize, width: usize, patch: usize, levels: &'a Levels },
+    /// Preprocessed frames, [images, height, width, 3] bytes, normalised on the way by the table.
+    Frames {
+        frames: &'a [u8],
+        height: usize,
+        width: usize,
+        patch: usize,
+        normalization: &'a NormalizationTable,
+    },
     /// Normalised pixels, [images, 3, height, width].
     Planar { pixels: &'a [f32], height: usize, width: usize, patch: usize },
     /// The levels of each image's pyramid, one after the other.
@@ -40,9 +46,9 @@ pub(crate) fn patch_embed(
     forward.produce_from(read, Op::PatchRows, &weights.patch_embed, images * patches, |i, row| {
         let (image, patch) = (i / patches, i % patches);
         match input {
-            ImageInput::Frames { frames, height, width, patch: side, levels } => {
+            ImageInput::Frames { frames, height, width, patch: side, normalization } => {
                 let size = 3 * height * width;
-                write_patch_row(&frames[image * size..][..size], *width, *side, patch, levels, row);
+                write_patch_row(&frames[image * size..][..size], *width, *side, patch, normalization, row);
             }
             ImageInput::Planar { pixels, height, width, patch: side } => {
                 let size = 3 * height * width;

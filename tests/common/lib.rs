@@ -1,6 +1,10 @@
 //! What the integration tests share: fixtures, conversion, comparison.
 
-use ocelli::format::Limits;
+mod limits;
+
+pub use limits::{Limits, Tower, limits};
+
+use ocelli::format::Limits as Costs;
 use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder};
 use ocelli_kernels::{Feature, Isa};
 use ocelli_tools::{ConvertOptions, Precision, convert};
@@ -9,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 15] = [
+pub const PAIRS: [&str; 16] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -21,6 +25,7 @@ pub const PAIRS: [&str; 15] = [
     "dual-vit-xlmr",
     "chinese-clip",
     "openclip-xlmr",
+    "openclip-nllb",
     "open-clip-siglip",
     "open-clip-siglip2",
     "open-clip-eva02",
@@ -106,7 +111,7 @@ pub fn batch_encoder(
 
 /// The text tower of `model`.
 pub fn text_encoder(model: &Arc<Model>, isa: Isa, threads: usize) -> TextEncoder {
-    TextEncoder::new(model, &runtime(isa, threads), &Limits::default()).unwrap()
+    TextEncoder::new(model, &runtime(isa, threads), &Costs::default()).unwrap()
 }
 
 /// The tensors of `expected.safetensors`, or those of `expected_interp.safetensors` for one resolution.

@@ -161,7 +161,7 @@ fn a_bank_inside_must_belong_to_the_model() {
     let file = File::parse(&bytes).unwrap();
     file.verify().unwrap();
     let inside = file.bank().unwrap();
-    assert_eq!((inside.label(1), inside.embedding(1)[9]), ("dog", -1.0));
+    assert_eq!((inside.label(1), inside.embeddings()[inside.dim() + 9]), ("dog", -1.0));
 
     let foreign = bank::write(&["cat", "dog"], &none, 32, &embeddings, [7; 16]).unwrap();
     assert!(error_of(&with_bank(&foreign)).contains("another model"));

@@ -31,6 +31,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from timm.layers import LayerNorm
 from timm.models import _registry, eva, vision_transformer
+from timm.models import vision_transformer_hybrid as hybrid
 from torch import nn
 from transformers.convert_slow_tokenizer import SentencePieceExtractor
 
@@ -55,6 +56,18 @@ def vit(name, **args):
 
 def eva_tower(name, **args):
     return lambda **kw: eva._create_eva(name, **(args | kw))
+
+
+def mci(name, **args):
+    """A tower whose patches go through three convolutions, each as wide as the last or a quarter of it."""
+    width = args["embed_dim"]
+
+    def make(**kw):
+        stem = hybrid.ConvStem(
+            channels=(width // 4, width // 4, width), stride=(4, 2, 2), kernel_size=(4, 2, 2), padding=0, act_layer=nn.GELU)
+        return hybrid._create_vision_transformer_hybrid(name, backbone=stem, embed_args=dict(proj=False), **(args | kw))
+
+    return make
 
 
 # ---- what there is ------------------------------------------------------------------------------------------------
@@ -110,6 +123,13 @@ FIXTURES = {
         model=dict(embed_dim=40, custom_text=True),
         vision=dict(image_size=64, timm_pool="map", timm_proj=None),
         text=dict(CLIP_TEXT, context_length=32), dtype=torch.float16, means=HALVES),
+    # MobileCLIP-B: convolutions with batch norms in place of the patch embedding, no position for the class token.
+    "open-clip-mobileclip": dict(
+        tower=("vit_tiny_mci_64", mci, dict(
+            img_size=64, embed_dim=48, depth=2, num_heads=3, mlp_ratio=3.0, no_embed_class=True)),
+        model=dict(embed_dim=32, custom_text=True),
+        vision=dict(image_size=64, timm_pool="token", timm_proj=None, timm_drop=0.0, timm_drop_path=0.0),
+        text=dict(CLIP_TEXT, no_causal_mask=False), dtype=torch.float16, means=([0.0] * 3, [1.0] * 3)),
 }
 
 
@@ -210,9 +230,10 @@ def outputs(folder, dtype):
         image, words = model.encode_image(pixels.to(dtype)), model.encode_text(ids)
         unit_image, unit_words = F.normalize(image, dim=-1), F.normalize(words, dim=-1)
         logits = model.get_logits(pixels.to(dtype), ids)[0]
+    normed = seen.pop("text.final_norm")
     last = text.pool_type == "last"
     end = torch.full((len(ids),), ids.shape[1] - 1) if last else ids.argmax(-1)
-    seen["text.pooled"] = seen["text.final_norm"][torch.arange(len(ids)), end]
+    seen["text.pooled"] = normed[torch.arange(len(ids)), end]
     sigmoid = model.logit_bias is not None
     found = seen | {
         "pixel_values": pixels, "input_ids": ids, "image_embeds_raw": image, "image_embeds": unit_image,

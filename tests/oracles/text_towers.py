@@ -8,7 +8,6 @@ the names that tests/fixtures/README.md lists, and `tokenizer_cases.json`: awkwa
 with the library's ids.
 """
 
-import io
 import json
 import math
 import os
@@ -19,13 +18,12 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import sentencepiece
 import torch
 import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
 from torch import nn
+from text_tokenizers import TEXTS, bpe, byte_level, cases, unigram, wordpiece
 
 torch.set_num_threads(1)
 transformers.logging.set_verbosity_error()
@@ -33,67 +31,6 @@ transformers.logging.disable_progress_bar()
 
 OUT = Path(sys.argv[1])
 IMAGES = ["portrait.png", "landscape.png", "gray.png"]
-TEXTS = ["a photo of a cat", "A Bird, standing on one leg!", "一张猫的照片", "صورة لقطة على الأريكة", "बिल्ली की एक तस्वीर",
-         "фото собаки под дождём 🐶", "", "a red house near the blue lake, " * 20]
-SCRIPTS = [
-    "一只狗在雪地里奔跑", "北京的天安门广场，2024年", "繁體中文：臺灣的夜市", "猫と犬が公園で遊んでいる", "カタカナとひらがなと漢字", "ｶﾀｶﾅ ﾊﾝｶｸ",
-    "고양이 한 마리가 소파에 앉아 있다", "서울의 밤거리", "صورة كلب يركض في الثلج", "مرحبا بالعالم، كيف الحال؟", "اَلْعَرَبِيَّةُ بِالتَّشْكِيلِ", "یک گربه روی مبل",
-    "תמונה של כלב בגשם", "שָׁלוֹם עולם", "बर्फ में दौड़ता हुआ कुत्ता", "हिन्दी में एक वाक्य।", "ภาพถ่ายของแมวบนโซฟา", "ภาษาไทยไม่มีช่องว่าง",
-    "кошка на диване", "ЁЛКА И ёжик", "Київ, вулиця Хрещатик", "η γάτα στον καναπέ ΣΑΣ", "con mèo trên ghế sofa", "İstanbul'da bir kedi ışık",
-    "Straßenbahn über Ångström", "🐱🐶", "👩‍👩‍👧‍👦 family 🇩🇪 flag", "👍🏽 ok ✅ ™ ©", "猫cat고양이кот", "mixed 中文 and عربي and हिन्दी text",
-    "x² ½ ﬁ Ⅳ ①", "a\u0301 e\u0302 combining", "zero\u200bwidth\u200djoin", "soft\u00adhyphen", "tab\tnew\nline", "[CLS] [MASK] <mask> </s>",
-    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𝕋𝕖𝕩𝕥", "ꦲꦏ꧀ꦱꦫ ጤና ይስጥልኝ", "\ue000 private \ufffd", "12,345.67 ٣٤٥ ४५६ 一二三",
-]
-
-
-def cases():
-    texts = [case["text"] for name in ("siglip-hf/tokenizer_cases.json", "multilingual/cases.json")
-             for case in json.loads((OUT / name).read_text())]
-    return texts + SCRIPTS
-
-
-def corpus():
-    return [text for i, text in enumerate(cases() + TEXTS) if i % 5 for _ in range(4)]
-
-
-# Tokenizers, trained on most of the cases themselves, so that there are pieces of every script and unknown letters too.
-
-
-def wordpiece(folder, vocab, lowercase, whole=True):
-    """BertTokenizer: with tokenizer.json, or `vocab.txt` alone."""
-    trainer = BertWordPieceTokenizer(lowercase=lowercase, strip_accents=None)
-    trainer.train_from_iterator(corpus(), vocab_size=vocab, min_frequency=2, show_progress=False, limit_alphabet=700)
-    if not whole:
-        trainer.save_model(str(folder))
-        return transformers.BertTokenizer.from_pretrained(folder, model_max_length=32)
-    tokenizer = transformers.BertTokenizer(vocab=trainer.get_vocab(), do_lower_case=lowercase, model_max_length=32)
-    tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
-def unigram(folder, vocab, whole=True):
-    """XLMRobertaTokenizer: with tokenizer.json, or `sentencepiece.bpe.model` alone."""
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus()), model_writer=model, vocab_size=vocab, model_type="unigram", num_threads=1,
-        minloglevel=2, hard_vocab_limit=False, character_coverage=1.0, unk_id=0, bos_id=1, eos_id=2, pad_id=-1)
-    path = folder / "sentencepiece.bpe.model"
-    path.write_bytes(model.getvalue())
-    tokenizer = transformers.XLMRobertaTokenizer.from_pretrained(folder, model_max_length=32)
-    if whole:
-        path.unlink()
-        tokenizer.save_pretrained(folder)
-    return tokenizer
-
-
-def byte_level(folder, vocab):
-    """RobertaTokenizer: `vocab.json` and `merges.txt`, for a model that has another tokenizer of its own."""
-    trainer = ByteLevelBPETokenizer()
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trainer.train_from_iterator(corpus(), vocab_size=vocab, min_frequency=2, show_progress=False, special_tokens=special)
-    trainer.save_model(str(folder))
-    return transformers.RobertaTokenizer.from_pretrained(folder, model_max_length=32)
-
 
 # Weights.
 
@@ -308,21 +245,20 @@ def xlmr(folder, tokenizer):
     return base
 
 
-def openclip_xlmr(folder):
+def openclip(folder, base, text, seed, tap):
+    """`CustomTextCLIP` with the text tower that the folder `base` describes; `text` has the rest of its settings."""
     import open_clip
     from open_clip.factory import set_model_preprocess_cfg
     from open_clip.push_to_hf_hub import save_for_hf
 
-    base = xlmr(folder, unigram(folder, 1300))
     config = {
         "embed_dim": 40,
         "vision_cfg": {"image_size": 64, "layers": 2, "width": 48, "head_width": 16, "patch_size": 16, "mlp_ratio": 2.5},
-        "text_cfg": {"hf_model_name": base.name, "hf_tokenizer_name": base.name, "hf_pooler_type": "mean_pooler",
-                     "context_length": 32},
+        "text_cfg": {"hf_model_name": base.name, "hf_tokenizer_name": base.name, "context_length": 32} | text,
     }
     local = config | {"text_cfg": config["text_cfg"] | {"hf_model_name": str(base), "hf_model_pretrained": False}}
     model = open_clip.CustomTextCLIP(**json.loads(json.dumps(local)))
-    randomise(model, 4)
+    randomise(model, seed)
     preprocess = open_clip.transform.PreprocessCfg(size=64)
     set_model_preprocess_cfg(model, dict(vars(preprocess)))
 
@@ -331,6 +267,9 @@ def openclip_xlmr(folder):
 
     save_for_hf(model.to(torch.float16), Kept(), config, folder, safe_serialization=True)
     model.double().eval().load_state_dict(load_file(folder / "open_clip_model.safetensors"))
+    for module in model.modules():
+        if hasattr(module, "make_weights"):  # NLLB's positions are no parameter: in half precision they lost digits
+            module.make_weights(module.num_positions + module.offset, module.embedding_dim, module.padding_idx)
     transform = open_clip.transform.image_transform_v2(preprocess, is_train=False)
     tokenizer = open_clip.tokenizer.HFTokenizer(str(folder), context_length=32)
     ids, pixels, pad = tokenizer(TEXTS), torch.stack([transform(image) for image in pictures()]), 1
@@ -341,7 +280,7 @@ def openclip_xlmr(folder):
     for i, block in enumerate(visual.transformer.resblocks):
         taps.output(f"vision.block.{i}", block)
     taps.output("vision.final_norm", visual.ln_post)
-    tap_bert(taps, model.text.transformer)
+    tap(taps, model.text.transformer)
     taps.output("text.pooled", model.text.pooler)
     with torch.no_grad():
         image, text = model.encode_image(pixels.double()), model.encode_text(ids)
@@ -350,6 +289,25 @@ def openclip_xlmr(folder):
     found |= scores(model.logit_scale, image, text) | {"pixel_values": pixels, "input_ids": ids}
     found["attention_mask"] = (ids != pad).long()
     write(folder, found, tokenizer, lambda text: [id for id in tokenizer(text)[0].tolist() if id != pad])
+
+
+def openclip_xlmr(folder):
+    openclip(folder, xlmr(folder, unigram(folder, 1300)), {"hf_pooler_type": "mean_pooler"}, 4, tap_bert)
+
+
+def openclip_nllb(folder):
+    tokenizer = bpe(folder, 1100)
+    base = folder / "nllb-small"
+    transformers.M2M100Config(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=112,
+        decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=32, max_position_embeddings=64).save_pretrained(base)
+
+    def tap(taps, model):
+        taps.input("text.embeddings", model.layers[0])
+        for i, layer in enumerate(model.layers):
+            taps.output(f"text.block.{i}", layer)
+
+    openclip(folder, base, {"hf_pooler_type": "cls_pooler", "hf_proj_type": "linear"}, 6, tap)
 
 
 class MultilingualClip(nn.Module):
@@ -392,7 +350,7 @@ def roberta(folder):
 
 
 FIXTURES = {"dual-dinov2-bert": dual_dinov2_bert, "dual-vit-xlmr": dual_vit_xlmr, "chinese-clip": chinese_clip,
-            "openclip-xlmr": openclip_xlmr, "mclip": mclip, "roberta": roberta}
+            "openclip-xlmr": openclip_xlmr, "openclip-nllb": openclip_nllb, "mclip": mclip, "roberta": roberta}
 
 if __name__ == "__main__":
     for name in sys.argv[2:] or FIXTURES:

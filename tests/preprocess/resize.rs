@@ -160,6 +160,21 @@ fn wrong_use_is_an_error() {
     assert!(FrameSpec::new(&config, 0, 8).is_err());
 }
 
+/// Squashed to a square, of which the centre is cut, as transformers' DeiTImageProcessor does it (5.24, Pillow's backend):
+/// even and odd margins.
+#[test]
+fn a_centre_is_cut_from_a_squashed_picture() {
+    for (square, height, width) in [(80, 65, 62), (79, 62, 64)] {
+        let config = config(ResizeMode::SquashCrop, Filter::Bicubic, Resampler::Pillow, square);
+        let spec = FrameSpec::new(&config, height, width).unwrap();
+        for name in ["landscape", "portrait"] {
+            let source = open(&format!("images/{name}.png"));
+            let golden = format!("squash_crop/{name}_{square}_to_{height}x{width}.png");
+            assert_same(&frame(spec, &source.view()), &pixels(&open(&golden).view()), &golden);
+        }
+    }
+}
+
 /// A crop larger than the resized picture is padded with black, as transformers' CLIPImageProcessor (4.57, Pillow's
 /// backend) does it: one side or both, even and odd margins.
 #[test]

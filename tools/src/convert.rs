@@ -7,6 +7,7 @@ use crate::progress::{Progress, Silent};
 use crate::quant::{self, AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Source};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, SourceRepository, Tensors, hash, hex};
+use ocelli::excerpt;
 use ocelli::format::LabelBank;
 use ocelli::format::{TensorSpec, for_each_tensor};
 use ocelli::text::templates;
@@ -206,7 +207,12 @@ impl Opened {
         let ignored = leftovers(&recognised, &tensors, &origins)?;
         refuse_to_overwrite(
             &options.output,
-            checkpoint.weights.iter().chain([&recognised.path]).chain(&recognised.files),
+            checkpoint
+                .weights
+                .iter()
+                .chain([&recognised.path])
+                .chain(&recognised.files)
+                .map(PathBuf::as_path),
         )?;
         let (mut files, id) = identify(&recognised.path, &checkpoint)?;
         recognised.config.checkpoint_id = id;
@@ -228,7 +234,7 @@ impl Opened {
         }
         if !self.tensors.prefix().is_empty() {
             let prefix = self.tensors.prefix();
-            warnings.push(format!("the name of every tensor starts with {prefix:?}: left out"));
+            warnings.push(format!("the name of every tensor starts with {:?}: left out", excerpt(prefix)));
         }
         warnings
     }
@@ -280,13 +286,13 @@ fn name_classes(recognised: &mut Recognised, set: &LabelSet) -> Result<()> {
         _ if names.len() != classes => {
             format!("{} labels were given, but the classifier has {classes} classes", names.len())
         }
-        Some(name) => format!("the label {name:?} cannot name a class"),
+        Some(name) => format!("the label {:?} cannot name a class", excerpt(name)),
         None => {
             recognised.labels = names.clone();
             return Ok(());
         }
     };
-    Err(ocelli::Error::Message(problem).into())
+    Err(Error::options(problem))
 }
 
 /// Embeds labels with the text tower in half precision, whatever the precision of the output and even if that has no
@@ -303,14 +309,17 @@ fn embed(options: &ConvertOptions, set: &LabelSet, progress: &dyn Progress) -> R
 }
 
 /// An output that is one of the inputs would replace the checkpoint by what was made of it.
-fn refuse_to_overwrite<'p>(output: &Path, mut inputs: impl Iterator<Item = &'p PathBuf>) -> Result<()> {
+pub(crate) fn refuse_to_overwrite<'p>(
+    output: &Path,
+    mut inputs: impl Iterator<Item = &'p Path>,
+) -> Result<()> {
     if output.is_dir() {
         return Err(Error::file(output, "is a folder: name the file to write, as in model.ocelli"));
     }
     let Ok(output) = output.canonicalize() else { return Ok(()) };
     match inputs.find(|input| input.canonicalize().is_ok_and(|input| input == output)) {
         None => Ok(()),
-        Some(_) => Err(Error::file(&output, "is part of the checkpoint: choose another output")),
+        Some(_) => Err(Error::file(&output, "is part of what is read: choose another output")),
     }
 }
 

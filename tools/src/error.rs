@@ -1,5 +1,6 @@
 //! Everything that can go wrong in the tools. Messages name the file, the tensor or field, and what would be right.
 
+use ocelli::excerpt;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,11 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Options of a conversion that do not fit the checkpoint.
+    Options {
+        /// What does not fit.
+        problem: String,
+    },
     /// An error of the runtime: the packed format, or an atomic write.
     Ocelli(ocelli::Error),
 }
@@ -70,11 +76,11 @@ impl Error {
     }
 
     pub(crate) fn field(path: &Path, field: impl Into<String>, problem: impl Into<String>) -> Error {
-        Error::Field { path: path.into(), field: field.into(), problem: problem.into() }
+        Error::Field { path: path.into(), field: name(field), problem: brief(problem) }
     }
 
-    pub(crate) fn tensor(name: impl Into<String>, problem: impl Into<String>) -> Error {
-        Error::Tensor { name: name.into(), problem: problem.into() }
+    pub(crate) fn tensor(tensor: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Tensor { name: name(tensor), problem: brief(problem) }
     }
 
     #[cfg(feature = "hub")]
@@ -83,25 +89,57 @@ impl Error {
     }
 
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Error {
-        Error::File { path: path.into(), problem: problem.into() }
+        Error::File { path: path.into(), problem: brief(problem) }
     }
+
+    pub(crate) fn options(problem: impl Into<String>) -> Error {
+        Error::Options { problem: brief(problem) }
+    }
+}
+
+/// Longest explanation, in characters: it may quote a file, where a name can have megabytes.
+const MAX_PROBLEM: usize = 600;
+
+/// The name of a tensor or a field as it stands in messages.
+fn name(text: impl Into<String>) -> String {
+    excerpt(&text.into()).into_owned()
+}
+
+fn brief(problem: impl Into<String>) -> String {
+    let mut problem = problem.into();
+    if let Some((end, _)) = problem.char_indices().nth(MAX_PROBLEM) {
+        problem.truncate(end);
+        problem.push('…');
+    }
+    problem
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Io { action, path, source } => write!(f, "{}: cannot {action}: {source}", path.display()),
-            Error::Json { path, source } => write!(f, "{}: {source}", path.display()),
+            Error::Json { path, source } => write!(f, "{}: {}", path.display(), brief(source.to_string())),
             Error::Field { path, field, problem } => write!(f, "{}: {field} {problem}", path.display()),
             Error::Tensor { name, problem } => write!(f, "tensor {name} {problem}"),
             Error::File { path, problem } => write!(f, "{}: {problem}", path.display()),
             Error::Hub { subject, problem } => write!(f, "{subject}: {problem}"),
+            Error::Options { problem } => f.write_str(problem),
             Error::Ocelli(source) => source.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Json { source, .. } => Some(source),
+            // Shown as it is, so what follows in the chain is what it has behind it.
+            Error::Ocelli(source) => source.source(),
+            _ => None,
+        }
+    }
+}
 
 impl From<ocelli::Error> for Error {
     fn from(source: ocelli::Error) -> Error {

@@ -62,8 +62,10 @@ pub fn find(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The file can't be read or decoded; the error names it and says what to do.
 pub fn decode(path: &Path) -> Result<DecodedImage> {
     decode_file(path, &decode::Options::default()).map_err(|error| {
-        Error::Ocelli(ocelli::Error::Message(format!(
-            "{error}; repair this picture or take it out of the set"
-        )))
+        let problem = match error {
+            ocelli::Error::InFile { source, .. } => *source,
+            other => other,
+        };
+        Error::file(path, format!("{problem}; repair this picture or take it out of the set"))
     })
 }

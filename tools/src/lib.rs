@@ -10,6 +10,7 @@ pub mod families;
 pub mod hub;
 pub mod images;
 pub mod inspect;
+mod join;
 pub mod progress;
 pub mod quant;
 mod read;
@@ -19,5 +20,6 @@ pub mod write;
 
 pub use convert::{ConvertOptions, Ignored, LabelSet, Report, Used, convert, convert_with};
 pub use error::{Error, Result};
+pub use join::join;
 pub use progress::{Progress, Silent};
 pub use quant::Precision;

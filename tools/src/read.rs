@@ -22,7 +22,7 @@ pub(crate) fn check(tensors: &Tensors, demand: &TensorSpec, origin: &Origin) -> 
     }
     for part in &origin.parts {
         match part {
-            Part::Zeros => {}
+            Part::Zeros | Part::Sinusoids(_) => {}
             // A slice's tensor has more rows; how many is the other parts' business.
             Part::Slice(name, first) => {
                 let all =
@@ -145,12 +145,22 @@ fn read_part(
             out.fill(0.0);
             return Ok(());
         }
+        Part::Sinusoids(first) => {
+            out.chunks_exact_mut(k).zip(rows).for_each(|(row, i)| sinusoids(*first as usize + i, row));
+            return Ok(());
+        }
         Part::Tensor(name) => (name, 0),
         Part::Slice(name, start) => (name, *start),
     };
     let (first, end) = (start + rows.start, start + rows.end);
     match &origin.transform {
         Transform::Rows => tensors.read(name, first * k..end * k, out),
+        Transform::TimesRoot(n) => {
+            tensors.read(name, first * k..end * k, out)?;
+            let factor = f64::from(*n).sqrt();
+            out.iter_mut().for_each(|value| *value = (f64::from(*value) * factor) as f32);
+            Ok(())
+        }
         Transform::Convolution { side } => {
             tensors.read(name, first * k..end * k, out)?;
             if demand.kind == Kind::Matrix {
@@ -182,6 +192,17 @@ fn read_part(
             }
             Ok(())
         }
+    }
+}
+
+/// Sines and cosines of one position, in the steps of the library's f32.
+fn sinusoids(position: usize, row: &mut [f32]) {
+    let half = row.len() / 2;
+    let step = -(10_000f64.ln() / (half - 1) as f64) as f32;
+    let (sines, cosines) = row.split_at_mut(half);
+    for (j, (sine, cosine)) in sines.iter_mut().zip(cosines).enumerate() {
+        let angle = position as f32 * (j as f32 * step).exp();
+        (*sine, *cosine) = (f64::from(angle).sin() as f32, f64::from(angle).cos() as f32);
     }
 }
 

@@ -128,7 +128,7 @@ pub(super) fn with_sink(
 }
 
 fn nothing(path: &Path) -> Error {
-    Error::Message("there is no embedding to write; the file is left as it was".into()).in_file(path)
+    Error::NotAFile { problem: "there is no embedding to write; the file is left as it was" }.in_file(path)
 }
 
 /// A NumPy file whose number of rows is known at its end.

@@ -33,7 +33,7 @@ pub(super) struct Report {
     most_over_bound: Vec<&'static str>,
     sensors: Sensors,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) sustained: Option<Vec<Window>>,
+    pub(super) sustained: Option<Vec<Interval>>,
 }
 
 /// What this machine can do at most.
@@ -61,7 +61,7 @@ struct OpLine {
 
 /// A part of a sustained run.
 #[derive(Serialize)]
-pub(super) struct Window {
+pub(super) struct Interval {
     /// Its end, in seconds since the start.
     pub(super) at_s: f64,
     pub(super) calls: usize,
@@ -178,7 +178,7 @@ impl Report {
         }
         writeln!(out, "longest beyond their bounds: {}", self.most_over_bound.join(", "))?;
         writeln!(out, "{}", self.sensors)?;
-        for Window { at_s, p50_ms, sensors, .. } in self.sustained.iter().flatten() {
+        for Interval { at_s, p50_ms, sensors, .. } in self.sustained.iter().flatten() {
             writeln!(out, "after {at_s:.1} s: p50 {p50_ms:.1} ms; {sensors}")?;
         }
         Ok(())

@@ -114,3 +114,22 @@ fn the_cost_is_shown_before_anything_is_run() {
         (number(&image["arena_bytes"]) + number(&text["arena_bytes"]), number(&info["arena"]["bytes"]));
     assert!(estimate >= arena && estimate < 2 * arena, "{estimate}, {arena}");
 }
+
+/// A long text is quoted by its beginning, and one that is too long is not blamed on the model.
+#[test]
+fn long_texts_are_not_repeated() {
+    let model = FULL.to_str().unwrap();
+    let embed = |text: &str| run(&mut ocelli!["embed", "--model", model, "--text", text]);
+    let cut = embed(&"word ".repeat(3000)).ok();
+    assert!(cut.err.contains("was cut") && cut.err.contains("word word"), "{}", cut.err);
+    assert!(cut.err.len() < 300, "{}", cut.err);
+    let refused = embed(&"letters ".repeat(3000));
+    let (code, err) = (refused.code, refused.err);
+    assert!(code == Some(1) && err.contains("letters letters") && err.contains("24000 bytes"), "{err}");
+    assert!(err.len() < 300 && !err.contains(model), "{err}");
+    // Nor is a template, or a label.
+    let template = format!("{} {{}} {{}}", "t".repeat(5000));
+    let refused = run(&mut ocelli!["labels", "--model", model, "--labels", "a,b", "--template", template]);
+    let (code, err) = (refused.code, refused.err);
+    assert!(code == Some(1) && err.contains("ttt") && err.len() < 300, "{err}");
+}

@@ -40,7 +40,7 @@ fn profile_times_and_embeds_given_pixels() {
     fs::write(&pixels, f32::INFINITY.to_le_bytes().repeat(image_len)).unwrap();
     run(&mut ocelli!["profile", "-m", *VISION, "--pixels", pixels]).fails(&["pixels.f32", "value 0 is inf"]);
     fs::write(&pixels, [0; 1000]).unwrap();
-    run(&mut ocelli!["profile", "--pixels", pixels]).fails(&["pixels.f32", "1000 bytes", "whole number"]);
+    run(&mut ocelli!["profile", "--pixels", pixels]).fails(&["pixels.f32", "found 1000", "whole number"]);
     let missing = folder.path().join("missing/out.f32");
     run(&mut ocelli!["profile", "--iters", "1", "--embeddings-out", missing]).fails(&["missing/out.f32"]);
 }

@@ -148,4 +148,6 @@ fn tiles_have_boxes_and_average_to_the_embedding() {
     }
     let refused = with(["embed", "--model", model.as_str(), "--tiles", "--image", photo.as_str()]);
     assert_eq!(refused.code, Some(2), "{}", refused.err);
+    let refused = with(["embed", "--model", model.as_str(), "--any-res", "65x2", "--image", photo.as_str()]);
+    assert!(refused.code == Some(2) && refused.err.contains("at most 64"), "{}", refused.err);
 }

@@ -44,6 +44,8 @@ pub(crate) fn activate(act: Activation, x: &mut [f32]) {
             // tanh(u) = 2·sigmoid(2u) − 1, with u = √(2/π)·(x + 0.044715·x³)
             Activation::GeluTanh => v * sigmoid(2.0 * 0.797_884_6 * (v + 0.044715 * v * v * v)),
             Activation::Silu => v * sigmoid(v),
+            Activation::Relu if v < 0.0 => 0.0,
+            Activation::Relu => v,
         };
     }
 }

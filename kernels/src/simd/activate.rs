@@ -35,6 +35,7 @@ pub(crate) fn activate<S: Simd>(simd: S, act: Activation, x: &mut [f32]) {
         Activation::Gelu => map::<S, Gelu>(simd, x),
         Activation::GeluTanh => map::<S, GeluTanh>(simd, x),
         Activation::Silu => map::<S, Silu>(simd, x),
+        Activation::Relu => map::<S, Relu>(simd, x),
     }
 }
 
@@ -42,6 +43,7 @@ struct QuickGelu;
 struct Gelu;
 struct GeluTanh;
 struct Silu;
+struct Relu;
 
 /// `x / (1 + eᵘ)`, which is `x · sigmoid(−u)`; beyond u = 80 the factor stays at e⁻⁸⁰.
 #[inline(always)]
@@ -74,6 +76,14 @@ impl Function for Silu {
     #[inline(always)]
     fn apply<S: Simd, const N: usize>(ops: Ops<S, N>, x: [S::f32s; N]) -> [S::f32s; N] {
         gated(ops, x, ops.mul(x, ops.splat(-1.0)))
+    }
+}
+
+impl Function for Relu {
+    #[inline(always)]
+    fn apply<S: Simd, const N: usize>(ops: Ops<S, N>, x: [S::f32s; N]) -> [S::f32s; N] {
+        // In this order NaN stays NaN.
+        ops.max(ops.splat(0.0), x)
     }
 }
 

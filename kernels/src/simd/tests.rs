@@ -139,13 +139,14 @@ fn exact(act: Activation, x: f64) -> f64 {
             0.5 * x * (1.0 + (core::f64::consts::FRAC_2_PI.sqrt() * (x + 0.044715 * x * x * x)).tanh())
         }
         Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::Relu => x.max(0.0),
     }
 }
 
 #[test]
 fn activations_agree_with_f64() {
-    const ACTS: [Activation; 4] =
-        [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh, Activation::Silu];
+    const ACTS: [Activation; 5] =
+        [Activation::QuickGelu, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Relu];
     let mut rng = Rng::new(3);
     for kernels in each_isa() {
         for act in ACTS {

@@ -25,13 +25,14 @@ const DEQUANT: f64 = 4.0 * UNIT;
 /// An activation function of |y| ≤ 1, or relative to y beyond.
 const ACTIVATE: f64 = 4e-6;
 
-const EPILOGUES: [Epilogue; 6] = [
+const EPILOGUES: [Epilogue; 7] = [
     Epilogue::Store,
     Epilogue::Add,
     Epilogue::Activate(Activation::QuickGelu),
     Epilogue::Activate(Activation::Gelu),
     Epilogue::Activate(Activation::GeluTanh),
     Epilogue::Activate(Activation::Silu),
+    Epilogue::Activate(Activation::Relu),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -230,6 +231,7 @@ fn activate(act: Activation, x: f64) -> f64 {
             0.5 * x * (1.0 + inner.tanh())
         }
         Activation::Silu => x * sigmoid(x),
+        Activation::Relu => x.max(0.0),
     }
 }
 

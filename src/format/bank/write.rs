@@ -102,7 +102,7 @@ const EMPTY: Bank<'_> = Bank {
 /// The bytes of `bank` with its texts, if a reader accepts them.
 fn bytes_of<L: AsRef<str>, T: AsRef<str>>(labels: &[L], templates: &[T], bank: Bank<'_>) -> Result<Vec<u8>> {
     if templates.iter().any(|template| template.as_ref().contains(['\n', '\r'])) {
-        return Err(Error::Message("a prompt template contains a line break".into()));
+        return Err(Error::Labels { problem: "a prompt template contains a line break".into() });
     }
     let (mut index, mut text) = (Vec::from([0u32]), String::new());
     for label in labels {
@@ -120,5 +120,5 @@ fn bytes_of<L: AsRef<str>, T: AsRef<str>>(labels: &[L], templates: &[T], bank: B
 
 /// A number that the format has 32 bits for.
 fn small(value: usize) -> Result<u32> {
-    u32::try_from(value).map_err(|_| Error::Message("a label bank of over 4 GiB".into()))
+    u32::try_from(value).map_err(|_| Error::Labels { problem: "a label bank of over 4 GiB".into() })
 }

@@ -4,8 +4,8 @@ use std::format;
 
 use image::ImageFormat;
 
-use super::message;
-use crate::{Error, Result};
+use super::picture;
+use crate::{Error, PictureFault, Result};
 
 /// A kind of file that can be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,10 @@ impl Kind {
     /// Any other kind, with its name and what to do about it.
     pub(super) fn of(data: &[u8]) -> Result<Kind> {
         if data.is_empty() {
-            return Err(message("the picture is empty (0 bytes): was it written completely?"));
+            return Err(picture(
+                PictureFault::Damaged,
+                "the picture is empty (0 bytes): was it written completely?",
+            ));
         }
         if let Some((name, advice)) = foreign(data) {
             return Err(foreign_error(name, advice));
@@ -37,7 +40,8 @@ impl Kind {
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Kind::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Kind::Tiff),
             [b'B', b'M', ..] => Ok(Kind::Bmp),
-            _ => Err(message(
+            _ => Err(picture(
+                PictureFault::Unsupported,
                 "this is not a picture in a format that can be read: expected JPEG, PNG, WebP, GIF, TIFF or BMP",
             )),
         }
@@ -69,7 +73,7 @@ impl Kind {
 }
 
 fn foreign_error(name: &str, advice: &str) -> Error {
-    message(format!("this is {name}, which cannot be read here: {advice}"))
+    picture(PictureFault::Unsupported, format!("this is {name}, which cannot be read here: {advice}"))
 }
 
 const MAGICK: &str = "convert it to JPEG or PNG, as in `magick picture converted.png`";

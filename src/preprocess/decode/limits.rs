@@ -3,7 +3,7 @@
 use std::format;
 use std::vec::Vec;
 
-use super::message;
+use super::too_large;
 use crate::{Error, Result};
 
 /// What decoding a picture may cost.
@@ -39,14 +39,14 @@ impl Limits {
     pub(super) fn check(&self, width: u32, height: u32, bytes: u64) -> Result<()> {
         let (pixels, most) = (u64::from(width) * u64::from(height), self.max_pixels);
         if pixels > most {
-            return Err(message(format!(
+            return Err(too_large(format!(
                 "the picture of {width} x {height} pixels is above the limit of {most} pixels: scale it down or raise \
                  the limit ({})",
                 crate::knobs::MAX_PIXELS.name
             )));
         }
         if bytes > self.memory() {
-            return Err(message(format!(
+            return Err(too_large(format!(
                 "the picture of {width} x {height} pixels would take {} MB to decode, more than the {} MB that the \
                  limit of {most} pixels allows: scale it down or raise the limit ({})",
                 bytes.div_ceil(1_000_000),
@@ -73,8 +73,5 @@ pub(super) fn zeros(len: usize) -> Result<Vec<u8>> {
 }
 
 pub(super) fn out_of_memory(bytes: u64) -> Error {
-    message(format!(
-        "not enough memory to decode the picture: {} MB more were needed",
-        bytes.div_ceil(1_000_000)
-    ))
+    Error::OutOfMemory { purpose: "decoding the picture", bytes }
 }

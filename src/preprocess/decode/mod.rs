@@ -23,6 +23,7 @@ use self::kind::Kind;
 pub use self::limits::Limits;
 use self::orientation::Orientation;
 use super::{FrameSpec, MAX_SIDE, Packed, PixelView};
+use crate::PictureFault::{self, Damaged, TooLarge, Unsupported};
 use crate::{Error, Result};
 
 /// How pictures are decoded.
@@ -90,7 +91,7 @@ pub fn decode_file(path: impl AsRef<Path>, options: &Options) -> Result<DecodedI
 /// the limits.
 pub fn decode(data: &[u8], options: &Options) -> Result<DecodedImage> {
     if data.len() as u64 > options.limits.memory() {
-        return Err(message(format!(
+        return Err(too_large(format!(
             "the picture's file is larger than the {} bytes that the limit of {} pixels allows: scale it down or raise \
              the limit ({})",
             options.limits.memory(),
@@ -106,29 +107,37 @@ pub fn decode(data: &[u8], options: &Options) -> Result<DecodedImage> {
         Kind::Png => png::decode(data, &options.limits, orientation),
         _ => raster::decode(data, kind, &options.limits, orientation),
     });
-    let decoded = decoded.unwrap_or_else(|_| Err(message("the picture is damaged: its decoder gave up")))?;
+    let decoded =
+        decoded.unwrap_or_else(|_| Err(picture(Damaged, "the picture is damaged: its decoder gave up")))?;
     orientation.apply(decoded)
 }
 
-fn message(text: impl Into<String>) -> Error {
-    Error::Message(text.into())
+fn picture(fault: PictureFault, problem: impl Into<String>) -> Error {
+    Error::Picture { fault, problem: problem.into() }
+}
+
+fn too_large(problem: impl Into<String>) -> Error {
+    picture(TooLarge, problem)
 }
 
 fn damaged(name: &str, why: &str) -> Error {
-    message(["this ", name, " is damaged or incomplete: ", why].concat())
+    picture(Damaged, ["this ", name, " is damaged or incomplete: ", why].concat())
 }
 
 fn unsupported(name: &str, what: &str) -> Error {
-    message(["this ", name, " cannot be read (", what, "): convert it to an ordinary JPEG or PNG"].concat())
+    picture(
+        Unsupported,
+        ["this ", name, " cannot be read (", what, "): convert it to an ordinary JPEG or PNG"].concat(),
+    )
 }
 
 fn check_sides(width: u32, height: u32) -> Result<()> {
-    let Some(side) = [width, height].into_iter().find(|&side| side > MAX_SIDE) else { return Ok(()) };
-    Err(super::pixels::wrong(
-        "the picture is too large, in pixels per side",
-        MAX_SIDE as usize,
-        side as usize,
-    ))
+    if width.max(height) <= MAX_SIDE {
+        return Ok(());
+    }
+    Err(too_large(format!(
+        "the picture of {width} x {height} pixels is too large: at most {MAX_SIDE} per side are possible"
+    )))
 }
 
 fn owned(text: &str) -> String {

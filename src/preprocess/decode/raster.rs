@@ -5,11 +5,12 @@ use std::io::Cursor;
 use std::string::ToString;
 use std::vec::Vec;
 
+use image::error::UnsupportedErrorKind;
 use image::{ColorType, ImageDecoder, ImageError, ImageReader};
 
 use super::kind::Kind;
 use super::orientation::Orientation;
-use super::{DecodedImage, Limits, check_sides, damaged, limits, message, unsupported};
+use super::{DecodedImage, Limits, check_sides, damaged, limits, too_large, unsupported};
 use crate::preprocess::Packed;
 use crate::{Error, Result};
 
@@ -104,8 +105,11 @@ fn to_bytes(pixels: &mut Vec<u8>, color: ColorType, name: &str) -> Result<Packed
 
 fn explain(kind: Kind, error: &ImageError) -> Error {
     match error {
-        ImageError::Unsupported(_) => unsupported(kind.name(), &error.to_string()),
-        ImageError::Limits(_) => message(std::format!(
+        ImageError::Unsupported(what) => match what.kind() {
+            UnsupportedErrorKind::GenericFeature(feature) => unsupported(kind.name(), &feature),
+            _ => unsupported(kind.name(), "its type of pixels"),
+        },
+        ImageError::Limits(_) => too_large(std::format!(
             "this {} is above a limit ({error}): scale it down or raise the limit ({})",
             kind.name(),
             crate::knobs::MAX_PIXELS.name

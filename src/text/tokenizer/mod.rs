@@ -12,7 +12,7 @@ mod vocabulary;
 pub use checked::CheckedTokenizer;
 
 use super::{canonical, no_text};
-use crate::error::{Error, Result};
+use crate::error::{Error, Name, Result};
 use crate::format::{Canonical, File, TextConfig};
 use aho_corasick::{AhoCorasick, MatchKind};
 use std::borrow::Cow;
@@ -86,7 +86,8 @@ impl TextTokenizer {
     /// More than [`MAX_TEXT_BYTES`], or the tokenizer fails.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
         if text.len() > MAX_TEXT_BYTES {
-            return Err(Error::TextTooLong { limit: MAX_TEXT_BYTES, found: text.len() });
+            let start = Name::new(text);
+            return Err(Error::TextTooLong { start, limit: MAX_TEXT_BYTES, found: text.len() });
         }
         let mut ids = self.inner.ids(&self.canonical(text))?;
         let context = self.config.context as usize;

@@ -1,6 +1,6 @@
 //! A learned table for another grid: every library resamples it in its own way.
 //!
-//! | [`Interpolation`] | filter | window of output i |
+//! | [`Interpolation`] | filter | taps of output i |
 //! |---|---|---|
 //! | `Bicubic`: transformers (`interpolate(mode="bicubic", align_corners=False)`) | cubic, a = −0.75 | 4 inputs around `(i + ½)·in/out − ½`, border repeated |
 //! | `BicubicAntialias`: timm, open_clip (the same with `antialias=True`) | cubic, a = −0.5 | `(i + ½)·in/out ± 2·max(in/out, 1)`, weights normalised |
@@ -38,7 +38,7 @@ pub fn resample(
         _ => panic!("positions for {from:?} patches cannot become {to:?}"),
     };
     for (i, out) in out.chunks_exact_mut(width).enumerate() {
-        let (rows, columns) = (filter.window(i / to.1, from.0, to.0), filter.window(i % to.1, from.1, to.1));
+        let (rows, columns) = (filter.taps(i / to.1, from.0, to.0), filter.taps(i % to.1, from.1, to.1));
         for (chunk, out) in out.chunks_mut(CHUNK).enumerate() {
             let mut sums = [0.0f64; CHUNK];
             for row in rows.first..rows.end {
@@ -72,26 +72,26 @@ impl Filter {
     }
 
     /// What output `i` of `outputs` reads of `inputs`.
-    fn window(self, i: usize, inputs: usize, outputs: usize) -> Window {
+    fn taps(self, i: usize, inputs: usize, outputs: usize) -> Taps {
         let scale = inputs as f64 / outputs as f64;
         let centre = (i as f64 + 0.5) * scale - 0.5;
         let support = if matches!(self, Filter::Triangle) { 1.0 } else { 2.0 };
-        let mut window =
-            Window { filter: self, centre, stretch: scale.max(1.0), inputs, first: 0, end: 0, total: 1.0 };
+        let mut taps =
+            Taps { filter: self, centre, stretch: scale.max(1.0), inputs, first: 0, end: 0, total: 1.0 };
         if let Filter::Cubic { antialias: false, .. } = self {
             let before = centre.floor() as i64;
-            return Window { stretch: 1.0, first: before - 1, end: before + 3, ..window };
+            return Taps { stretch: 1.0, first: before - 1, end: before + 3, ..taps };
         }
-        let reach = support * window.stretch;
-        window.first = ((centre + 1.0 - reach) as i64).max(0);
-        window.end = ((centre + 1.0 + reach) as i64).min(inputs as i64);
-        window.total = (window.first..window.end).map(|input| window.weight(input)).sum();
-        window
+        let reach = support * taps.stretch;
+        taps.first = ((centre + 1.0 - reach) as i64).max(0);
+        taps.end = ((centre + 1.0 + reach) as i64).min(inputs as i64);
+        taps.total = (taps.first..taps.end).map(|input| taps.weight(input)).sum();
+        taps
     }
 }
 
-/// The inputs of one output along one axis; those outside the table repeat its border.
-struct Window {
+/// The taps of one output along one axis, inputs with their weights; inputs outside the table repeat its border.
+struct Taps {
     filter: Filter,
     centre: f64,
     stretch: f64,
@@ -101,7 +101,7 @@ struct Window {
     total: f64,
 }
 
-impl Window {
+impl Taps {
     fn weight(&self, input: i64) -> f64 {
         self.filter.at((input as f64 - self.centre) / self.stretch) / self.total
     }

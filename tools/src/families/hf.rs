@@ -164,18 +164,14 @@ impl<'p> Keys<'p> {
 
     /// The transformer.
     pub(super) fn tower(&self, features: u32, pooling: Pooling) -> Result<TowerConfig> {
-        let width: u32 = self.required("hidden_size")?;
-        let heads: u32 = self.required("num_attention_heads")?;
-        if heads == 0 || !width.is_multiple_of(heads) {
-            return Err(self.wrong("num_attention_heads", format!("is {heads}, no divisor of {width}")));
-        }
+        let (width, heads) = self.width_and_heads("hidden_size", "num_attention_heads")?;
         Ok(TowerConfig {
             width,
             depth: self.required("num_hidden_layers")?,
             heads,
             head_dim: width / heads,
             mlp_width: self.required("intermediate_size")?,
-            act: self.act()? as u32,
+            act: self.act("hidden_act")? as u32,
             norm_eps: self.required("layer_norm_eps")?,
             pooling: pooling as u32,
             features,
@@ -183,14 +179,25 @@ impl<'p> Keys<'p> {
         })
     }
 
-    fn act(&self) -> Result<Act> {
-        let name: String = self.required("hidden_act")?;
+    /// Channels of a token, and heads, which divide them.
+    pub(super) fn width_and_heads(&self, width_key: &str, heads_key: &str) -> Result<(u32, u32)> {
+        let (width, heads): (u32, u32) = (self.required(width_key)?, self.required(heads_key)?);
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return Err(self.wrong(heads_key, format!("is {heads}, no divisor of {width}")));
+        }
+        Ok((width, heads))
+    }
+
+    /// The activation that `key` names.
+    pub(super) fn act(&self, key: &str) -> Result<Act> {
+        let name: String = self.required(key)?;
         match name.as_str() {
             "quick_gelu" => Ok(Act::QuickGelu),
             "gelu" => Ok(Act::Gelu),
             "gelu_pytorch_tanh" => Ok(Act::GeluTanh),
             "silu" => Ok(Act::Silu),
-            other => Err(self.wrong("hidden_act", format!("is {other:?}, which is not supported"))),
+            "relu" => Ok(Act::Relu),
+            other => Err(self.wrong(key, format!("is {other:?}, which is not supported"))),
         }
     }
 

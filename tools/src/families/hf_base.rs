@@ -1,7 +1,6 @@
 //! The configuration of a text tower that a checkpoint names and does not describe: open_clip's `hf_model_name` and
 //! M-CLIP's `modelBase` are what `AutoConfig.from_pretrained` gets, a repository or a folder.
 
-use super::hf_bert::KINDS;
 use crate::source::read_json;
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -9,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What the configurations of well-known repositories say: the name without its owner, `model_type`, widths of tokens and
 /// MLP, layers, heads, vocabulary.
-const KNOWN: [(&str, &str, [u32; 5]); 9] = [
+const KNOWN: [(&str, &str, [u32; 5]); 11] = [
     ("xlm-roberta-base", "xlm-roberta", [768, 3072, 12, 12, 250_002]),
     ("xlm-roberta-large", "xlm-roberta", [1024, 4096, 24, 16, 250_002]),
     ("roberta-base", "roberta", [768, 3072, 12, 12, 50_265]),
@@ -19,15 +18,18 @@ const KNOWN: [(&str, &str, [u32; 5]); 9] = [
     ("bert-large-uncased", "bert", [1024, 4096, 24, 16, 30_522]),
     ("bert-base-multilingual-cased", "bert", [768, 3072, 12, 12, 119_547]),
     ("bert-base-chinese", "bert", [768, 3072, 12, 12, 21_128]),
+    ("nllb-200-distilled-600M", "m2m_100", [1024, 4096, 12, 16, 256_206]),
+    ("nllb-200-distilled-1.3B", "m2m_100", [1024, 8192, 24, 16, 256_206]),
 ];
 
 /// The configuration of the model `name`, which stands at `key` of the file `path`, and the file that it is in: the first
-/// `config.json` of a tower like BERT's in the folder of that name in `checkpoint`, in `tokenizer`, or in `checkpoint`
-/// itself; or else what is known of that name.
+/// `config.json` of one of `kinds` in the folder of that name in `checkpoint`, in `tokenizer`, or in `checkpoint` itself;
+/// or else what is known of that name.
 pub(super) fn configuration(
     (name, key, path): (&str, &str, &Path),
     checkpoint: &Path,
     tokenizer: &Path,
+    kinds: &[&str],
 ) -> Result<(Value, PathBuf)> {
     let base = name.rsplit(['/', '\\']).find(|part| !part.is_empty()).unwrap_or(name);
     let folders =
@@ -35,21 +37,28 @@ pub(super) fn configuration(
     for file in folders.map(|folder| folder.join("config.json")) {
         if file.exists() {
             let json = read_json(&file)?;
-            if json["model_type"].as_str().is_some_and(|kind| KINDS.contains(&kind)) {
+            if json["model_type"].as_str().is_some_and(|kind| kinds.contains(&kind)) {
                 return Ok((json, file));
             }
         }
     }
-    let known = KNOWN.iter().find(|(known, ..)| *known == base);
-    let Some((_, kind, [width, mlp, layers, heads, vocab])) = known else {
-        let names = KNOWN.map(|(name, ..)| name).join(", ");
+    let mut known = KNOWN.iter().filter(|(_, kind, _)| kinds.contains(kind));
+    let names = known.clone().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
+    let Some((_, kind, [width, mlp, layers, heads, vocab])) = known.find(|(known, ..)| *known == base) else {
         let problem = format!(
             "is {name:?}, of which nothing is known here (known: {names}): put that model's config.json into a folder \
              {base:?} beside the weights; supported are those whose model_type is {}",
-            KINDS[..3].join(", ")
+            kinds.join(", ")
         );
         return Err(Error::field(path, key, problem));
     };
+    if *kind == "m2m_100" {
+        let json = json!({
+            "model_type": kind, "d_model": width, "encoder_ffn_dim": mlp, "encoder_layers": layers,
+            "encoder_attention_heads": heads, "vocab_size": vocab,
+        });
+        return Ok((json, path.to_path_buf()));
+    }
     let roberta = kind.ends_with("roberta");
     let json = json!({
         "model_type": kind, "hidden_size": width, "intermediate_size": mlp, "num_hidden_layers": layers,

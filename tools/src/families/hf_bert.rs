@@ -6,7 +6,6 @@
 
 use super::hf::{FEATURES, Keys};
 use super::origin::{Origin, Part};
-use super::tokenizer;
 use crate::source::Tensors;
 use crate::{Error, Result};
 use bytemuck::Zeroable;
@@ -98,17 +97,6 @@ impl Bert {
             }
         }
         Ok((bert, config))
-    }
-
-    /// Adds what the tokenizer says: how texts begin and end, and how long they are at most.
-    pub(super) fn with_tokenizer(config: TextConfig, tokenizer: &tokenizer::Loaded) -> TextConfig {
-        TextConfig {
-            context: config.context.min(tokenizer.longest.unwrap_or(u32::MAX)),
-            eos: tokenizer.end,
-            pad: tokenizer.pad,
-            canonical: tokenizer.canonical.map_or(0, |canonical| canonical as u32),
-            ..config
-        }
     }
 
     fn name(&self, name: &str) -> String {

@@ -29,7 +29,8 @@ pub(super) fn recognise(
     let own = Keys::new(json, None, json!({}), path)?;
     let directory = model_options.tokenizer.as_deref().unwrap_or(&checkpoint.directory);
     let base: String = own.required("modelBase")?;
-    let (base, base_path) = configuration((&base, "modelBase", path), &checkpoint.directory, directory)?;
+    let (base, base_path) =
+        configuration((&base, "modelBase", path), &checkpoint.directory, directory, &hf_bert::KINDS[..3])?;
     let kind = base["model_type"].as_str().unwrap_or_default();
     let keys = Keys::new(&base, None, hf_bert::defaults(kind), &base_path)?;
     let (bert, mut text) = Bert::new(&keys, tensors, "transformer.", Pooling::MeanAll, false)?;

@@ -150,7 +150,7 @@ impl Settings<'_> {
         sides.ok_or_else(|| self.wrong(key, format!("is {value}, expected height and width")))
     }
 
-    /// The resize mode, the shortest side if it is cropped, and the image's height and width.
+    /// The resize mode, the shortest side if it is cropped (both, if squashed before), and the image's height and width.
     fn frame(&self) -> Result<(ResizeMode, u32, (u32, u32))> {
         if !self.is_on("do_resize", true)? {
             let problem =
@@ -160,14 +160,16 @@ impl Settings<'_> {
         let cropped = self.is_on("do_center_crop", self.class.crop.is_some())?;
         let Size { squashed, shortest } = self.size()?;
         if let Some(sides) = squashed {
-            if cropped && self.crop()? != sides {
-                let problem = format!(
-                    "is {:?}, but size is {sides:?} with no shortest side: squashing and then cropping is not supported",
-                    self.crop()?
-                );
-                return Err(self.wrong("crop_size", problem));
-            }
-            return Ok((ResizeMode::Squash, 0, sides));
+            return match if cropped { self.crop()? } else { sides } {
+                crop if crop == sides => Ok((ResizeMode::Squash, 0, sides)),
+                crop if sides.0 == sides.1 => Ok((ResizeMode::SquashCrop, sides.0, crop)),
+                crop => {
+                    let problem = format!(
+                        "is {crop:?}, but size is {sides:?}: of pictures that are no squares, a part cannot be cut"
+                    );
+                    Err(self.wrong("crop_size", problem))
+                }
+            };
         }
         if !cropped {
             let problem = "is off, but only the shortest side has a fixed size";

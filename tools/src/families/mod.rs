@@ -8,6 +8,7 @@ mod hf_clip;
 mod hf_dino;
 mod hf_dual;
 mod hf_mclip;
+mod hf_nllb;
 mod hf_preprocess;
 mod hf_processor;
 mod hf_siglip;
@@ -79,13 +80,7 @@ fn recognise_family(
         Some("M-CLIP") => hf_mclip::recognise,
         None if json["library"] == "vit-pytorch" => simple_vit::recognise,
         None if json.get("architecture").is_some() => timm_vit::recognise,
-        Some(other) => {
-            return Err(Error::field(
-                &path,
-                "model_type",
-                format!("is {other:?}; supported: {}", FAMILIES.join(", ")),
-            ));
-        }
+        Some(other) => return Err(unsupported(&path, other)),
         None => {
             let problem = "is missing, and so is the \"architecture\" of a timm checkpoint";
             return Err(Error::field(&path, "model_type", problem));
@@ -99,18 +94,33 @@ fn recognise_family(
 fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
     if !config.has_vision() || config.vision.max_patches > 0 || config.vision.pyramid_stride > 0 {
         let problem = "an image size was asked for, but this model has none, or takes its images as they are";
-        return Err(ocelli::Error::Message(problem.into()).into());
+        return Err(Error::options(problem));
     }
     config.preprocess.shortest = config.shortest(height, width);
     (config.vision.height, config.vision.width) = (height, width);
     Ok(config.validate()?)
 }
 
-/// Whether a `config.json` with this `model_type` may be one of ours.
+/// Refuses the `config.json` at `path` if no family has its `model_type`, before the weights are there.
 #[cfg(feature = "hub")]
-pub(crate) fn is_supported(model_type: &str) -> bool {
-    FAMILIES.contains(&model_type)
+pub(crate) fn check_model_type(path: &Path, json: &Value) -> Result<()> {
+    match json.get("model_type").and_then(Value::as_str) {
+        Some(other) if !FAMILIES.contains(&other) => Err(unsupported(path, other)),
+        _ => Ok(()),
+    }
 }
+
+fn unsupported(path: &Path, model_type: &str) -> Error {
+    let reason = REFUSED.iter().find(|(kind, _)| *kind == model_type).map_or("", |(_, reason)| reason);
+    let problem = format!("is {model_type:?}{reason}; supported: {}", FAMILIES.join(", "));
+    Error::field(path, "model_type", problem)
+}
+
+/// Families that people ask for, and what their models need that is not there.
+const REFUSED: [(&str, &str); 1] = [(
+    "jina_clip",
+    ", whose text tower adds the distance of two tokens to their attention score (ALiBi), which is not supported",
+)];
 
 /// Every `model_type` that is supported.
 const FAMILIES: [&str; 17] = [

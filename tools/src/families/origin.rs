@@ -12,6 +12,8 @@ pub enum Transform {
     },
     /// A matrix stored as inputs × outputs: its columns become rows.
     Transposed,
+    /// Every element times the square root of this number.
+    TimesRoot(u32),
     /// The vector `rows · input + bias`: a linear layer whose input never changes is computed once, here.
     Applied {
         /// The vector that it is applied to.
@@ -30,6 +32,9 @@ pub enum Part {
     Slice(String, usize),
     /// Zeros: a bias that the checkpoint leaves out.
     Zeros,
+    /// Sines, then cosines of positions from this one on, as tensor2tensor has them: row p, column j < k/2 of the first
+    /// half is `sin(p · 10000^(−j/(k/2 − 1)))`.
+    Sinusoids(u32),
 }
 
 impl Part {
@@ -37,7 +42,7 @@ impl Part {
     pub fn name(&self) -> Option<&str> {
         match self {
             Part::Tensor(name) | Part::Slice(name, _) => Some(name),
-            Part::Zeros => None,
+            Part::Zeros | Part::Sinusoids(_) => None,
         }
     }
 }

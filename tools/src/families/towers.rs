@@ -113,6 +113,10 @@ pub(super) fn text(
             let ignore = Box::new(position_ids);
             Ok(TextTower { config, tokenizer, origin: Box::new(origin), ignore })
         }
+        "distilbert" => {
+            let problem = "is \"distilbert\", whose class gives no pooled vector: the library cannot run such a model either";
+            Err(Error::field(path, "text_config.model_type", problem))
+        }
         _ => Err(unknown(path, SECTION, kind, &[&hf_bert::KINDS[..3], &["clip_text_model"]].concat())),
     }
 }
@@ -121,12 +125,20 @@ impl TextTower {
     /// A tower like BERT's with the tokenizer that was found for it.
     pub(super) fn of_bert(bert: Bert, config: TextConfig, tokenizer: Loaded) -> TextTower {
         let names = bert.clone();
-        TextTower {
-            config: Bert::with_tokenizer(config, &tokenizer),
-            tokenizer,
-            origin: Box::new(move |name| names.origin(name.strip_prefix("text.").unwrap_or(name))),
-            ignore: Box::new(move |name| bert.ignore(name)),
-        }
+        TextTower::new(config, tokenizer, move |rest| names.origin(rest), move |name| bert.ignore(name))
+    }
+
+    /// A tower whose texts run at their own length. `origin` gets names without the tower's. The tokenizer says how texts
+    /// begin and end, and how long they are at most.
+    pub(super) fn new(
+        config: TextConfig,
+        tokenizer: Loaded,
+        origin: impl Fn(&str) -> Origin + 'static,
+        ignore: impl Fn(&str) -> Option<&'static str> + 'static,
+    ) -> TextTower {
+        let config = tokenizer.complete(config);
+        let origin = move |name: &str| origin(name.strip_prefix("text.").unwrap_or(name));
+        TextTower { config, tokenizer, origin: Box::new(origin), ignore: Box::new(ignore) }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Checkpoints as they lie on the disk.
 
 mod dtype;
+mod pickle;
 mod safetensors;
+mod torch;
+mod zip;
 
 pub use self::dtype::SourceType;
 pub use self::safetensors::{TensorInfo, Tensors};
@@ -53,7 +56,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Finds the files of a checkpoint given by its folder, its `.safetensors` file or its shard index.
+    /// Finds the files of a checkpoint given by its folder, its file of weights (`.safetensors`, or what `torch.save` wrote) or its shard index.
     pub fn locate(path: &Path) -> Result<Checkpoint> {
         let metadata = fs::metadata(path).map_err(Error::io("open", path))?;
         let file = if !metadata.is_dir() {
@@ -76,8 +79,14 @@ impl Checkpoint {
 }
 
 /// Where the weights of a checkpoint's folder are looked for.
-pub(crate) const WEIGHTS: [&str; 3] =
-    ["model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors"];
+pub(crate) const WEIGHTS: [&str; 6] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_pytorch_model.bin",
+];
 
 /// The error for a folder without weights, which says what is there instead.
 fn without_weights(folder: &Path) -> Error {
@@ -91,8 +100,9 @@ fn without_weights(folder: &Path) -> Error {
         "; it holds an adapter: merge it into its base model and save that".into()
     } else if let Some(name) = ending(&[".safetensors"]) {
         format!("; if {name} has the weights, give its path instead of the folder's")
-    } else if let Some(name) = ending(&[".bin", ".pt", ".pth", ".ckpt", ".onnx", ".gguf", ".h5", ".msgpack"])
-    {
+    } else if let Some(name) = ending(&[".bin", ".pt", ".pth", ".ckpt"]) {
+        format!("; if {name} has the weights, give its path instead of the folder's")
+    } else if let Some(name) = ending(&[".onnx", ".gguf", ".h5", ".msgpack"]) {
         format!("; weights as in {name} must be saved as safetensors first (save_pretrained does it)")
     } else if let Some(name) = ending(&[".ocelli"]) {
         format!("; {name} is a packed model already")

@@ -1,9 +1,10 @@
-//! Tensors of a safetensors checkpoint, one file or several shards.
+//! Tensors of a checkpoint, one file or several shards: safetensors, or PyTorch's archives ([`torch`](super::torch)).
 //!
 //! Rows are read from the files as they are needed instead of mapping them: memory stays small whatever the size of the
 //! checkpoint, and a file that shrinks meanwhile gives an error instead of a signal.
 
 use super::dtype::SourceType;
+use super::torch;
 use crate::{Error, Result};
 use ocelli::format::{SNIFFED, sniff};
 use std::collections::BTreeMap;
@@ -50,17 +51,22 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
 }
 
+/// A tensor in a file: its name, its first byte, and what it is.
+pub(super) struct Found {
+    pub(super) name: String,
+    pub(super) start: u64,
+    pub(super) dtype: safetensors::Dtype,
+    pub(super) shape: Vec<usize>,
+}
+
 impl Tensors {
     /// Opens the shards and reads their headers.
     pub fn open(paths: &[PathBuf]) -> Result<Tensors> {
         let (mut shards, mut tensors) = (Vec::new(), BTreeMap::new());
         for path in paths {
             let mut file = File::open(path).map_err(Error::io("open", path))?;
-            let (data_start, metadata) = read_header(path, &mut file)?;
-            for (name, info) in metadata.tensors() {
-                let start = data_start + info.data_offsets.0 as u64;
-                let info =
-                    TensorInfo { shard: shards.len(), start, dtype: info.dtype, shape: info.shape.clone() };
+            for Found { name, start, dtype, shape } in find(path, &mut file)? {
+                let info = TensorInfo { shard: shards.len(), start, dtype, shape };
                 if tensors.insert(name.clone(), info).is_some() {
                     return Err(Error::tensor(name, format!("occurs twice, also in {}", path.display())));
                 }
@@ -121,6 +127,25 @@ impl Tensors {
             }
         }
     }
+}
+
+/// The tensors of one file.
+fn find(path: &Path, file: &mut File) -> Result<Vec<Found>> {
+    let mut first = [0; 4];
+    let len = file.read(&mut first).and_then(|len| file.rewind().map(|()| len));
+    match &first[..len.map_err(Error::io("read", path))?] {
+        b"PK\x03\x04" => return torch::tensors(path, file),
+        [0x80, 2..=5, ..] => return Err(torch::legacy(path)),
+        _ => {}
+    }
+    let (data_start, metadata) = read_header(path, file)?;
+    let found = metadata.tensors().into_iter().map(|(name, info)| Found {
+        name,
+        start: data_start + info.data_offsets.0 as u64,
+        dtype: info.dtype,
+        shape: info.shape.clone(),
+    });
+    Ok(found.collect())
 }
 
 /// Whether a file starts as safetensors files do.

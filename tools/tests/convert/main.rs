@@ -4,6 +4,7 @@ mod common;
 mod open_clip;
 mod refusals;
 mod text_towers;
+mod torch;
 mod variants;
 mod wrong_families;
 mod wrong_vision;

@@ -3,14 +3,16 @@
 use super::common::*;
 use super::refusals::{Refusal, refused_of};
 use ocelli::format::*;
-use ocelli_tools::{Precision, convert};
+use ocelli_tools::{Precision, Silent, convert, join, verify};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 
 const DUAL: &str = "dual-dinov2-bert";
 const XLMR: &str = "dual-vit-xlmr";
 const CHINESE: &str = "chinese-clip";
 const OPEN_XLMR: &str = "openclip-xlmr";
+const NLLB: &str = "openclip-nllb";
 const MCLIP: &str = "mclip";
 
 /// Positions hold the token type that every token has, and those of RoBERTa start behind the padding token.
@@ -86,7 +88,7 @@ fn missing_extra_and_transposed_tensors_are_named() {
     for (change, expected) in cases {
         refused_of(DUAL, change, expected, Precision::Int8);
     }
-    let cases: [(&str, Refusal); 6] = [
+    let cases: [(&str, Refusal); 9] = [
         (
             XLMR,
             (|c| _ = c.tensors.remove("vision_model.pooler.dense.bias"), &["vision_model.pooler.dense.bias"]),
@@ -102,6 +104,21 @@ fn missing_extra_and_transposed_tensors_are_named() {
         ),
         (MCLIP, (|c| _ = c.tensors.remove("LinearTransformation.bias"), &["LinearTransformation.bias"])),
         (MCLIP, (|c| add(c, "transformer.more"), &["transformer.more", "unknown"])),
+        (
+            NLLB,
+            (
+                |c| _ = c.tensors.remove("text.transformer.layer_norm.bias"),
+                &["text.transformer.layer_norm.bias"],
+            ),
+        ),
+        (
+            NLLB,
+            (
+                |c| transpose(c, "text.transformer.layers.0.fc1.weight"),
+                &["text.transformer.layers.0.fc1.weight", "[32, 112]", "[112, 32]"],
+            ),
+        ),
+        (NLLB, (|c| add(c, "text.transformer.more"), &["text.transformer.more", "unknown"])),
     ];
     for (name, (change, expected)) in cases {
         refused_of(name, change, expected, Precision::Int8);
@@ -110,7 +127,7 @@ fn missing_extra_and_transposed_tensors_are_named() {
 
 #[test]
 fn what_would_change_the_computation_is_refused_by_its_key() {
-    let cases: [(&str, Refusal); 17] = [
+    let cases: [(&str, Refusal); 21] = [
         (
             DUAL,
             (
@@ -120,14 +137,22 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
         ),
         (DUAL, (|c| set(c, "/text_config/is_decoder", json!(true)), &["text_config.is_decoder"])),
         (DUAL, (|c| set(c, "/text_config/add_cross_attention", json!(true)), &["add_cross_attention"])),
-        (DUAL, (|c| set(c, "/text_config/hidden_act", json!("relu")), &["text_config.hidden_act", "relu"])),
+        (DUAL, (|c| set(c, "/text_config/hidden_act", json!("mish")), &["text_config.hidden_act", "mish"])),
         (
             DUAL,
             (
                 |c| set(c, "/text_config/model_type", json!("distilbert")),
-                &["text_config.model_type", "distilbert", "xlm-roberta"],
+                &["text_config.model_type", "distilbert", "pooled"],
             ),
         ),
+        (
+            DUAL,
+            (
+                |c| set(c, "/text_config/model_type", json!("electra")),
+                &["text_config.model_type", "electra", "xlm-roberta"],
+            ),
+        ),
+        (DUAL, (|c| set(c, "/model_type", json!("jina_clip")), &["model_type", "jina_clip", "ALiBi"])),
         (
             DUAL,
             (
@@ -185,6 +210,20 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
                 &["text_cfg.tokenizer_kwargs.strip_sep_token", "true"],
             ),
         ),
+        (
+            NLLB,
+            (
+                |c| c.edit_json("nllb-small/config.json", |json| json["d_model"] = 33.into()),
+                &["nllb-small/config.json", "encoder_attention_heads", "33"],
+            ),
+        ),
+        (
+            NLLB,
+            (
+                |c| c.edit_json("nllb-small/config.json", |json| json["activation_function"] = "mish".into()),
+                &["nllb-small/config.json", "activation_function", "mish"],
+            ),
+        ),
         // What is known of that model does not fit these weights.
         (
             MCLIP,
@@ -206,7 +245,7 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
 
 #[test]
 fn tokenizers_that_leave_something_open_are_refused() {
-    let cases: [(&str, Refusal); 4] = [
+    let cases: [(&str, Refusal); 5] = [
         (CHINESE, (|c| fs::remove_file(c.path("vocab.txt")).unwrap(), &["no tokenizer here", "vocab.txt"])),
         (
             CHINESE,
@@ -224,6 +263,13 @@ fn tokenizers_that_leave_something_open_are_refused() {
             (
                 |c| c.edit_json("tokenizer.json", |json| json["post_processor"] = Value::Null),
                 &["tokenizer.json", "empty text", "begins"],
+            ),
+        ),
+        (
+            NLLB,
+            (
+                |c| c.edit_json("tokenizer_config.json", |json| json["src_lang"] = "xyz_Latn".into()),
+                &["tokenizer_config.json", "src_lang", "xyz_Latn"],
             ),
         ),
     ];
@@ -245,6 +291,53 @@ fn the_tokenizers_own_settings_outdo_its_json() {
         json["normalizer"]["lowercase"].clone()
     };
     assert_eq!([normalizer(true), normalizer(false)], [true, false]);
+}
+
+/// M-CLIP's text tower beside an image tower: what each file had, and nothing else.
+#[test]
+fn a_text_tower_alone_is_joined_with_an_image_tower() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (image, text, both) = (path("image.ocelli"), path("text.ocelli"), path("both.ocelli"));
+    let mut vision_only = options(OPEN_XLMR, &image, Precision::Int8);
+    vision_only.model.vision_only = true;
+    convert(&vision_only).unwrap();
+    convert(&options(MCLIP, &text, Precision::Fp16)).unwrap();
+    join(&image, &text, &both, &Silent).unwrap();
+    verify::verify(&both).unwrap();
+    let read = |path: &Path| AlignedBytes::read(path).unwrap();
+    let (images, texts, joined) = (read(&image), read(&text), read(&both));
+    let [images, texts, joined] = [&images, &texts, &joined].map(|bytes| File::parse(bytes).unwrap());
+    let payloads = |file: File<'_>| {
+        let of =
+            |tensor: Tensor<'_>| (tensor.name().to_string(), tensor.dtype(), file.payload(&tensor).to_vec());
+        file.tensors().map(of).collect::<Vec<_>>()
+    };
+    assert!(payloads(joined) == [payloads(images), payloads(texts)].concat());
+    let (found, of_image) = (joined.config().checkpoint_id, images.config().checkpoint_id);
+    assert_eq!((joined.tokenizer(), found), (texts.tokenizer(), of_image));
+    assert_eq!(joined.config().score.kind, Scoring::Softmax as u32);
+    assert_eq!(joined.config().text.context, 32);
+
+    // The wrong way round, of other lengths, damaged, and over one of the two.
+    let clip = path("clip.ocelli");
+    convert(&options(CLIP, &clip, Precision::Int8)).unwrap();
+    let damaged = path("damaged.ocelli");
+    let mut bytes = fs::read(&image).unwrap();
+    let last = bytes.len() - 70;
+    bytes[last] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    for (a, b, output, says) in [
+        (&text, &image, path("new"), "text.ocelli: has no image tower"),
+        (&image, &image, path("new"), "image.ocelli: has no text tower"),
+        (&clip, &text, path("new"), "embeds texts in 40 values"),
+        (&damaged, &text, path("new"), "damaged.ocelli"),
+        (&image, &text, text.clone(), "choose another output"),
+    ] {
+        let error = join(a, b, &output, &Silent).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+        assert!(!path("new").exists());
+    }
 }
 
 #[test]

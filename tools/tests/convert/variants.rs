@@ -36,6 +36,7 @@ const CLIP_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 fn keys_left_out_are_the_class_defaults() {
     let (bilinear, bicubic) = (Filter::Bilinear as u32, Filter::Bicubic as u32);
     let (squash, crop) = (ResizeMode::Squash as u32, ResizeMode::ShortestCrop as u32);
+    let squash_crop = ResizeMode::SquashCrop as u32;
     let cases = [
         ("vit-hf", "ViTImageProcessor", squash, 0, bilinear, 0.5, 0.5),
         ("vit-hf", "ViTFeatureExtractor", squash, 0, bilinear, 0.5, 0.5),
@@ -46,6 +47,7 @@ fn keys_left_out_are_the_class_defaults() {
         (SIGLIP, "SiglipImageProcessor", squash, 0, bicubic, 0.5, 0.5),
         ("dinov2-hf", "BitImageProcessor", crop, 224, bicubic, CLIP_MEAN[0], 0.268_629_54),
         ("dinov3-hf", "DINOv3ViTImageProcessorFast", squash, 0, bilinear, 0.485, 0.229),
+        ("vit-hf", "DeiTFeatureExtractor", squash_crop, 256, bicubic, 0.5, 0.5),
     ];
     for (name, class, mode, shortest, filter, mean, std) in cases {
         let (found, sides) = preprocess(name, json!({"image_processor_type": class}));
@@ -87,6 +89,9 @@ fn sizes_in_every_spelling() {
     assert_eq!(squash(CLIP, json!({"size": sides, "do_center_crop": false})), (48, 64));
     let (found, sides) = preprocess(CLIP, json!({"size": 80, "crop_size": 64}));
     assert_eq!((found.mode, found.shortest, sides), (ResizeMode::ShortestCrop as u32, 80, (64, 64)));
+    let (found, sides) =
+        preprocess(CLIP, json!({"size": {"height": 80, "width": 80}, "crop_size": [48, 64]}));
+    assert_eq!((found.mode, found.shortest, sides), (ResizeMode::SquashCrop as u32, 80, (48, 64)));
     // The crop is padded where the resized picture is smaller.
     let (found, sides) = preprocess(CLIP, json!({"size": {"shortest_edge": 48}, "crop_size": 64}));
     assert_eq!((found.mode, found.shortest, sides), (ResizeMode::ShortestCrop as u32, 48, (64, 64)));
@@ -220,7 +225,7 @@ fn what_lies_in_place_of_a_file_is_named() {
     for (file, contents, cause) in [
         ("m.ocelli", &b"\x8AOCELLI\n...."[..], "a packed .ocelli model"),
         ("m.gguf", b"GGUF\x03\0\0\0", "a GGUF model"),
-        ("pytorch_model.bin", b"PK\x03\x04", "save the checkpoint as safetensors"),
+        ("pytorch_model.bin", b"PK\x03\x04", "not a usable PyTorch checkpoint"),
     ] {
         fs::write(copy.path(file), contents).unwrap();
         let options = ocelli_tools::ConvertOptions::new(copy.path(file), copy.output(), Precision::Int8);
@@ -229,8 +234,9 @@ fn what_lies_in_place_of_a_file_is_named() {
     }
     fs::remove_file(copy.path("m.gguf")).unwrap();
     // Without weights of its own, the folder's message says what else is there.
+    fs::rename(copy.path("pytorch_model.bin"), copy.path("epoch_7.pt")).unwrap();
     let error = copy.convert(Precision::Int8, false).unwrap_err().to_string();
-    assert!(error.contains("pytorch_model.bin must be saved as safetensors"), "{error}");
+    assert!(error.contains("if epoch_7.pt has the weights, give its path"), "{error}");
     copy.save();
     fs::remove_file(copy.path(CONFIG)).unwrap();
     let error = copy.convert(Precision::Int8, false).unwrap_err().to_string();

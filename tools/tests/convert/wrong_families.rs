@@ -124,8 +124,8 @@ const SIGLIP_CASES: [Refusal; 15] = [
         &["layers.0.mlp.fc2.weight", "has shape"],
     ),
     (
-        |c| set(c, CONFIG, "/vision_config/hidden_act", json!("relu")),
-        &[CONFIG, "vision_config.hidden_act", "relu"],
+        |c| set(c, CONFIG, "/vision_config/hidden_act", json!("mish")),
+        &[CONFIG, "vision_config.hidden_act", "mish"],
     ),
     (
         |c| set(c, CONFIG, "/text_config/hidden_act", json!("gelu_new")),

@@ -51,7 +51,7 @@ fn wrong_dinos() {
         (|c| transpose(c, "encoder.layer.0.mlp.fc1.weight"), &["mlp.fc1.weight", "[48, 96]", "[96, 48]"]),
         (|c| set(c, CONFIG, "/mlp_ratio", json!(3)), &["mlp.fc1", "144"]),
         (|c| set(c, CONFIG, "/use_swiglu_ffn", json!(true)), &["mlp.weights_in", "is missing"]),
-        (|c| set(c, CONFIG, "/hidden_act", json!("relu")), &["hidden_act", "relu"]),
+        (|c| set(c, CONFIG, "/hidden_act", json!("mish")), &["hidden_act", "mish"]),
     ];
     check("dinov2-hf", &cases);
     let cases: [Refusal; 5] = [

@@ -15,9 +15,9 @@ use libjpeg_turbo_rs::{
 use self::scale::Scale;
 use self::survey::{Survey, survey};
 use super::orientation::Orientation;
-use super::{DecodedImage, Options, check_sides, damaged, limits, message, owned, unsupported};
+use super::{DecodedImage, Options, check_sides, damaged, limits, owned, picture, too_large, unsupported};
 use crate::preprocess::{MAX_SIDE, Packed};
-use crate::{Error, Result};
+use crate::{Error, PictureFault, Result};
 
 const NAME: &str = "JPEG";
 
@@ -154,14 +154,17 @@ fn inks_to_rgb(pixels: &mut std::vec::Vec<u8>) {
 }
 
 fn cut() -> Error {
-    message("the JPEG ends before its last pixels: it was cut off, copy or take it again")
+    picture(
+        PictureFault::Damaged,
+        "the JPEG ends before its last pixels: it was cut off, copy or take it again",
+    )
 }
 
 fn explain(error: &JpegError) -> Error {
     match error {
         JpegError::Unsupported(what) => unsupported(NAME, what),
         JpegError::AllocationFailed { bytes, .. } => limits::out_of_memory(*bytes),
-        JpegError::LimitExceeded { .. } => message(format!(
+        JpegError::LimitExceeded { .. } => too_large(format!(
             "this JPEG is above a limit ({error}): scale it down or raise the limit ({})",
             crate::knobs::MAX_PIXELS.name
         )),

@@ -94,6 +94,7 @@ mod tests {
         assert_eq!(by(ShortestCrop, 96, 4000, 190, TopLeft), 1);
         assert_eq!(by(Squash, 224, 4000, 895, TopLeft), 1);
         assert_eq!(by(Squash, 224, 4000, 896, TopLeft), 2);
+        assert_eq!(by(SquashCrop, 224, 4000, 896, TopLeft), 2);
         assert_eq!(by(Naflex, 224, 4000, 3000, TopLeft), 1);
         for (width, height) in (0..4000).map(|i| (500 + 7 * i % 5000, 400 + 11 * i % 4500)) {
             let scale = Scale::for_frame(&spec(ShortestCrop, 96), width, height, TopLeft);

@@ -74,6 +74,20 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put the image tower of one packed file and the text tower of another into one
+    ///
+    /// For text towers that come alone, as M-CLIP's: convert both checkpoints, then join them. Embeddings must have the
+    /// same length; whether they were trained to meet, the files cannot tell. Preprocessing, scores and label banks are
+    /// those of the image tower's checkpoint.
+    Join {
+        /// The packed file with the image tower
+        image: PathBuf,
+        /// The packed file with the text tower
+        text: PathBuf,
+        /// The packed file to write
+        #[arg(short, long, value_name = "FILE.ocelli")]
+        output: PathBuf,
+    },
     /// Show header, configuration, provenance and tensors of a packed file
     Inspect {
         /// The packed file

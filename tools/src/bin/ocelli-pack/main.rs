@@ -7,11 +7,12 @@ mod pull;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
+use ocelli::excerpt;
 use ocelli::format::Limits;
 use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
 use ocelli_tools::progress::Progress;
 use ocelli_tools::quant::AccuracyReport;
-use ocelli_tools::{ConvertOptions, Error, Report, Result, convert_with, inspect, verify};
+use ocelli_tools::{ConvertOptions, Error, Report, Result, convert_with, inspect, join, verify};
 use output::{Bar, print, tell, written};
 use std::io::Write;
 use std::path::Path;
@@ -58,6 +59,10 @@ fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
         #[cfg(feature = "hub")]
         Command::Pull { name: Some(name), output, convert, json, .. } => {
             return pull::pull(&name, output, convert, json, &bar, quiet);
+        }
+        Command::Join { image, text, output } => {
+            let bytes = join(&image, &text, &output, &bar)?;
+            format!("{}: {bytes} bytes\n", output.display())
         }
         Command::Inspect { file, json } => {
             let report = inspect::inspect(&file)?;
@@ -140,7 +145,7 @@ fn summarize(report: &Report, quiet: bool) {
             tell(format_args!("used    {name:<36}{dtype:>4} {shape:>14}  from {from}"));
         }
         for ignored in &report.ignored {
-            tell(format_args!("ignored {}: {}", ignored.name, ignored.reason));
+            tell(format_args!("ignored {}: {}", excerpt(&ignored.name), ignored.reason));
         }
     }
     for warning in &report.warnings {

@@ -1,5 +1,5 @@
-//! A text tower of transformers in a checkpoint of open_clip (`HFTextEncoder`): XLM-RoBERTa, RoBERTa or BERT, pooled and
-//! projected as `text_cfg` says.
+//! A text tower of transformers in a checkpoint of open_clip (`HFTextEncoder`): XLM-RoBERTa, RoBERTa, BERT or NLLB's
+//! encoder, pooled and projected as `text_cfg` says.
 
 use super::section::Section;
 use super::tower::Tower;
@@ -7,6 +7,7 @@ use crate::Result;
 use crate::families::hf::Keys;
 use crate::families::hf_base::configuration;
 use crate::families::hf_bert::{self, Bert};
+use crate::families::hf_nllb::{self, Nllb};
 use crate::families::origin::Origin;
 use crate::families::tokenizer::{self, Loaded};
 use crate::source::Tensors;
@@ -57,9 +58,8 @@ pub(super) fn recognise(
     section.check_keys(&KEYS)?;
     let name: String = section.get("hf_model_name", Value::Null)?;
     let at = (name.as_str(), "model_cfg.text_cfg.hf_model_name", section.path);
-    let (json, path) = configuration(at, checkpoint, directory)?;
-    let kind = json["model_type"].as_str().unwrap_or_default();
-    let keys = Keys::new(&json, None, hf_bert::defaults(kind), &path)?;
+    let kinds = [&hf_bert::KINDS[..3], &[hf_nllb::KIND]].concat();
+    let (json, path) = configuration(at, checkpoint, directory, &kinds)?;
     let (pooling, pooled) = match section.get::<String>("hf_pooler_type", json!("mean_pooler"))?.as_str() {
         "mean_pooler" => (Pooling::MeanAll, false),
         "cls_pooler" => (Pooling::Class, true),
@@ -70,7 +70,18 @@ pub(super) fn recognise(
             return Err(section.wrong("hf_pooler_type", problem));
         }
     };
-    let (bert, mut config) = Bert::new(&keys, tensors, PREFIX, pooling, pooled)?;
+    let (mut config, mut loaded, names) = match json["model_type"].as_str().unwrap_or_default() {
+        hf_nllb::KIND => {
+            let keys = Keys::new(&json, None, hf_nllb::defaults(), &path)?;
+            let (nllb, config) = Nllb::new(&keys, PREFIX, pooling)?;
+            (config, tokenizer::load_nllb(directory, config.vocab)?, Names::Nllb(nllb))
+        }
+        kind => {
+            let keys = Keys::new(&json, None, hf_bert::defaults(kind), &path)?;
+            let (bert, config) = Bert::new(&keys, tensors, PREFIX, pooling, pooled)?;
+            (config, tokenizer::load_bert(directory, config.vocab)?, Names::Bert(bert))
+        }
+    };
     let width = config.tower.width;
     let projection = projection(section, width == embed_dim)?;
     if projection != Projection::None {
@@ -79,25 +90,48 @@ pub(super) fn recognise(
     if projection == Projection::Mlp {
         config.tower.project_hidden = (width + embed_dim) / 2;
     }
-    let mut loaded = tokenizer::load_bert(directory, config.vocab)?;
     loaded.canonical = Some(cleaning(section)?);
     // Whatever the tokenizer's own files say, open_clip cuts here.
     loaded.longest = Some(section.get("context_length", json!(77))?);
     if path != section.path {
         loaded.files.push(path);
     }
-    let names = bert.clone();
+    let ignored = names.clone();
+    let origin = move |rest: &str| match (rest, projection) {
+        ("project_fc1.weight", _) => Origin::rows(["text.proj.0.weight"]),
+        ("project.weight", Projection::Mlp) => Origin::rows(["text.proj.2.weight"]),
+        ("project.weight", _) => Origin::rows(["text.proj.weight"]),
+        _ => names.origin(rest),
+    };
     let tower = Tower {
-        config: Bert::with_tokenizer(config, &loaded),
-        origin: Box::new(move |rest| match (rest, projection) {
-            ("project_fc1.weight", _) => Origin::rows(["text.proj.0.weight"]),
-            ("project.weight", Projection::Mlp) => Origin::rows(["text.proj.2.weight"]),
-            ("project.weight", _) => Origin::rows(["text.proj.weight"]),
-            _ => names.origin(rest),
-        }),
-        ignore: Box::new(move |name| bert.ignore(name)),
+        config: loaded.complete(config),
+        origin: Box::new(origin),
+        ignore: Box::new(move |name| ignored.ignore(name)),
     };
     Ok((tower, loaded))
+}
+
+/// The names of a kind of text tower.
+#[derive(Clone)]
+enum Names {
+    Bert(Bert),
+    Nllb(Nllb),
+}
+
+impl Names {
+    fn origin(&self, rest: &str) -> Origin {
+        match self {
+            Names::Bert(bert) => bert.origin(rest),
+            Names::Nllb(nllb) => nllb.origin(rest),
+        }
+    }
+
+    fn ignore(&self, name: &str) -> Option<&'static str> {
+        match self {
+            Names::Bert(bert) => bert.ignore(name),
+            Names::Nllb(_) => None,
+        }
+    }
 }
 
 /// `fits`: the pooled vector is as long as an embedding.

@@ -3,7 +3,7 @@
 
 use super::loaded::{Loaded, absent, added_token, check, minify, read, read_merges};
 use super::sentencepiece::{Algorithm, Model};
-use super::settings::Settings;
+use super::settings::{Settings, template};
 use crate::source::read_json;
 use crate::{Error, Result};
 use base64::Engine;
@@ -158,25 +158,10 @@ fn unigram(model: &Model, path: &Path) -> Result<Value> {
         "added_tokens": added,
         "normalizer": if model.charsmap.is_empty() { Value::Null } else { normalizer },
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, space]},
-        "post_processor": ends(["<s>", "</s>"], [0, 2]),
+        "post_processor": template(&[("<s>", 0)], &[("</s>", 2)]),
         "decoder": space,
         "model": {"type": "Unigram", "unk_id": 3, "vocab": vocab, "byte_fallback": false},
     }))
-}
-
-/// The post-processor that puts one token before every text and one behind it.
-fn ends([first, last]: [&str; 2], [first_id, last_id]: [u64; 2]) -> Value {
-    let single = json!([
-        {"SpecialToken": {"id": first, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
-        {"SpecialToken": {"id": last, "type_id": 0}},
-    ]);
-    json!({
-        "type": "TemplateProcessing", "single": single, "pair": [],
-        "special_tokens": {
-            first: {"id": first, "ids": [first_id], "tokens": [first]},
-            last: {"id": last, "ids": [last_id], "tokens": [last]},
-        },
-    })
 }
 
 /// `RobertaTokenizer`: GPT-2's byte-level BPE.

@@ -2,7 +2,7 @@
 
 use crate::source::mistaken;
 use crate::{Error, Result};
-use ocelli::format::Canonical;
+use ocelli::format::{Canonical, TextConfig};
 use ocelli::text::CheckedTokenizer;
 use serde_json::{Value, json};
 use std::fs;
@@ -24,6 +24,20 @@ pub struct Loaded {
     pub canonical: Option<Canonical>,
     /// Most tokens of a text, if the tokenizer's files say so.
     pub longest: Option<u32>,
+}
+
+impl Loaded {
+    /// The configuration of a text tower with what its tokenizer says: how texts begin and end, and how long they are at
+    /// most.
+    pub fn complete(&self, config: TextConfig) -> TextConfig {
+        TextConfig {
+            context: config.context.min(self.longest.unwrap_or(u32::MAX)),
+            eos: self.end,
+            pad: self.pad,
+            canonical: self.canonical.map_or(0, |canonical| canonical as u32),
+            ..config
+        }
+    }
 }
 
 /// The refusal of a folder that has none of the files that a family's tokenizer is in.

@@ -3,6 +3,7 @@
 mod bert;
 mod clip;
 mod loaded;
+mod nllb;
 mod sentencepiece;
 mod settings;
 mod siglip;
@@ -12,4 +13,5 @@ mod tests;
 pub use bert::load_bert;
 pub use clip::{load_clip, load_open_clip};
 pub use loaded::Loaded;
+pub use nllb::load_nllb;
 pub use siglip::{load_open_clip_siglip, load_siglip};

@@ -3,7 +3,7 @@
 use crate::source::read_json;
 use crate::{Error, Result};
 use ocelli::text::CheckedTokenizer;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// What `tokenizer_config.json` says, if it is there.
@@ -54,4 +54,16 @@ impl Settings {
         let longest = self.get("model_max_length").and_then(Value::as_f64)?;
         (1.0..1e9).contains(&longest).then_some(longest as u32)
     }
+}
+
+/// The post-processor that puts these tokens, each with its id, before and behind every text.
+pub(super) fn template(before: &[(&str, u64)], behind: &[(&str, u64)]) -> Value {
+    let special = |(token, _): &(&str, u64)| json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let single: Vec<Value> =
+        before.iter().map(special).chain([text]).chain(behind.iter().map(special)).collect();
+    let entry =
+        |(token, id): &(&str, u64)| (token.to_string(), json!({"id": token, "ids": [id], "tokens": [token]}));
+    let tokens: Map<String, Value> = before.iter().chain(behind).map(entry).collect();
+    json!({"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": tokens})
 }
