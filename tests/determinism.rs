@@ -8,8 +8,16 @@ use ocelli_tests::{Expected, PRECISIONS, batch_encoder, isas, packed, text_encod
 #[test]
 fn threads_batches_and_the_short_last_block_change_no_bit() {
     let directory = tempfile::tempdir().unwrap();
-    let others =
-        ["vit-hf", "simplevit", "dinov3-hf", "timm-eva02", "open-clip-eva02", "open-clip-pe", "retinavit"];
+    let others = [
+        "vit-hf",
+        "simplevit",
+        "dinov3-hf",
+        "timm-eva02",
+        "open-clip-eva02",
+        "open-clip-pe",
+        "open-clip-mobileclip",
+        "retinavit",
+    ];
     for fixture in ["clip-hf", "clip-hf-gelu-p14"].into_iter().chain(others) {
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");

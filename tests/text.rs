@@ -157,6 +157,16 @@ fn open_clips_siglip_token_ids_are_its_own() {
     }
 }
 
+/// CLIPA's texts have no end token; MetaCLIP 2's run at their own length.
+#[test]
+fn open_clips_own_towers_take_tokenizers_of_transformers() {
+    let directory = tempfile::tempdir().unwrap();
+    for (fixture, pad, long) in [("open-clip-clipa", Some(0), 6), ("open-clip-worldwide", None, 1)] {
+        let path = ocelli_tests::packed(directory.path(), fixture, Precision::Fp16);
+        check(fixture, &path, &cases(fixture), |case| ids(&case["ids"]), pad, long);
+    }
+}
+
 /// Chinese, Arabic, German, Japanese, Russian and others, with SentencePiece models that have pieces for them.
 #[test]
 fn multilingual_labels_become_the_ids_of_transformers() {

@@ -79,8 +79,15 @@ fn embedding_allocates_nothing() {
     // precision: under an emulator the test's own process allocates after a minute, to say that it takes long.
     let precisions = [Precision::Int8, Precision::Fp16, Precision::Fp32];
     let whole = ["clip-hf", "siglip-hf"].into_iter().flat_map(|fixture| precisions.map(|p| (fixture, p)));
-    let parts =
-        ["siglip2-naflex", "retinavit", "dual-vit-xlmr", "openclip-xlmr", "open-clip-eva02", "open-clip-pe"];
+    let parts = [
+        "siglip2-naflex",
+        "retinavit",
+        "dual-vit-xlmr",
+        "openclip-xlmr",
+        "open-clip-eva02",
+        "open-clip-pe",
+        "open-clip-mobileclip",
+    ];
     let parts = parts.into_iter().chain(ocelli_tests::VISION);
     for (fixture, precision) in whole.chain(parts.map(|fixture| (fixture, Precision::Int8))) {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();

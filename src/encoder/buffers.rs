@@ -13,8 +13,9 @@ use std::vec::Vec;
 pub(crate) struct TowerSizes {
     /// At the full batch, or the longest text.
     pub(crate) shape: Shape,
-    /// The same of the head that pools by attention, if there is one.
-    pub(crate) head: Option<Shape>,
+    /// f32 elements of the working memory, and of attention's on each thread.
+    pub(crate) work: usize,
+    pub(crate) scratch: usize,
     /// (rows, format, k) of every left operand of a GEMM.
     pub(crate) operands: Vec<(usize, LhsFormat, usize)>,
     /// Threads.
@@ -38,17 +39,15 @@ pub(crate) struct TowerBuffers<'a> {
 impl TowerSizes {
     /// Takes the tower's buffers from `place`.
     pub(crate) fn lay_out<'a>(&self, place: &mut impl Place<'a>) -> TowerBuffers<'a> {
-        let TowerSizes { shape, head, operands, threads } = self;
+        let TowerSizes { shape, work, scratch, operands, threads } = self;
         let most = |size: &dyn Fn(&(usize, LhsFormat, usize)) -> usize| operands.iter().map(size).max();
         let rows = most(&|(rows, format, k)| format.bytes(*rows, *k)).unwrap_or(0);
         let scales = most(&|(rows, ..)| *rows).unwrap_or(0);
         let widest = most(&|(.., k)| padded_k(*k)).unwrap_or(0);
-        let head_scratch = head.map_or(0, |head| head.attention(1).scratch_len());
-        let attention = shape.attention(shape.tokens).scratch_len().max(head_scratch).next_multiple_of(16);
-        let work = shape.work_len().max(head.map_or(0, |head| head.work_len()));
+        let attention = scratch.next_multiple_of(16);
         TowerBuffers {
             x: place.take("x: residual stream", shape.images * shape.tokens * shape.width),
-            work: place.take("work: qkv and attended, or hidden", work),
+            work: place.take("work: qkv and attended, or hidden", *work),
             pooled: place.take("pooled", shape.images * shape.width),
             rows: RowBuffer::new(
                 place.take("rows: left operand of a GEMM", rows),

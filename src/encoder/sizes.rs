@@ -30,18 +30,27 @@ pub(super) fn of_images(
     let (rows, columns) = frames.grid;
     let shape = shape(&vision.tower, options.batch, vision.prefix_tokens as usize + rows * columns, false)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
-    operands.add(shape.images * rows * columns, Some(&weights.patch_embed));
+    let patches = shape.images * rows * columns;
+    operands.add(patches, Some(&weights.patch_embed));
+    let mut sizes = TowerSizes::of(shape, runtime);
+    if let Some([square, four]) = &weights.patch_stem {
+        operands.add(16 * patches, Some(square));
+        operands.add(4 * patches, Some(four));
+        sizes.work = sizes.work.max(16 * patches * square.weights.n());
+    }
     operands.add_tower(&shape, &weights.blocks, &weights.projection);
     if let Some(head) = &weights.head {
         operands.add(shape.images * shape.tokens, Some(&head.kv));
         for linear in [&head.out, &head.fc1, &head.fc2] {
             operands.add(shape.images, Some(linear));
         }
+        let head = head_shape(head, &shape);
+        sizes.work = sizes.work.max(head.work_len());
+        sizes.scratch = sizes.scratch.max(head.attention(1).scratch_len());
     }
     operands.add(1, weights.classifier.as_ref());
-    let head = weights.head.as_ref().map(|head| head_shape(head, &shape));
     Ok(ImageSizes {
-        tower: TowerSizes { shape, head, operands: operands.list, threads: runtime.threads() },
+        tower: TowerSizes { operands: operands.list, ..sizes },
         frames,
         rotary: rope::table_len(vision, rows * columns),
         levels: if is_pyramid(vision) { pyramid::levels_len(vision) } else { 0 },
@@ -55,7 +64,20 @@ pub(super) fn of_text(config: &Config, weights: &TextWeights<'_>, runtime: &Runt
     let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
     operands.add_tower(&shape, &weights.blocks, &weights.projection);
-    Ok(TowerSizes { shape, head: None, operands: operands.list, threads: runtime.threads() })
+    Ok(TowerSizes { operands: operands.list, ..TowerSizes::of(shape, runtime) })
+}
+
+impl TowerSizes {
+    /// What the blocks need, without the operands.
+    fn of(shape: Shape, runtime: &Runtime) -> TowerSizes {
+        TowerSizes {
+            shape,
+            work: shape.work_len(),
+            scratch: shape.attention(shape.tokens).scratch_len(),
+            operands: Vec::new(),
+            threads: runtime.threads(),
+        }
+    }
 }
 
 /// Collects the left operands of all GEMMs.

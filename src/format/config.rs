@@ -364,6 +364,16 @@ impl VisionConfig {
         self.patch as usize * self.patch as usize * 3
     }
 
+    /// Inputs of the first layer that pixels go through: values of a patch, or of a sixteenth of it.
+    pub const fn pixel_values(&self) -> usize {
+        if self.tower.has(feature::PATCH_STEM) { self.patch_values() / 16 } else { self.patch_values() }
+    }
+
+    /// Channels inside a patch stem.
+    pub const fn stem_width(&self) -> usize {
+        self.tower.width as usize / 4
+    }
+
     /// Tokens after the class token and before the patches.
     pub const fn registers(&self) -> u32 {
         self.prefix_tokens.saturating_sub(if self.tower.has(feature::CLASS_TOKEN) { 1 } else { 0 })

@@ -2,7 +2,8 @@
 //! few KB can ask for days of arithmetic. So encoders hold a model's [`Cost`] against [`Limits`] first.
 
 use super::config::{Config, Filter, Position, ResizeMode, TowerConfig};
-use super::parts::{HEAD_KV, HEAD_QUERY, PATCH_EMBED, TEXT, TowerParts, VISION};
+use super::feature;
+use super::parts::{HEAD_KV, HEAD_QUERY, PATCH_EMBED, PATCH_STEM1, PATCH_STEM2, TEXT, TowerParts, VISION};
 use super::schema::Kind;
 use crate::{Error, Result};
 use ocelli_kernels::pack::{padded_k, padded_n};
@@ -123,6 +124,10 @@ impl Cost {
         };
         let has_head = HEAD_QUERY.when.holds(config, tower);
         let tower_bytes = bytes(tower).max(if has_head { bytes(&vision.pool_tower()) } else { 0 });
+        let has_stem = tower.has(feature::PATCH_STEM);
+        let stem =
+            if has_stem { product(&[16, images, patches, vision.stem_width() as u64, F32]) } else { 0 };
+        let tower_bytes = tower_bytes.max(stem);
         // The patches' values, and a tile of them on each thread.
         let rows = product(&[images, patches]).saturating_add(product(&[16, threads as u64]));
         let operand = product(&[rows, patch_values + 16, F32]);
@@ -204,7 +209,11 @@ fn tower_macs(parts: &TowerParts, config: &Config, tower: &TowerConfig, tokens: 
     }
     // The closure never fails.
     let _ = parts.each::<()>(config, &mut |block, part| {
-        let rows = if part.name == PATCH_EMBED.name {
+        let rows = if part.name == PATCH_STEM1.name {
+            patches.saturating_mul(16)
+        } else if part.name == PATCH_STEM2.name {
+            patches.saturating_mul(4)
+        } else if part.name == PATCH_EMBED.name {
             patches
         } else if block.is_some() || part.name == HEAD_KV.name {
             tokens

@@ -40,10 +40,13 @@ pub const POST_NORM: u32 = 1 << 15;
 /// `pooler.*`: a linear layer and tanh between pooled vector and projection (BERT, ViT)
 pub const POOLER: u32 = 1 << 16;
 /// `attention_norm.*`: a norm of what `out` reads, all heads together (EVA-02-CLIP base and large)
-pub const ATTENTION_NORM: u32 = 1 << 20;
+pub const ATTENTION_NORM: u32 = 1 << 17;
+/// `patch_stem1.*`, `patch_stem2.*`: a patch is embedded in three layers, from sixteen squares to four to one
+/// (MobileCLIP-B; image tower)
+pub const PATCH_STEM: u32 = 1 << 18;
 
 /// Every bit with its name in reports.
-pub const NAMES: [(u32, &str); 18] = [
+pub const NAMES: [(u32, &str); 19] = [
     (QKV_BIAS, "qkv bias"),
     (OUT_BIAS, "out bias"),
     (MLP_BIAS, "mlp bias"),
@@ -62,6 +65,7 @@ pub const NAMES: [(u32, &str); 18] = [
     (POST_NORM, "post norm"),
     (POOLER, "pooler"),
     (ATTENTION_NORM, "attention norm"),
+    (PATCH_STEM, "patch stem"),
 ];
 
 /// The names of the bits that are set in `features`.

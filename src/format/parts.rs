@@ -66,8 +66,14 @@ pub enum Size {
     ProjectInputs,
     /// Classes of the classifier.
     Classes,
-    /// Values of a patch: 3·patch².
-    PatchValues,
+    /// Values that the first layer reads: 3·patch², with a stem of a sixteenth of that.
+    PixelValues,
+    /// What the patch embedding reads: 3·patch², with a stem 4·D/4.
+    PatchInputs,
+    /// Channels inside a stem: D/4.
+    StemWidth,
+    /// Channels of four squares inside a stem: 4·D/4.
+    FourSquares,
     /// Tokens between class token and patches.
     Registers,
     /// Stored positions of an image: `position_prefix` + `grid_rows` · `grid_cols`.
@@ -153,17 +159,31 @@ pub const PROJECT: Part =
 
 // Parts of the image tower.
 
-/// Of a patch's pixels.
+/// Of a patch's pixels, or of those of a square of it.
 pub const PATCH_NORM: Part = part(
     "patch_norm",
-    Norm(PatchValues),
+    Norm(PixelValues),
     Has(feature::PATCH_NORM),
     "SimpleViT; inputs ordered (row, column, channel)",
 );
-/// A patch's pixels to a token.
+/// The pixels of a sixteenth of a patch, a square, through GELU.
+pub const PATCH_STEM1: Part = part(
+    "patch_stem1",
+    Linear(StemWidth, PixelValues, Always),
+    Has(feature::PATCH_STEM),
+    "MobileCLIP; of each sixteenth of a patch, then GELU; inputs ordered (row, column, channel)",
+);
+/// Four squares beside and below each other to one, through GELU.
+pub const PATCH_STEM2: Part = part(
+    "patch_stem2",
+    Linear(StemWidth, FourSquares, Always),
+    Has(feature::PATCH_STEM),
+    "of four squares, ordered (row, column, channel), then GELU",
+);
+/// A patch's pixels to a token; with a stem, what it made of the patch's quarters.
 pub const PATCH_EMBED: Part = part(
     "patch_embed",
-    Linear(Width, PatchValues, Has(feature::PATCH_BIAS)),
+    Linear(Width, PatchInputs, Has(feature::PATCH_BIAS)),
     Always,
     "inputs ordered (row, column, channel)",
 );
@@ -210,7 +230,17 @@ const BLOCK: &[Part] = &[NORM1, QKV, ATTENTION_NORM, OUT, NORM2, FC1, MLP_NORM, 
 /// The image tower.
 pub const VISION: TowerParts = TowerParts {
     name: "vision",
-    before: &[PATCH_NORM, PATCH_EMBED, EMBED_NORM, CLASS_TOKEN, REGISTERS, POSITION, PRE_NORM],
+    before: &[
+        PATCH_NORM,
+        PATCH_STEM1,
+        PATCH_STEM2,
+        PATCH_EMBED,
+        EMBED_NORM,
+        CLASS_TOKEN,
+        REGISTERS,
+        POSITION,
+        PRE_NORM,
+    ],
     block: BLOCK,
     after: &[
         FINAL_NORM,
@@ -252,7 +282,11 @@ impl Size {
             ProjectInputs if tower.project_hidden == 0 => Width.of(config, tower),
             ProjectInputs => ProjectHidden.of(config, tower),
             Classes => config.score.classes as usize,
-            PatchValues => config.vision.patch_values(),
+            PixelValues => config.vision.pixel_values(),
+            PatchInputs if tower.has(feature::PATCH_STEM) => 4 * config.vision.stem_width(),
+            PatchInputs => config.vision.patch_values(),
+            StemWidth => config.vision.stem_width(),
+            FourSquares => 4 * config.vision.stem_width(),
             Registers => config.vision.registers() as usize,
             Grid => config.vision.position_rows(),
             Vocabulary => config.text.vocab as usize,
@@ -262,7 +296,11 @@ impl Size {
 
     /// The [`feature`] bits that change it.
     const fn bits(self) -> u32 {
-        if matches!(self, Fc1) { feature::GATED_MLP } else { 0 }
+        match self {
+            Fc1 => feature::GATED_MLP,
+            PatchInputs => feature::PATCH_STEM,
+            _ => 0,
+        }
     }
 }
 
@@ -392,7 +430,10 @@ impl fmt::Display for Size {
             ProjectHidden => f.write_str("P"),
             ProjectInputs => f.write_str("D (of two layers: P)"),
             Classes => f.write_str("classes"),
-            PatchValues => f.write_str("3·patch²"),
+            PixelValues => f.write_str("3·patch² (stem: 1/16 of it)"),
+            PatchInputs => f.write_str("3·patch² (stem: D)"),
+            StemWidth => f.write_str("D/4"),
+            FourSquares => f.write_str("D"),
             Registers => f.write_str("registers"),
             Grid => f.write_str("positions"),
             Vocabulary => f.write_str("vocab"),

@@ -8,8 +8,10 @@
 //!
 //! | part | form | n, or n × k | present | bias | |
 //! |---|---|---|---|---|---|
-//! | `vision.patch_norm` | norm | 3·patch² | `PATCH_NORM` | | SimpleViT; inputs ordered (row, column, channel) |
-//! | `vision.patch_embed` | linear | D × 3·patch² | always | `PATCH_BIAS` | inputs ordered (row, column, channel) |
+//! | `vision.patch_norm` | norm | 3·patch² (stem: 1/16 of it) | `PATCH_NORM` | | SimpleViT; inputs ordered (row, column, channel) |
+//! | `vision.patch_stem1` | linear | D/4 × 3·patch² (stem: 1/16 of it) | `PATCH_STEM` | always | MobileCLIP; of each sixteenth of a patch, then GELU; inputs ordered (row, column, channel) |
+//! | `vision.patch_stem2` | linear | D/4 × D | `PATCH_STEM` | always | of four squares, ordered (row, column, channel), then GELU |
+//! | `vision.patch_embed` | linear | D × 3·patch² (stem: D) | always | `PATCH_BIAS` | inputs ordered (row, column, channel) |
 //! | `vision.embed_norm` | norm | D | `EMBED_NORM` | | SimpleViT |
 //! | `vision.class_token` | vector | D | `CLASS_TOKEN` | | |
 //! | `vision.registers` | positions | registers × D | more prefix tokens than the class token | | tokens between class token and patches |

@@ -168,6 +168,15 @@ impl VisionConfig {
                 && self.rope == 0;
             named!("vision.", self, max_patches).known(resampled, "0 unless positions can be resampled")?;
         }
+        if self.tower.has(feature::PATCH_STEM) {
+            let quarters = self.patch.is_multiple_of(4);
+            named!("vision.", self, patch).known(quarters, "a multiple of 4 for a patch stem")?;
+            let quarters = self.tower.width.is_multiple_of(4);
+            named!("vision.tower.", self.tower, width).known(quarters, "a multiple of 4 for a patch stem")?;
+            let whole = self.max_patches == 0 && self.pyramid_stride == 0;
+            named!("vision.tower.", self.tower, features)
+                .known(whole, "a patch stem for images of one size only")?;
+        }
         self.validate_position((rows, cols))?;
         self.validate_rope()
     }

@@ -99,6 +99,8 @@ impl<'a> Projection<'a> {
 pub struct VisionWeights<'a> {
     /// Of a patch's pixels (SimpleViT).
     pub patch_norm: Option<Norm<'a>>,
+    /// Squares of a patch, in (row, column, channel) order → four of them → what `patch_embed` reads (MobileCLIP).
+    pub patch_stem: Option<[Linear<'a>; 2]>,
     /// Patch pixels in (row, column, channel) order → width.
     pub patch_embed: Linear<'a>,
     /// Of a patch's embedding (SimpleViT).
@@ -290,6 +292,9 @@ impl<'a> VisionWeights<'a> {
         let mut reader = Reader::new(file, &parts::VISION, &file.config().vision.tower);
         let weights = VisionWeights {
             patch_norm: reader.if_any(&parts::PATCH_NORM, Reader::norm)?,
+            patch_stem: reader.if_any(&parts::PATCH_STEM1, |reader, part| {
+                Ok([reader.linear(part)?, reader.linear(&parts::PATCH_STEM2)?])
+            })?,
             patch_embed: reader.linear(&parts::PATCH_EMBED)?,
             embed_norm: reader.if_any(&parts::EMBED_NORM, Reader::norm)?,
             class_token: reader.if_any(&parts::CLASS_TOKEN, |reader, part| reader.vector(part, ""))?,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 16] = [
+pub const PAIRS: [&str; 19] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -30,6 +30,9 @@ pub const PAIRS: [&str; 16] = [
     "open-clip-siglip2",
     "open-clip-eva02",
     "open-clip-pe",
+    "open-clip-mobileclip",
+    "open-clip-clipa",
+    "open-clip-worldwide",
 ];
 
 /// The fixtures with an image tower alone.
@@ -37,8 +40,14 @@ pub const VISION: [&str; 7] =
     ["vit-hf", "mae-hf", "timm-vit", "simplevit", "dinov2-hf", "dinov3-hf", "timm-eva02"];
 
 /// The fixtures that have no tokenizer use that of `clip-hf`.
-const WITHOUT_TOKENIZER: [&str; 5] =
-    ["clip-hf-outliers", "clip-openclip", "clip-openai", "open-clip-eva02", "open-clip-pe"];
+const WITHOUT_TOKENIZER: [&str; 6] = [
+    "clip-hf-outliers",
+    "clip-openclip",
+    "clip-openai",
+    "open-clip-eva02",
+    "open-clip-pe",
+    "open-clip-mobileclip",
+];
 
 /// All precisions.
 pub const PRECISIONS: [Precision; 4] = [Precision::Fp32, Precision::Fp16, Precision::Int8, Precision::Int8w7];

@@ -24,7 +24,7 @@ pub(crate) fn everything() -> Config {
     config.vision.tower = TowerConfig { features: VISION.features(), ..tower };
     config.text.tower = TowerConfig { features: TEXT.features(), pooling: Pooling::Last as u32, ..tower };
     let vision = &mut config.vision;
-    (vision.patch, vision.height, vision.width, vision.prefix_tokens) = (2, 8, 6, 4);
+    (vision.patch, vision.height, vision.width, vision.prefix_tokens) = (4, 16, 12, 4);
     (vision.position, vision.interpolation) = (Position::Learned as u32, Interpolation::Fixed as u32);
     (vision.grid_rows, vision.grid_cols, vision.position_prefix) = (4, 3, 1);
     (config.text.vocab, config.text.context) = (5, 7);
@@ -221,7 +221,7 @@ fn a_bit_that_a_tower_cannot_have_or_lacks_is_refused() {
         VISION.features() | TEXT.features(),
         feature::NAMES.iter().fold(0, |bits, (bit, _)| bits | bit)
     );
-    assert_eq!(feature::names(VISION.features()).count(), 16);
+    assert_eq!(feature::names(VISION.features()).count(), 17);
 }
 
 /// A row of the documentation.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small checkpoints of open_clip models with an image tower of timm, and what the library computes with them.
+"""Small checkpoints of open_clip: models with an image tower of timm, CLIPA and MetaCLIP 2; and what it computes with them.
 
     python tests/oracles/open_clip_timm.py tests/fixtures [NAME ...]
 
@@ -130,6 +130,24 @@ FIXTURES = {
         model=dict(embed_dim=32, custom_text=True),
         vision=dict(image_size=64, timm_pool="token", timm_proj=None, timm_drop=0.0, timm_drop_path=0.0),
         text=dict(CLIP_TEXT, no_causal_mask=False), dtype=torch.float16, means=([0.0] * 3, [1.0] * 3)),
+    # ViT-L-14-CLIPA: the mean of the patches, normed after; BERT's tokenizer without [SEP], texts that see both ways.
+    "open-clip-clipa": dict(
+        tower=None,
+        model=dict(embed_dim=32),
+        vision=dict(image_size=64, layers=2, width=48, head_width=16, mlp_ratio=3.0, patch_size=16, no_ln_pre=True,
+                    pool_type="avg", final_ln_after_pool=True),
+        text=dict(context_length=16, vocab_size=1200, hf_tokenizer_name="bert-base-uncased",
+                  tokenizer_kwargs={"strip_sep_token": True}, width=24, heads=3, layers=2, pool_type="last",
+                  no_causal_mask=True),
+        tokenizer="bert", dtype=torch.float16, means=OPENAI),
+    # ViT-H-14-worldwide-quickgelu (MetaCLIP 2): quick GELU, XLM-R's kind of tokenizer, the first end token is pooled.
+    "open-clip-worldwide": dict(
+        tower=None,
+        model=dict(embed_dim=32, quick_gelu=True),
+        vision=dict(image_size=64, layers=2, width=48, head_width=16, mlp_ratio=3.0, patch_size=16),
+        text=dict(hf_tokenizer_name="facebook/xlm-v-base", pool_type="eos", eos_id=2, context_length=77, vocab_size=1000,
+                  width=24, heads=3, layers=2),
+        tokenizer="xlmr", dtype=torch.bfloat16, means=OPENAI),
 }
 
 
@@ -191,6 +209,10 @@ def randomise(model, generator):
 # ---- tokenizers ---------------------------------------------------------------------------------------------------
 def tokenizer(kind, root):
     """What open_clip's `SigLipTokenizer` makes of a SentencePiece model, here that of another fixture."""
+    if kind == "bert":
+        return transformers.BertTokenizer(vocab=str(root / "chinese-clip/vocab.txt"))
+    if kind == "xlmr":
+        return transformers.AutoTokenizer.from_pretrained(root / "openclip-xlmr")
     if kind == "siglip":
         made, model = transformers.T5Tokenizer, root / "siglip-hf/spiece.model"
         settings = dict(extra_ids=0, pad_token="</s>")
@@ -217,22 +239,37 @@ def outputs(folder, dtype):
     pixels = torch.stack([preprocess(Image.open(folder.parent / "images" / name)) for name in PICTURES])
     ids = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)
     model = open_clip.create_model(f"local-dir:{folder}", precision="fp32").to(dtype).eval()
-    trunk, text = model.visual.trunk, model.text
-    modules = {f"vision.block.{i}": (block, "out") for i, block in enumerate(trunk.blocks)}
-    modules |= {f"text.block.{i}": (block, "out") for i, block in enumerate(text.transformer.resblocks)}
-    modules |= {"vision.embeddings": (trunk.pos_drop, "out"), "vision.final_norm": (trunk.norm, "out"),
-                "vision.pooled": (trunk.head, "in"), "text.embeddings": (text.transformer, "in"),
-                "text.final_norm": (text.ln_final, "out")}
-    if not isinstance(trunk.norm_pre, nn.Identity):
-        modules["vision.pre_norm"] = (trunk.norm_pre, "out")
+    text = getattr(model, "text", model)
+    modules = {f"text.block.{i}": (block, "out") for i, block in enumerate(text.transformer.resblocks)}
+    modules |= {"text.embeddings": (text.transformer, "in"), "text.final_norm": (text.ln_final, "out")}
+    if hasattr(model.visual, "trunk"):
+        trunk = model.visual.trunk
+        blocks, norm, start = trunk.blocks, trunk.norm_pre, (trunk.pos_drop, "out")
+        modules |= {"vision.final_norm": (trunk.norm, "out"), "vision.pooled": (trunk.head, "in")}
+    else:
+        own = model.visual
+        blocks, norm, start = own.transformer.resblocks, own.ln_pre, (own.patch_dropout, "out")
+        modules["vision.pooled" if own.final_ln_after_pool else "vision.final_norm"] = (own.ln_post, "out")
+    modules |= {f"vision.block.{i}": (block, "out") for i, block in enumerate(blocks)}
+    modules["vision.embeddings"] = start
+    if not isinstance(norm, nn.Identity):
+        modules["vision.pre_norm"] = (norm, "out")
     seen = record(modules)
     with torch.no_grad():
         image, words = model.encode_image(pixels.to(dtype)), model.encode_text(ids)
         unit_image, unit_words = F.normalize(image, dim=-1), F.normalize(words, dim=-1)
         logits = model.get_logits(pixels.to(dtype), ids)[0]
     normed = seen.pop("text.final_norm")
-    last = text.pool_type == "last"
-    end = torch.full((len(ids),), ids.shape[1] - 1) if last else ids.argmax(-1)
+    pooling = getattr(text, "pool_type", None) or text.text_pool_type
+    end = {
+        "last": torch.full((len(ids),), ids.shape[1] - 1),
+        "argmax": ids.argmax(-1),
+        "eos": (ids == 2).int().argmax(-1),
+    }[pooling]
+    if pooling == "eos":
+        seen["attention_mask"] = (torch.arange(ids.shape[1]) <= end[:, None]).long()
+    if "vision.pooled" not in seen:
+        seen["vision.pooled"] = seen["vision.final_norm"][:, 0]
     seen["text.pooled"] = normed[torch.arange(len(ids)), end]
     sigmoid = model.logit_bias is not None
     found = seen | {
@@ -246,21 +283,23 @@ def outputs(folder, dtype):
 def build(name, root):
     spec, folder = FIXTURES[name], root / name
     shutil.rmtree(folder, ignore_errors=True)
-    tower, kind, args = spec["tower"]
-    _registry._model_entrypoints[tower] = lambda pretrained=False, **kw: kind(tower, **args)(pretrained=False, **kw)
-    vision = dict(image_size=spec["vision"]["image_size"], timm_model_name=tower, timm_model_pretrained=False)
+    vision = dict(image_size=spec["vision"]["image_size"])
+    if spec["tower"]:
+        tower, kind, args = spec["tower"]
+        _registry._model_entrypoints[tower] = lambda pretrained=False, **kw: kind(tower, **args)(pretrained=False, **kw)
+        vision |= dict(timm_model_name=tower, timm_model_pretrained=False)
     config = dict(spec["model"], vision_cfg=vision | spec["vision"], text_cfg=spec["text"])
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
     generator = torch.Generator().manual_seed(seed)
     arguments = {key: value for key, value in json.loads(json.dumps(config)).items() if key != "custom_text"}
-    model = open_clip.CustomTextCLIP(**arguments)
+    model = (open_clip.CustomTextCLIP if "custom_text" in config else open_clip.CLIP)(**arguments)
     randomise(model, generator)
     model.logit_scale.data.fill_(2.7)
     if model.logit_bias is not None:
         model.logit_bias.data.fill_(-3.25)
     model = model.to(spec["dtype"]).eval()
     mean, std = spec["means"]
-    squash = spec["vision"]["timm_pool"] == "map"
+    squash = spec["vision"].get("timm_pool") == "map"
     preprocess = open_clip.transform.PreprocessCfg(
         size=vision["image_size"], mean=mean, std=std, resize_mode="squash" if squash else "shortest")
     set_model_preprocess_cfg(model, dict(vars(preprocess)))
@@ -287,6 +326,8 @@ def build(name, root):
         cases = json.loads((root / "siglip-hf/tokenizer_cases.json").read_text(encoding="utf-8"))
         tokens = open_clip.get_tokenizer(f"local-dir:{folder}")
         ids = [tokens([case["text"]])[0].tolist() for case in cases]
+        if spec["text"]["pool_type"] == "eos":  # such a text runs at its own length
+            ids = [one[: one.index(2) + 1] for one in ids]
         cases = [{"text": case["text"], "ids": ids} for case, ids in zip(cases, ids)]
         (folder / "tokenizer_cases.json").write_text(json.dumps(cases, ensure_ascii=False) + "\n", encoding="utf-8")
     for path in folder.iterdir():

@@ -338,7 +338,7 @@ fn demands(recognised: &Recognised, tensors: &Tensors) -> Result<(Vec<TensorSpec
 
 /// The tensors that nothing demands; an error if one of them has no business in such a checkpoint.
 fn leftovers(recognised: &Recognised, tensors: &Tensors, origins: &[Origin]) -> Result<Vec<Ignored>> {
-    let used: BTreeSet<&str> = origins.iter().flat_map(Origin::names).collect();
+    let used: BTreeSet<String> = origins.iter().flat_map(Origin::names).collect();
     let mut ignored = Vec::new();
     for name in tensors.names() {
         if used.contains(name) || recognised.scalars.iter().any(|scalar| scalar == name) {

@@ -50,16 +50,16 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Options of a conversion that do not fit the checkpoint.
+    Options {
+        /// What does not fit.
+        problem: String,
+    },
     /// Something about a model hub or a repository there.
     Hub {
         /// The address, repository or setting.
         subject: String,
         /// What is wrong, and what to do.
-        problem: String,
-    },
-    /// Options of a conversion that do not fit the checkpoint.
-    Options {
-        /// What does not fit.
         problem: String,
     },
     /// An error of the runtime: the packed format, or an atomic write.
@@ -122,8 +122,8 @@ impl fmt::Display for Error {
             Error::Field { path, field, problem } => write!(f, "{}: {field} {problem}", path.display()),
             Error::Tensor { name, problem } => write!(f, "tensor {name} {problem}"),
             Error::File { path, problem } => write!(f, "{}: {problem}", path.display()),
-            Error::Hub { subject, problem } => write!(f, "{subject}: {problem}"),
             Error::Options { problem } => f.write_str(problem),
+            Error::Hub { subject, problem } => write!(f, "{subject}: {problem}"),
             Error::Ocelli(source) => source.fmt(f),
         }
     }

@@ -1,6 +1,6 @@
 //! From a checkpoint's tensors to the rows that a packed file demands.
 
-use crate::families::{Origin, Part, Transform};
+use crate::families::{BatchNorm, Origin, Part, Transform};
 use crate::source::{SourceType, Tensors};
 use crate::{Error, Result};
 use ocelli::format::{Kind, TensorSpec};
@@ -37,7 +37,9 @@ pub(crate) fn check(tensors: &Tensors, demand: &TensorSpec, origin: &Origin) -> 
             }
             Part::Tensor(name) => {
                 let shape = match (&origin.transform, demand.kind) {
-                    (Transform::Convolution { side }, Kind::Matrix) => vec![rows, 3, *side, *side],
+                    (Transform::Convolution { side }, Kind::Matrix) => {
+                        vec![rows, k / (side * side), *side, *side]
+                    }
                     (Transform::Transposed, _) => vec![k, rows],
                     (Transform::Applied { .. }, _) => vec![rows, inputs(tensors, origin).unwrap_or(rows)],
                     (_, Kind::Vector) => vec![rows],
@@ -49,6 +51,9 @@ pub(crate) fn check(tensors: &Tensors, demand: &TensorSpec, origin: &Origin) -> 
     }
     if let Some(scale) = &origin.scale {
         check_shape(tensors, demand, scale, &[demand.n])?;
+    }
+    for name in origin.batch_norm.iter().flat_map(BatchNorm::names) {
+        check_shape(tensors, demand, &name, &[demand.n])?;
     }
     if let Some(plus) = &origin.plus {
         let rows = tensors.get(plus).and_then(|info| info.shape.first()).map_or(1, |&rows| rows.max(1));
@@ -115,7 +120,7 @@ pub(crate) fn read_rows(
     }
     if let Some(name) = &origin.scale {
         let mut factors = vec![0.0; rows.len()];
-        tensors.read(name, rows, &mut factors)?;
+        tensors.read(name, rows.clone(), &mut factors)?;
         for (row, factor) in out.chunks_exact_mut(k).zip(factors) {
             row.iter_mut().for_each(|value| *value *= factor);
         }
@@ -125,6 +130,33 @@ pub(crate) fn read_rows(
         tensors.read(name, 0..k, &mut plus)?;
         for row in out.chunks_exact_mut(k) {
             row.iter_mut().zip(&plus).for_each(|(value, plus)| *value += plus);
+        }
+    }
+    match &origin.batch_norm {
+        Some(norm) => fold(tensors, demand, norm, rows, out),
+        None => Ok(()),
+    }
+}
+
+/// Folds a batch norm into `rows` of a layer's matrix, or into the norm's own bias.
+fn fold(
+    tensors: &Tensors,
+    demand: &TensorSpec,
+    norm: &BatchNorm,
+    rows: Range<usize>,
+    out: &mut [f32],
+) -> Result<()> {
+    let [mut weight, mut variance, mut mean] = [0; 3].map(|_| vec![0.0; rows.len()]);
+    for (name, values) in norm.names().iter().zip([&mut weight, &mut variance, &mut mean]) {
+        tensors.read(name, rows.clone(), values)?;
+    }
+    for (i, row) in out.chunks_exact_mut(demand.k).enumerate() {
+        let factor = f64::from(weight[i]) / (f64::from(variance[i]) + BatchNorm::EPS).sqrt();
+        for value in row {
+            *value = match demand.kind {
+                Kind::Vector => f64::from(*value) - f64::from(mean[i]) * factor,
+                _ => f64::from(*value) * factor,
+            } as f32;
         }
     }
     Ok(())
@@ -164,7 +196,7 @@ fn read_part(
         Transform::Convolution { side } => {
             tensors.read(name, first * k..end * k, out)?;
             if demand.kind == Kind::Matrix {
-                channels_last(out, *side);
+                channels_last(out, *side, k);
             }
             Ok(())
         }
@@ -206,14 +238,14 @@ fn sinusoids(position: usize, row: &mut [f32]) {
     }
 }
 
-/// Each row from (channel, pixel) to (pixel, channel).
-fn channels_last(rows: &mut [f32], side: usize) {
+/// Each row of `k` from (channel, pixel) to (pixel, channel).
+fn channels_last(rows: &mut [f32], side: usize, k: usize) {
     let pixels = side * side;
-    let mut row = vec![0.0; 3 * pixels];
-    for values in rows.chunks_exact_mut(3 * pixels) {
+    let mut row = vec![0.0; k];
+    for values in rows.chunks_exact_mut(k) {
         row.copy_from_slice(values);
-        for (pixel, rgb) in values.chunks_exact_mut(3).enumerate() {
-            for (channel, value) in rgb.iter_mut().enumerate() {
+        for (pixel, channels) in values.chunks_exact_mut(k / pixels).enumerate() {
+            for (channel, value) in channels.iter_mut().enumerate() {
                 *value = row[channel * pixels + pixel];
             }
         }

@@ -24,7 +24,7 @@ mod timm_vit;
 pub mod tokenizer;
 mod towers;
 
-pub use origin::{Origin, Part, Transform};
+pub use origin::{BatchNorm, Origin, Part, Transform};
 pub use recognised::{IgnoreReason, KeyOf, ModelOptions, OTHER_TOWER, Recognised};
 
 use crate::source::{Checkpoint, SourceFile, Tensors, hash, read_json};

@@ -5,7 +5,7 @@
 pub enum Transform {
     /// As they are. Leading dimensions of 1 in the checkpoint (`[1, 1, 768]`) do not count.
     Rows,
-    /// A convolution kernel [n, 3, side, side]: each row from (channel, row, column) to (row, column, channel).
+    /// A convolution kernel [n, channels, side, side]: each row from (channel, row, column) to (row, column, channel).
     Convolution {
         /// Side of the kernel.
         side: usize,
@@ -47,6 +47,24 @@ impl Part {
     }
 }
 
+/// A batch norm after a layer, with the statistics of training: `(y − running_mean) · weight / √(running_var + eps) +
+/// bias`. Both are one layer: its rows are scaled, and its bias is the norm's, less the scaled mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchNorm {
+    /// What stands before the names of its tensors.
+    pub module: String,
+}
+
+impl BatchNorm {
+    /// PyTorch's default.
+    pub const EPS: f64 = 1e-5;
+
+    /// Its tensors: factor, variance and mean.
+    pub fn names(&self) -> [String; 3] {
+        ["weight", "running_var", "running_mean"].map(|end| format!("{}.{end}", self.module))
+    }
+}
+
 /// Where a demanded tensor comes from: the rows of these parts, one after the other.
 #[derive(Clone, Debug)]
 pub struct Origin {
@@ -58,13 +76,15 @@ pub struct Origin {
     pub scale: Option<String>,
     /// A table whose first row is added to every row: BERT's token types.
     pub plus: Option<String>,
+    /// The batch norm that is folded in.
+    pub batch_norm: Option<BatchNorm>,
 }
 
 impl Origin {
     /// The rows of these tensors as they are.
     pub fn rows(names: impl IntoIterator<Item = impl Into<String>>) -> Origin {
         let parts = names.into_iter().map(|name| Part::Tensor(name.into())).collect();
-        Origin { parts, transform: Transform::Rows, scale: None, plus: None }
+        Origin { parts, transform: Transform::Rows, scale: None, plus: None, batch_norm: None }
     }
 
     /// The same with another transform.
@@ -82,6 +102,11 @@ impl Origin {
         Origin { plus: Some(name.into()), ..self }
     }
 
+    /// The same with a batch norm folded in.
+    pub fn normed(self, module: impl Into<String>) -> Origin {
+        Origin { batch_norm: Some(BatchNorm { module: module.into() }), ..self }
+    }
+
     /// The same of a model whose tensors all have `prefix` before their names.
     pub fn within(mut self, prefix: &str) -> Origin {
         let named = |name: &mut String| name.insert_str(0, prefix);
@@ -95,17 +120,18 @@ impl Origin {
             bias.iter_mut().for_each(|(name, _)| named(name));
         }
         self.scale.iter_mut().chain(&mut self.plus).for_each(named);
+        self.batch_norm.iter_mut().for_each(|norm| named(&mut norm.module));
         self
     }
 
     /// Every tensor of the checkpoint that goes into it.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = String> {
         let (input, bias) = match &self.transform {
             Transform::Applied { input, bias } => (Some(input), bias.as_ref().map(|(name, _)| name)),
             _ => (None, None),
         };
-        let others =
-            [input, bias, self.scale.as_ref(), self.plus.as_ref()].into_iter().flatten().map(String::as_str);
-        self.parts.iter().filter_map(Part::name).chain(others)
+        let others = [input, bias, self.scale.as_ref(), self.plus.as_ref()].into_iter().flatten().cloned();
+        let norm = self.batch_norm.iter().flat_map(BatchNorm::names);
+        self.parts.iter().filter_map(Part::name).map(String::from).chain(others).chain(norm)
     }
 }

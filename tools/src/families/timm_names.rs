@@ -2,7 +2,7 @@
 
 use super::origin::{Origin, Part, Transform};
 use super::timm::Trunk;
-use ocelli::format::VisionConfig;
+use ocelli::format::{VisionConfig, feature};
 
 /// How a checkpoint names the tensors that vary.
 #[derive(Clone, Copy)]
@@ -10,6 +10,8 @@ pub(super) struct Names {
     /// What stands before all names.
     prefix: &'static str,
     patch: usize,
+    /// Patches go through three convolutions.
+    stem: bool,
     /// q, k and v are apart, and which of them have biases.
     apart: Option<[bool; 3]>,
     /// `qkv` is one matrix, but its bias is `q_bias`, zeros, `v_bias`.
@@ -28,6 +30,7 @@ impl Names {
         Names {
             prefix: trunk.prefix,
             patch: vision.patch as usize,
+            stem: vision.tower.features & feature::PATCH_STEM != 0,
             apart: has("attn.q_proj.weight")
                 .then(|| ["q", "k", "v"].map(|part| has(&format!("attn.{part}_proj.bias")))),
             split_bias: has("attn.q_bias"),
@@ -53,6 +56,11 @@ impl Names {
             "head.kv" | "head.norm" => one(&module.replacen("head", "attn_pool", 1)),
             "head.out" => one("attn_pool.proj"),
             "head.fc1" | "head.fc2" => one(&module.replacen("head", "attn_pool.mlp", 1)),
+            "patch_stem1" => self.convolution(0, end),
+            "patch_stem2" => self.convolution(1, end),
+            "patch_embed" if self.stem => {
+                one("patch_embed.backbone.2.conv").with(Transform::Convolution { side: 2 })
+            }
             "patch_embed" => one("patch_embed.proj").with(Transform::Convolution { side: self.patch }),
             "class_token" => Origin::rows(["cls_token"]),
             "registers" => Origin::rows(["reg_token"]),
@@ -66,6 +74,17 @@ impl Names {
                 self.in_block(&block.replacen("block", "blocks", 1), part, end)
             }
         }
+    }
+
+    /// A convolution of the stem without bias, and the batch norm behind it.
+    fn convolution(&self, i: usize, end: &str) -> Origin {
+        let (layer, side) = (format!("patch_embed.backbone.{i}"), if i == 0 { self.patch / 4 } else { 2 });
+        let norm = format!("{layer}.bn");
+        match end {
+            "bias" => Origin::rows([format!("{norm}.bias")]),
+            _ => Origin::rows([format!("{layer}.conv.weight")]).with(Transform::Convolution { side }),
+        }
+        .normed(norm)
     }
 
     fn in_block(&self, layer: &str, part: &str, end: &str) -> Origin {

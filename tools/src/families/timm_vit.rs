@@ -60,6 +60,7 @@ pub(super) fn ignore(name: &str) -> Option<&'static str> {
         "mask_token" => Some("stands for hidden patches in training"),
         _ if name.starts_with("rope.") => Some("rotary frequencies, which are computed"),
         _ if name.ends_with("attn.k_bias") => Some("zeros"),
+        _ if name.ends_with("bn.num_batches_tracked") => Some("a counter of training"),
         _ => None,
     }
 }
@@ -76,8 +77,8 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
             format!("is {name:?}, which is not supported; of timm: plain vit_*, deit*, flexivit_*, eva_*, eva02_* and *_dinov3"),
         ));
     }
-    let patch_embed = "patch_embed.proj.weight";
-    let (channels, patch) = (trunk.dimension(patch_embed, 0)?, trunk.dimension(patch_embed, 2)?);
+    let stem = name.contains("_mci_");
+    let (channels, patch) = patches(timm, trunk, stem)?;
     let registers = if trunk.has("reg_token") { trunk.dimension("reg_token", 1)? } else { 0 };
     let qkv_bias =
         ["qkv.bias", "q_bias", "q_proj.bias"].iter().any(|end| trunk.has(&format!("blocks.0.attn.{end}")));
@@ -92,6 +93,10 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
         (feature::PRE_NORM, "norm_pre"),
         (feature::CLASS_TOKEN, "cls_token"),
     ]);
+    if stem {
+        let bias = trunk.has("patch_embed.backbone.2.conv.bias");
+        features |= feature::PATCH_STEM | if bias { feature::PATCH_BIAS } else { 0 };
+    }
     features |= if qkv_bias { feature::QKV_BIAS } else { 0 };
     let mlp_width = trunk.dimension("blocks.0.mlp.fc2.weight", 1)?;
     let apart = trunk.has("blocks.0.mlp.fc1_g.weight");
@@ -138,6 +143,25 @@ pub(super) fn vision(timm: &Timm<'_>, trunk: Trunk<'_>, (height, width): (u32, u
     Ok(vision)
 }
 
+/// Channels of a token and side of a patch.
+fn patches(timm: &Timm<'_>, trunk: Trunk<'_>, stem: bool) -> Result<(u32, u32)> {
+    if !stem {
+        let name = "patch_embed.proj.weight";
+        return Ok((trunk.dimension(name, 0)?, trunk.dimension(name, 2)?));
+    }
+    let name = |i: usize| format!("patch_embed.backbone.{i}.conv.weight");
+    let first = trunk.dimension(&name(0), 2)?;
+    let shape = trunk.get(&name(0)).map_or(&[][..], |info| &info.shape);
+    if !matches!(shape, [_, 3, rows, columns] if rows == columns) {
+        return Err(trunk.wrong(&name(0), format!("has shape {shape:?}, expected [n, 3, side, side]")));
+    }
+    let sides = [first, trunk.dimension(&name(1), 2)?, trunk.dimension(&name(2), 2)?];
+    match sides {
+        [first, 2, 2] => Ok((trunk.dimension(&name(2), 0)?, 4 * first)),
+        _ => Err(timm.wrong_architecture(format!("has convolutions of {sides:?}, expected n, 2 and 2"))),
+    }
+}
+
 /// What every such tower has, but nothing else of it says so: without this, a checkpoint that lacks it would be taken
 /// for a tower that has none.
 fn complete(vision: &VisionConfig, timm: &Timm<'_>, trunk: Trunk<'_>) -> Result<()> {
@@ -146,7 +170,8 @@ fn complete(vision: &VisionConfig, timm: &Timm<'_>, trunk: Trunk<'_>) -> Result<
     let missing = |name: &str| Err(trunk.wrong(name, "is missing"));
     // Only a norm before the blocks makes up for the patches' bias.
     if !has_any(feature::PATCH_BIAS | feature::PRE_NORM) {
-        return missing("patch_embed.proj.bias");
+        let stem = has_any(feature::PATCH_STEM);
+        return missing(if stem { "patch_embed.backbone.2.conv.bias" } else { "patch_embed.proj.bias" });
     }
     if !has_any(feature::FINAL_NORM | feature::POOL_NORM) {
         return missing("norm.weight");

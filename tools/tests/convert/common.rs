@@ -18,6 +18,7 @@ pub(crate) const OPEN_SIGLIP: &str = "open-clip-siglip";
 pub(crate) const OPEN_SIGLIP2: &str = "open-clip-siglip2";
 pub(crate) const OPEN_EVA: &str = "open-clip-eva02";
 pub(crate) const OPEN_PE: &str = "open-clip-pe";
+pub(crate) const MOBILE: &str = "open-clip-mobileclip";
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures")).join(name)
@@ -26,7 +27,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 /// Options for a fixture; all of them have or borrow a tokenizer.
 pub(crate) fn options(name: &str, output: &Path, precision: Precision) -> ConvertOptions {
     let mut options = ConvertOptions::new(fixture(name), output, precision);
-    if [OUTLIERS, OPEN_CLIP, OPENAI, OPEN_EVA, OPEN_PE].contains(&name) {
+    if [OUTLIERS, OPEN_CLIP, OPENAI, OPEN_EVA, OPEN_PE, MOBILE].contains(&name) {
         options.model.tokenizer = Some(fixture(CLIP));
     }
     options

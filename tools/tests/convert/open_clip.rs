@@ -61,15 +61,15 @@ fn wrong_siglip_towers() {
         ),
         (|c| set(c, OPEN, "/model_cfg/vision_cfg/qk_norm", json!(true)), &["vision_cfg.qk_norm"]),
         (|c| set(c, OPEN, "/model_cfg/embed_dim", json!(40)), &["embed_dim"]),
-        (|c| set(c, OPEN, "/model_cfg/text_cfg/pool_type", json!("eos")), &["text_cfg.pool_type", "eos"]),
+        (|c| set(c, OPEN, "/model_cfg/text_cfg/pool_type", json!("first")), &["text_cfg.pool_type", "first"]),
         (|c| set(c, OPEN, "/model_cfg/text_cfg/proj_type", json!("mlp")), &["text_cfg.proj_type", "mlp"]),
         (
             |c| set(c, OPEN, "/model_cfg/text_cfg/tokenizer_kwargs/clean", json!("lower")),
-            &["hf_tokenizer_name"],
+            &["tokenizer.json", "encodes the empty text as [1]"],
         ),
         (
             |c| set(c, OPEN, "/model_cfg/text_cfg/tokenizer_kwargs/strip_sep_token", json!(true)),
-            &["text_cfg.tokenizer_kwargs.strip_sep_token"],
+            &["text_cfg.tokenizer_kwargs.clean", "canonicalize", "strip_sep_token true"],
         ),
         (
             |c| set(c, "tokenizer.json", "/pre_tokenizer", json!({"type": "Whitespace"})),
@@ -94,7 +94,7 @@ fn wrong_siglip_towers() {
 
 #[test]
 fn wrong_eva_and_perception_encoders() {
-    let cases: [Refusal; 12] = [
+    let cases: [Refusal; 11] = [
         (
             |c| drop_tensor(c, "visual.trunk.blocks.1.attn.norm.bias"),
             &["blocks.1.attn.norm.bias", "is missing"],
@@ -104,7 +104,6 @@ fn wrong_eva_and_perception_encoders() {
         (|c| transpose(c, "visual.trunk.head.weight"), &["visual.trunk.head.weight", "[32, 48]", "[48, 32]"]),
         named!("eva02_enormous_patch14_clip_224", "res-post-norm"),
         named!("naflexvit_base_patch16_siglip", "transformers"),
-        named!("vit_base_mci_224", "three convolutions"),
         named!("fastvit_mci2", "convolution"),
         named!("convnext_base", "convolution"),
         named!("vitamin_large_224", "convolution stages"),
@@ -122,6 +121,34 @@ fn wrong_eva_and_perception_encoders() {
         named!("vit_pe_spatial_tiny_patch16_512", "not supported"),
     ];
     check(OPEN_PE, &cases);
+}
+
+#[test]
+fn wrong_mobileclips() {
+    let cases: [Refusal; 6] = [
+        (
+            |c| drop_tensor(c, "visual.trunk.patch_embed.backbone.1.bn.running_var"),
+            &["patch_embed.backbone.1.bn.running_var", "is missing", "vision.patch_stem2"],
+        ),
+        (
+            |c| drop_tensor(c, "visual.trunk.patch_embed.backbone.2.conv.bias"),
+            &["patch_embed.backbone.2.conv.bias", "is missing"],
+        ),
+        (
+            |c| transpose(c, "visual.trunk.patch_embed.backbone.0.conv.weight"),
+            &["patch_embed.backbone.0.conv.weight", "[4, 4, 3, 12]"],
+        ),
+        (
+            |c| transpose(c, "visual.trunk.patch_embed.backbone.1.conv.weight"),
+            &["backbone.1.conv.weight", "[2, 2, 12, 12]", "[12, 12, 2, 2]"],
+        ),
+        (|c| drop_tensor(c, "visual.trunk.head.bias"), &["visual.trunk.head.bias", "is missing"]),
+        (
+            |c| set(c, OPEN, "/model_cfg/vision_cfg/timm_model_name", json!("vit_tiny_patch16_64")),
+            &["visual.trunk.patch_embed.proj.weight", "is missing"],
+        ),
+    ];
+    check(MOBILE, &cases);
 }
 
 /// What the names of the four fixtures stand for.

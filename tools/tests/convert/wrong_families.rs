@@ -77,8 +77,8 @@ fn wrong_open_clip_checkpoints() {
             &["model_cfg.text_cfg.hf_model_name", "google/mt5-base"],
         ),
         (
-            |c| set(c, OPEN, "/model_cfg/text_cfg/hf_tokenizer_name", json!("bert-base-uncased")),
-            &["model_cfg.text_cfg.hf_tokenizer_name"],
+            |c| set(c, OPEN, "/model_cfg/text_cfg/tokenizer_mode", json!("clips")),
+            &["model_cfg.text_cfg.tokenizer_mode", "clips"],
         ),
         (|c| set(c, OPEN, "/model_cfg/multimodal_cfg", json!({"width": 8})), &["model_cfg.multimodal_cfg"]),
         (

@@ -46,8 +46,10 @@ pub(super) fn recognise(
     let pooling = match section.get::<String>("pool_type", json!("argmax"))?.as_str() {
         "argmax" => Pooling::ArgMax,
         "last" => Pooling::Last,
+        "eos" => Pooling::FirstEos,
         other => {
-            return Err(section.wrong("pool_type", format!("is {other:?}; supported: \"argmax\", \"last\"")));
+            let problem = format!("is {other:?}; supported: \"argmax\", \"last\", \"eos\"");
+            return Err(section.wrong("pool_type", problem));
         }
     };
     let bias: bool = section.get("proj_bias", json!(false))?;
@@ -64,7 +66,8 @@ pub(super) fn recognise(
         vocab,
         context: section.get("context_length", json!(77))?,
         causal: causal.into(),
-        eos: loaded.end,
+        // The class's own default, which CLIP's tokenizer does not share.
+        eos: if pooling == Pooling::FirstEos { section.get("eos_id", json!(2))? } else { loaded.end },
         pad: loaded.pad,
         // Tokens that see what follows them see the padding too, and the last position is its end.
         padded: (!causal || pooling == Pooling::Last).into(),
@@ -86,26 +89,33 @@ pub(super) fn recognise(
 fn tokenizer(section: &Section<'_>, directory: &Path, vocab: u32) -> Result<Loaded> {
     let settings = &section.json["tokenizer_kwargs"];
     let clean = settings.get("clean").and_then(Value::as_str);
+    let strip_end = settings["strip_sep_token"] == true;
     for (key, value) in settings.as_object().into_iter().flatten() {
-        if key != "clean" && value != &Value::Bool(false) && !value.is_null() {
+        if key != "clean"
+            && (key != "strip_sep_token" || !section.has("hf_tokenizer_name"))
+            && value != &Value::Bool(false)
+            && !value.is_null()
+        {
             let problem = format!("is {value}: such a tokenizer is not supported");
             return Err(section.wrong(&format!("tokenizer_kwargs.{key}"), problem));
         }
     }
     match (section.has("hf_tokenizer_name"), clean) {
         (false, None | Some("lower")) => tokenizer::load_open_clip(directory, vocab),
-        (true, Some("canonicalize")) => tokenizer::load_open_clip_siglip(directory, vocab),
+        (true, Some("canonicalize")) if !strip_end => tokenizer::load_open_clip_siglip(directory, vocab),
         (false, Some(other)) => {
             Err(section
                 .wrong("tokenizer_kwargs.clean", format!("is {other:?}; CLIP's tokenizer has \"lower\"")))
         }
-        (true, _) => {
-            let problem = format!(
-                "is {}: of the tokenizers of transformers SigLIP's are supported, whose tokenizer_kwargs.clean is \
-                 \"canonicalize\"",
-                section.json["hf_tokenizer_name"]
-            );
-            Err(section.wrong("hf_tokenizer_name", problem))
+        (true, None | Some("whitespace" | "lower")) => {
+            let load = if strip_end { tokenizer::load_bert_without_end } else { tokenizer::load_bert };
+            let lower = clean == Some("lower");
+            let canonical = Some(if lower { Canonical::OpenClip } else { Canonical::OpenClipCase });
+            Ok(Loaded { canonical, ..load(directory, vocab)? })
+        }
+        (true, Some(other)) => {
+            let problem = format!("is {other:?} with strip_sep_token {strip_end}, which is not supported");
+            Err(section.wrong("tokenizer_kwargs.clean", problem))
         }
     }
 }

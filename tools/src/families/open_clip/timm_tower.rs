@@ -37,13 +37,12 @@ const KEYS: [&str; 14] = [
 ];
 
 /// Towers that open_clip has names for, by a part of the name, and why they are not supported.
-const OTHERS: [(&str, &str); 10] = [
+const OTHERS: [(&str, &str); 9] = [
     (
         "naflex",
         "a tower for pictures of any size in timm's layout (transformers' siglip2 layout is supported)",
     ),
     ("eva02_enormous_", "its blocks add normed branches (res-post-norm)"),
-    ("_mci_", "its patches go through three convolutions (MobileCLIP-B)"),
     ("vitamin_", "it has convolution stages before its transformer"),
     ("fastvit_", "MobileCLIP's S towers are convolution networks"),
     ("mobileclip", "MobileCLIP's S towers are convolution networks"),

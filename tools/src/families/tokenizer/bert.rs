@@ -48,6 +48,30 @@ pub fn load_bert(directory: &Path, vocab: u32) -> Result<Loaded> {
     Ok(Loaded { text, path, files, end, pad, canonical: None, longest: settings.longest() })
 }
 
+/// The same for open_clip's `strip_sep_token`, which puts zeros, BERT's padding, in place of the token that ends a text.
+///
+/// # Errors
+/// As [`load_bert`]; or token 0 is not the padding.
+pub fn load_bert_without_end(directory: &Path, vocab: u32) -> Result<Loaded> {
+    let loaded = load_bert(directory, vocab)?;
+    let mut json: Value = serde_json::from_str(&loaded.text).map_err(Error::json(&loaded.path))?;
+    let (tokenizer, ids) = check(&loaded.text, &loaded.path, vocab)?;
+    let name = |id: u32| {
+        let tokens = json["model"]["vocab"].as_object()?;
+        tokens.iter().find(|(_, value)| **value == id).map(|(token, _)| token.clone())
+    };
+    let (Some(pad), Some(first)) =
+        (name(0).filter(|pad| tokenizer.id(pad) == Some(loaded.pad)), name(ids[0]))
+    else {
+        let problem = "has no padding token with the id 0, which takes the end token's place";
+        return Err(Error::file(&loaded.path, problem));
+    };
+    json["post_processor"] = template(&[(&first, ids[0].into())], &[(&pad, 0)]);
+    let text = json.to_string();
+    check(&text, &loaded.path, vocab)?;
+    Ok(Loaded { text, end: 0, ..loaded })
+}
+
 impl Settings {
     /// `BertTokenizer` makes its normaliser of its own arguments, whatever the file says. Whether that changed anything.
     fn decide(&self, tokenizer: &mut Value) -> Result<bool> {

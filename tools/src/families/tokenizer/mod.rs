@@ -10,7 +10,7 @@ mod siglip;
 #[cfg(test)]
 mod tests;
 
-pub use bert::load_bert;
+pub use bert::{load_bert, load_bert_without_end};
 pub use clip::{load_clip, load_open_clip};
 pub use loaded::Loaded;
 pub use nllb::load_nllb;
