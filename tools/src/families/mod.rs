@@ -80,11 +80,7 @@ fn recognise_family(
         Some("M-CLIP") => hf_mclip::recognise,
         None if json["library"] == "vit-pytorch" => simple_vit::recognise,
         None if json.get("architecture").is_some() => timm_vit::recognise,
-        Some(other) => {
-            let reason = REFUSED.iter().find(|(kind, _)| *kind == other).map_or("", |(_, reason)| reason);
-            let problem = format!("is {other:?}{reason}; supported: {}", FAMILIES.join(", "));
-            return Err(Error::field(&path, "model_type", problem));
-        }
+        Some(other) => return Err(unsupported(&path, other)),
         None => {
             let problem = "is missing, and so is the \"architecture\" of a timm checkpoint";
             return Err(Error::field(&path, "model_type", problem));
@@ -105,17 +101,26 @@ fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
     Ok(config.validate()?)
 }
 
+/// Refuses the `config.json` at `path` if no family has its `model_type`, before the weights are there.
+#[cfg(feature = "hub")]
+pub(crate) fn check_model_type(path: &Path, json: &Value) -> Result<()> {
+    match json.get("model_type").and_then(Value::as_str) {
+        Some(other) if !FAMILIES.contains(&other) => Err(unsupported(path, other)),
+        _ => Ok(()),
+    }
+}
+
+fn unsupported(path: &Path, model_type: &str) -> Error {
+    let reason = REFUSED.iter().find(|(kind, _)| *kind == model_type).map_or("", |(_, reason)| reason);
+    let problem = format!("is {model_type:?}{reason}; supported: {}", FAMILIES.join(", "));
+    Error::field(path, "model_type", problem)
+}
+
 /// Families that people ask for, and what their models need that is not there.
 const REFUSED: [(&str, &str); 1] = [(
     "jina_clip",
     ", whose text tower adds the distance of two tokens to their attention score (ALiBi), which is not supported",
 )];
-
-/// Whether a `config.json` with this `model_type` may be one of ours.
-#[cfg(feature = "hub")]
-pub(crate) fn is_supported(model_type: &str) -> bool {
-    FAMILIES.contains(&model_type)
-}
 
 /// Every `model_type` that is supported.
 const FAMILIES: [&str; 17] = [

@@ -5,7 +5,7 @@ use super::names::Target;
 use super::reference::{Reference, is_file_name};
 use super::snapshot::Snapshot;
 use super::table::Layout;
-use crate::families::is_supported;
+use crate::families::check_model_type;
 use crate::source::{WEIGHTS, read_json, shards};
 use crate::{Error, Result};
 use serde_json::Value;
@@ -14,6 +14,9 @@ use std::path::Path;
 const CONFIG: &str = "config.json";
 const OPEN_CLIP: &str = "open_clip_config.json";
 const SAFETENSORS: &str = ".safetensors";
+const INDEX: &str = ".index.json";
+/// Endings of files with weights that are read.
+const READ: [&str; 4] = [SAFETENSORS, ".bin", ".pt", ".pth"];
 /// What holds a tokenizer, in the order in which families look for it.
 const TOKENIZERS: [&[&str]; 6] = [
     &["spiece.model"],
@@ -26,9 +29,8 @@ const TOKENIZERS: [&[&str]; 6] = [
 /// What goes with a tokenizer or a picture, where it is there.
 const TOKENIZER_SETTINGS: [&str; 2] = ["tokenizer_config.json", "special_tokens_map.json"];
 const PREPROCESSING: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
-/// Endings of weights that are not read.
-const OTHER_WEIGHTS: [&str; 9] =
-    [".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".tflite"];
+/// Endings of weights under names that are not looked for, or that are not read.
+const OTHER_WEIGHTS: [&str; 8] = [".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".tflite"];
 /// Models of transformers without a text tower.
 const IMAGE_ONLY: [&str; 8] = [
     "clip_vision_model",
@@ -70,7 +72,7 @@ impl Needed {
         let has_text = match layout {
             Layout::OpenClip => true,
             Layout::Transformers => {
-                check_type(snapshot, &json)?;
+                check_model_type(&snapshot.path(CONFIG), &json)?;
                 files.extend(present(snapshot, &PREPROCESSING)?);
                 json["model_type"].as_str().is_some_and(|name| !IMAGE_ONLY.contains(&name))
             }
@@ -87,7 +89,7 @@ impl Needed {
                 }
             }
         }
-        if weights.ends_with(".json") {
+        if weights.ends_with(INDEX) {
             snapshot.fetch(std::slice::from_ref(&weights))?;
             for shard in shards(&snapshot.path(&weights))? {
                 let name = shard.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -109,11 +111,9 @@ fn choose(snapshot: &Snapshot<'_>, target: &Target) -> Result<(Layout, String)> 
     let (plain, open_clip) = (snapshot.has(CONFIG)?, snapshot.has(OPEN_CLIP)?);
     let repository = snapshot.repository();
     if let Some(name) = &target.reference.weights {
-        if !(name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
-            return Err(Error::hub(
-                repository,
-                format!("{name} can't be read: weights are .safetensors or their index"),
-            ));
+        if !(is_weights(name) || name.ends_with(INDEX)) {
+            let problem = format!("{name} can't be read: weights are one of {}", READ.join(", "));
+            return Err(Error::hub(repository, problem));
         }
         if !snapshot.has(name)? {
             return Err(Error::hub(repository, format!("has no file {name}")));
@@ -149,9 +149,8 @@ fn choose(snapshot: &Snapshot<'_>, target: &Target) -> Result<(Layout, String)> 
 fn without_weights(snapshot: &Snapshot<'_>) -> Error {
     let problem = match snapshot.listed().find(|name| OTHER_WEIGHTS.iter().any(|end| name.ends_with(end))) {
         Some(name) => format!(
-            "has its weights as {name}, not as safetensors, and those are not read: look for another repository with the \
-             same model, or for a revision in which somebody converted them (@refs/pr/N), or save it as safetensors and \
-             name the folder (docs/models.md)"
+            "has its weights as {name}, which is not read: look for another repository with the same model, or for a \
+             revision in which somebody converted them (@refs/pr/N), or save it as safetensors and name the folder"
         ),
         None => format!(
             "is no checkpoint that is known here: {CONFIG} or {OPEN_CLIP}, with one of {}, would be",
@@ -159,18 +158,6 @@ fn without_weights(snapshot: &Snapshot<'_>) -> Error {
         ),
     };
     Error::hub(snapshot.repository(), problem)
-}
-
-/// Refuses a model before its weights are downloaded.
-fn check_type(snapshot: &Snapshot<'_>, json: &Value) -> Result<()> {
-    match json.get("model_type").and_then(Value::as_str) {
-        Some(name) if !is_supported(name) => {
-            let problem =
-                format!("is {name:?}, which is not supported (docs/models.md): nothing more is downloaded");
-            Err(Error::field(&snapshot.path(CONFIG), "model_type", problem))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The tokenizer that an open_clip model without one uses.
@@ -185,6 +172,11 @@ fn elsewhere(json: &Value) -> Result<Elsewhere> {
             reason: "which has the vocabulary that open_clip has built in",
         },
     })
+}
+
+/// Whether a file holds weights, by its name: it may be of any length.
+pub(super) fn is_weights(name: &str) -> bool {
+    READ.iter().any(|end| name.ends_with(end))
 }
 
 /// The files of a repository's tokenizer; empty if it has none.

@@ -4,6 +4,7 @@ use super::cache::RepositoryCache;
 use super::client::Client;
 use super::digest::tag_of;
 use super::download::Download;
+use super::needed::is_weights;
 use super::reference::{Reference, is_commit};
 use super::remote::{self, Facts};
 use super::settings::Settings;
@@ -240,7 +241,7 @@ fn is_damaged(path: &std::path::Path, tag: &str) -> Result<bool> {
 /// Refuses files that are larger than any of their kind, before they are downloaded.
 fn check_size(repository: &str, name: &str, facts: &Facts) -> Result<()> {
     let limit = match name {
-        _ if name.ends_with(".safetensors") => u64::MAX,
+        _ if is_weights(name) => u64::MAX,
         _ if name.ends_with(".index.json") => 64 << 20,
         _ if name.starts_with("tokenizer.") || name.starts_with("vocab.") => 256 << 20,
         _ if name.ends_with(".json") => 4 << 20,

@@ -163,6 +163,19 @@ fn a_repository_with_both_layouts_gives_the_one_that_is_meant() {
     assert_eq!(weights("org/timm/model.safetensors"), "model.safetensors");
 }
 
+#[test]
+fn pickled_weights_are_the_last_choice() {
+    let files = Repository::of(&fixture("clip-hf")).with("pytorch_model.bin", "PK");
+    let weights = |repository: Repository, name: &str| {
+        let setup = Setup::of(repository);
+        let pulled = setup.pull_as(name).unwrap();
+        pulled.checkpoint.file_name().unwrap().to_str().unwrap().to_owned()
+    };
+    assert_eq!(weights(files.clone(), "org/clip"), "model.safetensors");
+    assert_eq!(weights(files.clone(), "org/clip/pytorch_model.bin"), "pytorch_model.bin");
+    assert_eq!(weights(files.without("model.safetensors"), "org/clip"), "pytorch_model.bin");
+}
+
 /// Each family's files are enough for its conversion.
 #[test]
 fn every_family_gets_the_files_that_it_needs() {

@@ -63,8 +63,8 @@ fn models_that_cannot_be_converted_cost_no_download() {
     let bert = clip().with("config.json", r#"{"model_type": "gpt2"}"#);
     let weights = || clip().without("model.safetensors");
     let cases = [
-        (bert, vec!["config.json", "gpt2", "not supported"]),
-        (weights().with("pytorch_model.bin", "PK"), vec!["pytorch_model.bin", "safetensors", "refs/pr"]),
+        (bert, vec!["config.json", "gpt2", "supported: clip"]),
+        (weights().with("clip.pt", "PK"), vec!["clip.pt", "safetensors", "refs/pr"]),
         (weights().with("model.onnx", "x"), vec!["model.onnx"]),
         (weights(), vec!["no checkpoint that is known here"]),
         (clip().without("config.json"), vec!["no checkpoint that is known here"]),

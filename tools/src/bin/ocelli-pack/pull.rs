@@ -53,7 +53,9 @@ pub(crate) fn pull(
     if !quiet {
         tell(format_args!("next: {}", next(&options.output)?));
         if let Some(images) = target.images {
-            tell(format_args!("for pictures: ocelli-pack pull {images} --vision-only"));
+            let (text, both) = (quoted(&options.output.to_string_lossy()), target.stem.as_str());
+            tell(format_args!("for pictures: ocelli-pack pull {images} --vision-only -o images.ocelli"));
+            tell(format_args!("then: ocelli-pack join images.ocelli {text} -o {both}-both.ocelli"));
         }
     }
     Ok(result.into_bytes())
