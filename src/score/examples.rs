@@ -20,7 +20,7 @@ const MOST_LEFT_OUT: usize = 4000;
 /// A label is the mean of its pictures' normalised embeddings, normalised again (a nearest-class-mean classifier), or the
 /// means of several groups of them. A picture's cosine with a label is that with the nearest mean.
 ///
-#[cfg_attr(feature = "std", doc = "```")]
+/// ```
 /// use ocelli::score::Examples;
 /// use ocelli::{Classifier, ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions};
 /// # use ocelli::preprocess::{Packed, PixelView};
@@ -42,7 +42,7 @@ const MOST_LEFT_OUT: usize = 4000;
 /// let classifier = Classifier::new(encoder, bank)?;
 /// # Ok(())
 /// # }
-#[cfg_attr(feature = "std", doc = "```")]
+/// ```
 #[derive(Clone, Debug)]
 pub struct Examples {
     config: Config,

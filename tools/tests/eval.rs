@@ -155,7 +155,8 @@ fn a_banks_labels_may_be_more_and_in_another_order() {
     fs::create_dir(folder.path().join("unicorn")).unwrap();
     fs::copy(fixture("cifar10/cat/0000.jpg"), folder.path().join("unicorn/a.jpg")).unwrap();
     assert!(evaluate(&options).unwrap_err().to_string().contains("\"unicorn\", which is not in the bank"));
-    options.model = converted(folder.path(), "dinov2-hf", "clip-hf");
+    options.model = folder.path().join("other.ocelli");
+    convert(&ConvertOptions::new(fixture("dinov2-hf"), &options.model, Precision::Fp32)).unwrap();
     let message = evaluate(&options).unwrap_err().to_string();
     assert!(message.contains("own.bank") && message.contains("another model"), "{message}");
 }

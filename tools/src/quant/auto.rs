@@ -54,7 +54,7 @@ pub fn plan(
     let mut steps = vec![Step { repair: None, changed: 0, cosine: reached.cosines(), kept: Vec::new() }];
     for &repair in &options.repairs {
         progress.describe(repair.name());
-        steps.extend(attempt(&mut evaluator, &mut recipe, &mut reached, repair, options.target)?);
+        steps.extend(attempt(&mut evaluator, &mut recipe, &mut reached, repair, options)?);
     }
     progress.describe("final measurement");
     let report = report(&mut evaluator, &exact, &recipe, options, labels, steps)?;
@@ -71,7 +71,7 @@ fn attempt(
     recipe: &mut Recipe,
     reached: &mut CosineSet,
     repair: Repair,
-    target: Option<f64>,
+    options: &QuantizeOptions,
 ) -> Result<Option<Step>> {
     let mut trial = recipe.clone();
     let mut rescaled = Vec::new();
@@ -83,10 +83,7 @@ fn attempt(
         Repair::Clip => evaluator.repairer.clip(&mut trial)?,
         Repair::Gptq => evaluator.repairer.gptq(&mut trial)?,
         Repair::Bias => evaluator.repairer.bias(&mut trial)?,
-        Repair::Half => match target {
-            Some(target) => raise(evaluator, &mut trial, reached, target)?,
-            None => 0,
-        },
+        Repair::Half => raise(evaluator, &mut trial, reached, options)?,
     };
     if changed == 0 {
         return Ok(None);
@@ -94,7 +91,7 @@ fn attempt(
     let found = evaluator.all(&trial)?;
     let mut kept = Vec::new();
     for tower in Tower::ALL {
-        // Layers go to half precision only where the target asks for it.
+        // Layers go to half precision only where the target or the budget asks for it.
         let better = if repair == Repair::Half {
             found.mean(tower) > reached.mean(tower)
         } else {

@@ -14,6 +14,9 @@ pub struct QuantizeOptions {
     pub images: usize,
     /// Mean cosine that embeddings must keep; `None` to measure only.
     pub target: Option<f64>,
+    /// Time that each tower's matrices may take next to all of them in int8, as predicted: the most sensitive become f16
+    /// as far as it goes, whether the target holds without them or not. `None` to do that for the target alone.
+    pub time_budget: Option<f64>,
     /// Repairs that may be made, in their order.
     pub repairs: Vec<Repair>,
     /// Write the model even if it misses the target.
@@ -26,6 +29,7 @@ impl Default for QuantizeOptions {
             pictures: None,
             images: DEFAULT_IMAGES,
             target: Some(DEFAULT_TARGET),
+            time_budget: None,
             repairs: Repair::ALL.into_iter().filter(|repair| *repair != Repair::Gptq).collect(),
             allow_below_target: false,
         }

@@ -1,7 +1,9 @@
-//! Which matrices go to half precision, so that a tower reaches its target at the least predicted time.
+//! Which matrices go to half precision, so that a tower reaches its target at the least predicted time, or gets as good
+//! as a given time allows.
 
 use super::evaluator::Evaluator;
 use super::measure::{CosineSet, Tower};
+use super::options::QuantizeOptions;
 use super::recipe::Recipe;
 use crate::error::Result;
 use ocelli::format::Dtype;
@@ -18,7 +20,8 @@ struct Candidate {
     time: f64,
 }
 
-/// Raises matrices of the towers that miss `target`, until they reach it or none is left. Returns how many.
+/// Raises matrices of the towers that miss the target, until they reach it or none is left, and then of all towers as far
+/// as the time budget goes, if there is one. Returns how many.
 ///
 /// Sensitivity is measured: with all matrices of the tower raised, each in turn goes back to int8, and the tower is run.
 /// (The other way round, one raised in a model that is far from its target, gains drown in the errors of all others.)
@@ -28,21 +31,29 @@ pub(super) fn raise(
     evaluator: &mut Evaluator<'_, '_>,
     recipe: &mut Recipe,
     before: &CosineSet,
-    target: f64,
+    options: &QuantizeOptions,
 ) -> Result<usize> {
     let mut raised = 0;
     for tower in Tower::ALL {
-        if before.mean(tower) < target {
-            let candidates = candidates(evaluator, recipe, tower)?;
-            let mut search = Search { evaluator, recipe, tower, target };
-            let mut chosen: Vec<&Candidate> = candidates.iter().collect();
+        let missed = options.target.filter(|&target| before.mean(tower) < target);
+        if missed.is_none() && options.time_budget.is_none() {
+            continue;
+        }
+        let candidates = candidates(evaluator, recipe, tower)?;
+        let mut search = Search { evaluator, recipe, tower, target: missed.unwrap_or(0.0) };
+        let mut chosen: Vec<&Candidate> = Vec::new();
+        if missed.is_some() {
+            chosen.extend(&candidates);
             if let Some(fewest) = search.fewest(&chosen)? {
                 chosen.truncate(fewest);
                 search.lower_again(&mut chosen)?;
             }
-            *recipe = search.with(&chosen);
-            raised += chosen.len();
         }
+        if let Some(budget) = options.time_budget {
+            search.spend(&candidates, &mut chosen, budget);
+        }
+        *recipe = search.with(&chosen);
+        raised += chosen.len();
     }
     Ok(raised)
 }
@@ -129,5 +140,24 @@ impl Search<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Adds matrices that lose anything in int8, in the order given, as long as the tower's predicted time stays within
+    /// `budget` times that of all its matrices in int8.
+    fn spend<'c>(&self, order: &'c [Candidate], raised: &mut Vec<&'c Candidate>, budget: f64) {
+        let (repairer, recipe) = (&self.evaluator.repairer, self.with(raised));
+        let canonical = repairer.canonical;
+        let of_tower = |i: &usize| canonical.demands[*i].name.as_str().starts_with(self.tower.prefix());
+        let mut left = 0.0;
+        for i in canonical.matrices().filter(of_tower) {
+            left += budget * repairer.macs(i) - repairer.cost(i, recipe.tensors[i].dtype);
+        }
+        for candidate in order.iter().filter(|candidate| candidate.loss > 0.0) {
+            let new = raised.iter().all(|other| other.tensor != candidate.tensor);
+            if new && candidate.time <= left {
+                left -= candidate.time;
+                raised.push(candidate);
+            }
+        }
     }
 }

@@ -196,6 +196,24 @@ fn a_high_target_raises_the_layers_that_matter_and_the_plan_repeats() {
 }
 
 #[test]
+fn a_time_budget_is_spent_on_accuracy_and_kept() {
+    with_model(|canonical| {
+        let half = |time_budget| {
+            let options = QuantizeOptions { time_budget, repairs: vec![Repair::Half], ..options() };
+            planned(canonical, &options).unwrap().1
+        };
+        let (without, with) = (half(None), half(Some(1.4)));
+        assert!(without.holds && without.steps.len() == 1, "{without:?}");
+        assert!(with.predicted_time > without.predicted_time && with.predicted_time <= 1.4, "{with:?}");
+        for (with, without) in
+            [(with.image_cosine, without.image_cosine), (with.text_cosine, without.text_cosine)]
+        {
+            assert!(with.unwrap().mean > without.unwrap().mean, "{with:?} {without:?}");
+        }
+    });
+}
+
+#[test]
 fn a_target_out_of_reach_is_an_error_that_says_what_was_reached() {
     with_model(|canonical| {
         let options = QuantizeOptions { target: Some(1.0), repairs: vec![Repair::Clip], ..options() };

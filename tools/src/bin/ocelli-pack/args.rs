@@ -204,8 +204,12 @@ pub(crate) struct QuantizeArgs {
     /// [default: 0.995 with --precision auto, none otherwise]
     #[arg(long, value_name = "X", value_parser = cosine)]
     target_cosine: Option<f64>,
+    /// Time that auto may spend for accuracy beyond the target, in each tower next to all of it in int8, as predicted (1.1:
+    /// a tenth more): the matrices that lose most per added time become fp16
+    #[arg(long, value_name = "X", value_parser = budget)]
+    time_budget: Option<f64>,
     /// Repairs that auto may try: smooth, clip, gptq, bias, half; or none. Each is kept only if the measured pictures (or
-    /// texts) get better by more than chance; half, only if the target is missed without it
+    /// texts) get better by more than chance; half, only if the target is missed without it or --time-budget is given
     #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,bias,half")]
     repair: RepairList,
     /// Write the file even if it misses the target; it says so in the file
@@ -221,6 +225,7 @@ impl QuantizeArgs {
             pictures: self.calibrate,
             images: self.calibration_images as usize,
             target: self.target_cosine.or(auto.then_some(DEFAULT_TARGET)),
+            time_budget: self.time_budget,
             repairs: if auto { self.repair.0 } else { Vec::new() },
             allow_below_target: self.allow_below_target,
         })
@@ -240,6 +245,11 @@ impl RepairList {
 fn cosine(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("a cosine from 0 to 1".into()) }
+}
+
+fn budget(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    if (1.0..=10.0).contains(&value) { Ok(value) } else { Err("a number from 1 to 10".into()) }
 }
 
 /// The names of precisions, each with what it means.
