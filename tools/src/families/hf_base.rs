@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What the configurations of well-known repositories say: the name without its owner, `model_type`, widths of tokens and
 /// MLP, layers, heads, vocabulary.
-const KNOWN: [(&str, &str, [u32; 5]); 11] = [
+const KNOWN: [(&str, &str, [u32; 5]); 12] = [
     ("xlm-roberta-base", "xlm-roberta", [768, 3072, 12, 12, 250_002]),
     ("xlm-roberta-large", "xlm-roberta", [1024, 4096, 24, 16, 250_002]),
     ("roberta-base", "roberta", [768, 3072, 12, 12, 50_265]),
@@ -18,6 +18,7 @@ const KNOWN: [(&str, &str, [u32; 5]); 11] = [
     ("bert-large-uncased", "bert", [1024, 4096, 24, 16, 30_522]),
     ("bert-base-multilingual-cased", "bert", [768, 3072, 12, 12, 119_547]),
     ("bert-base-chinese", "bert", [768, 3072, 12, 12, 21_128]),
+    ("LaBSE", "bert", [768, 3072, 12, 12, 501_153]),
     ("nllb-200-distilled-600M", "m2m_100", [1024, 4096, 12, 16, 256_206]),
     ("nllb-200-distilled-1.3B", "m2m_100", [1024, 8192, 24, 16, 256_206]),
 ];
