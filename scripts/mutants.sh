@@ -5,10 +5,16 @@
 #
 # Needs cargo-mutants: cargo install cargo-mutants --locked. Writes mutants.out/; a mutant takes about ten seconds, so
 # everything takes hours. TESTS narrows the kernels' tests: TESTS="matrix pack" scripts/mutants.sh kernels/src/matrix.rs
+# SHARD takes a sample of all, one in so many: SHARD=17/40 scripts/mutants.sh 'kernels/src/**/*.rs'
 #
 # Of matrix.rs and most of pack/rhs.rs (cargo-mutants 27.1, 110 mutants that compile): 96 caught, 7 endless loops stopped, 7
 # missed. Of those, three (views that cut a block, the position of an element) got tests; four change speed alone (a matrix
 # that is never found to lie in blocks is finished panel by panel, with the same bits; a wrong stride of cache hints).
+#
+# Of all kernels (1,112 mutants), the first 22 of the sample above, with their library's tests on AVX2: 2 do not compile, 16
+# caught, 4 missed. Two of those are in code that x86 does not run (whether there is I8MM; f16 operands), one is how much is
+# asked for early, one a name that is only printed: none gave a test. Format (839), preprocessing (1,261) and scores
+# (32) have not been sampled.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,5 +25,6 @@ export RUST_BACKTRACE=0
 exclude=(--exclude 'kernels/src/aarch64/**' --exclude kernels/src/prefetch.rs --exclude-re '::prefetch|impl .*Debug')
 args=()
 for file in "${files[@]}"; do args+=(--file "$file"); done
+[ -z "${SHARD:-}" ] || args+=(--sharding round-robin --shard "$SHARD")
 # shellcheck disable=SC2086
 exec cargo mutants --workspace --iterate --jobs 1 --timeout "${TIMEOUT:-60}" --no-shuffle "${exclude[@]}" "${args[@]}" -- ${TESTS:+--lib -- $TESTS}

@@ -1,4 +1,4 @@
-//! The `ocelli` command: classify and embed images, make label banks, look into a model, profile it.
+//! The `ocelli` command: classify and embed images, make label banks, look into a model, profile it, serve it.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
@@ -17,6 +17,8 @@ mod labels;
 mod named;
 mod profile;
 mod sensors;
+#[cfg(feature = "serve")]
+mod serve;
 mod shell;
 
 use clap::error::ErrorKind;
@@ -46,6 +48,8 @@ enum Command {
     Labels(labels::Args),
     Info(info::Args),
     Profile(profile::Args),
+    #[cfg(feature = "serve")]
+    Serve(serve::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
 }
@@ -66,6 +70,8 @@ fn main() -> ExitCode {
         Command::Labels(args) => labels::run(args, &console),
         Command::Info(args) => info::run(args, &console),
         Command::Profile(args) => profile::run(args, &console),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args, cli.quiet, &console),
         Command::Completions(args) => shell::completions(args, program(), &console),
         Command::Man(args) => shell::man(args, program(), &console),
     };

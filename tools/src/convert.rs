@@ -6,7 +6,7 @@ use crate::families::{ModelOptions, OTHER_TOWER, Origin, Recognised, identify, r
 use crate::progress::{Progress, Silent};
 use crate::quant::{self, AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Source};
 use crate::read::{check, read_rows};
-use crate::source::{Checkpoint, SourceFile, Tensors, hash, hex};
+use crate::source::{Checkpoint, SourceFile, SourceRepository, Tensors, hash, hex};
 use ocelli::excerpt;
 use ocelli::format::LabelBank;
 use ocelli::format::{TensorSpec, for_each_tensor};
@@ -30,6 +30,8 @@ pub struct ConvertOptions {
     pub model: ModelOptions,
     /// Labels that the packed file carries, ready to score against.
     pub labels: Option<LabelSet>,
+    /// Where the checkpoint was downloaded from, for the packed file's provenance.
+    pub repository: Option<SourceRepository>,
     /// What the packed model must keep of the f32 one; `None` to measure nothing. `auto` needs it.
     pub quantize: Option<QuantizeOptions>,
 }
@@ -43,6 +45,7 @@ impl ConvertOptions {
             precision,
             model: ModelOptions::default(),
             labels: None,
+            repository: None,
             quantize: (precision == Precision::Auto).then(QuantizeOptions::default),
         }
     }
@@ -92,6 +95,9 @@ pub struct Report {
     pub precision: Precision,
     /// First 16 bytes of the SHA-256 over the checkpoint's files, in hexadecimal.
     pub checkpoint_id: String,
+    /// Where the checkpoint was downloaded from, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<SourceRepository>,
     /// What was measured, if that was asked for.
     #[serde(rename = "promise", skip_serializing_if = "Option::is_none")]
     pub accuracy: Option<AccuracyReport>,
@@ -110,6 +116,8 @@ pub struct Report {
 struct Provenance<'a> {
     converter: &'a str,
     precision: Precision,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<&'a SourceRepository>,
     files: &'a [SourceFile],
     ignored: &'a [Ignored],
     #[serde(rename = "promise", skip_serializing_if = "Option::is_none")]
@@ -144,6 +152,7 @@ pub fn convert_with(options: &ConvertOptions, progress: &dyn Progress) -> Result
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
+        repository: options.repository.as_ref(),
         files,
         ignored,
         accuracy: accuracy.as_ref(),
@@ -166,6 +175,7 @@ pub fn convert_with(options: &ConvertOptions, progress: &dyn Progress) -> Result
         bytes,
         precision: options.precision,
         checkpoint_id: hex(id),
+        repository: options.repository.clone(),
         accuracy,
         tensors: used.collect(),
         ignored: ignored.clone(),

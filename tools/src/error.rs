@@ -55,6 +55,13 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// Something about a model hub or a repository there.
+    Hub {
+        /// The address, repository or setting.
+        subject: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// An error of the runtime: the packed format, or an atomic write.
     Ocelli(ocelli::Error),
 }
@@ -74,6 +81,11 @@ impl Error {
 
     pub(crate) fn tensor(tensor: impl Into<String>, problem: impl Into<String>) -> Error {
         Error::Tensor { name: name(tensor), problem: brief(problem) }
+    }
+
+    #[cfg(feature = "hub")]
+    pub(crate) fn hub(subject: impl Into<String>, problem: impl Into<String>) -> Error {
+        Error::Hub { subject: subject.into(), problem: problem.into() }
     }
 
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Error {
@@ -111,6 +123,7 @@ impl fmt::Display for Error {
             Error::Tensor { name, problem } => write!(f, "tensor {name} {problem}"),
             Error::File { path, problem } => write!(f, "{}: {problem}", path.display()),
             Error::Options { problem } => f.write_str(problem),
+            Error::Hub { subject, problem } => write!(f, "{subject}: {problem}"),
             Error::Ocelli(source) => source.fmt(f),
         }
     }

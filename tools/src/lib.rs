@@ -6,6 +6,8 @@ mod encoders;
 mod error;
 pub mod eval;
 pub mod families;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod images;
 pub mod inspect;
 mod join;

@@ -111,6 +111,12 @@ const REFUSED: [(&str, &str); 1] = [(
     ", whose text tower adds the distance of two tokens to their attention score (ALiBi), which is not supported",
 )];
 
+/// Whether a `config.json` with this `model_type` may be one of ours.
+#[cfg(feature = "hub")]
+pub(crate) fn is_supported(model_type: &str) -> bool {
+    FAMILIES.contains(&model_type)
+}
+
 /// Every `model_type` that is supported.
 const FAMILIES: [&str; 17] = [
     "clip",

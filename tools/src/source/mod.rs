@@ -30,6 +30,22 @@ pub struct SourceFile {
     pub sha256: String,
 }
 
+/// Where a checkpoint was downloaded from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceRepository {
+    /// Address of the hub.
+    pub hub: String,
+    /// The repository.
+    pub repository: String,
+    /// The branch, tag or commit that was asked for.
+    pub revision: String,
+    /// The commit that it was.
+    pub commit: String,
+    /// The licence that the repository names, if it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub licence: Option<String>,
+}
+
 /// Where a checkpoint's files are.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -63,7 +79,7 @@ impl Checkpoint {
 }
 
 /// Where the weights of a checkpoint's folder are looked for.
-const WEIGHTS: [&str; 6] = [
+pub(crate) const WEIGHTS: [&str; 6] = [
     "model.safetensors",
     "model.safetensors.index.json",
     "open_clip_model.safetensors",
@@ -97,7 +113,7 @@ fn without_weights(folder: &Path) -> Error {
 }
 
 /// The shards that an index names, in the order of their names.
-fn shards(index: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn shards(index: &Path) -> Result<Vec<PathBuf>> {
     let json = read_json(index)?;
     let map = json.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| Error::field(index, "weight_map", "is missing"))?;

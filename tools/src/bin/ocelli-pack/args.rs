@@ -3,8 +3,9 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use ocelli_tools::Precision;
+use ocelli_tools::families::ModelOptions;
 use ocelli_tools::quant::{DEFAULT_IMAGES, DEFAULT_TARGET, QuantizeOptions, Repair, parse_repairs};
+use ocelli_tools::{ConvertOptions, LabelSet, Precision, Result};
 use std::path::PathBuf;
 
 /// Turns checkpoints into packed .ocelli files, and inspects and verifies them.
@@ -30,41 +31,46 @@ pub(crate) enum Command {
     /// is missing, unknown or not supported is named and nothing is written; an interrupted conversion leaves an
     /// older output as it was.
     Convert {
-        /// The checkpoint's folder, its .safetensors file or its shard index
+        /// The checkpoint's folder, its .safetensors file or its shard index; or hf:ORG/NAME[@REVISION], which is
+        /// downloaded first, as `pull` does
         #[arg(value_name = "CHECKPOINT")]
         checkpoint: PathBuf,
         /// The packed file to write
         #[arg(short, long, value_name = "FILE.ocelli")]
         output: PathBuf,
-        /// How weights are stored
-        #[arg(long, default_value = "int8", value_parser = precision())]
-        precision: Precision,
-        /// Leave the text tower and the tokenizer out: for boards that use ready label banks
-        #[arg(long)]
-        vision_only: bool,
-        /// Take the tokenizer from this folder instead of the checkpoint's
-        #[arg(long, value_name = "DIR", conflicts_with = "vision_only")]
-        tokenizer: Option<PathBuf>,
-        /// Lower-case every text although the checkpoint's library does not: SigLIP 2 was trained on lower-case texts
-        #[arg(long, conflicts_with = "vision_only")]
-        lowercase: bool,
-        /// Make the model see images of this size instead of the checkpoint's, in pixels: positions are interpolated
-        /// as its library does it
-        #[arg(long, value_name = "HxW", value_parser = pair)]
-        image_size: Option<(u32, u32)>,
-        /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none. For a
-        /// supervised classifier, the names of its classes in their order
-        #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "label_source")]
-        labels: Option<Vec<String>>,
-        /// The same from a UTF-8 text file with one label per line
-        #[arg(long, value_name = "FILE", group = "label_source")]
-        labels_file: Option<PathBuf>,
-        /// Prompt template for those labels, with {} for the label; several are averaged
-        #[arg(long, value_name = "TEXT", requires = "label_source")]
-        template: Vec<String>,
         #[command(flatten)]
-        quantize: QuantizeArgs,
+        convert: ConvertArgs,
         /// Print the report as JSON to standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download a checkpoint by its name and convert it
+    ///
+    /// NAME is a repository of huggingface.co, as in openai/clip-vit-base-patch32, or a model as open_clip and Immich
+    /// call it, as in ViT-B-32__openai: --list shows those. Only the files that the conversion needs are downloaded, into
+    /// the cache that Python's huggingface_hub uses too; what breaks off is resumed the next time, and every file is
+    /// checked against the hash that the hub has. Then as `convert`.
+    ///
+    /// Environment: HF_ENDPOINT, another hub; HF_HUB_CACHE or HF_HOME, where files are kept; HF_TOKEN or the file that a
+    /// login wrote, for private and gated repositories; HF_HUB_OFFLINE=1, nothing is downloaded; HTTPS_PROXY, HTTP_PROXY,
+    /// NO_PROXY; SSL_CERT_FILE; HF_HUB_DOWNLOAD_TIMEOUT, seconds that a server may be silent.
+    #[cfg(feature = "hub")]
+    Pull {
+        /// ORG/NAME[@REVISION], ORG/NAME/FILE[@REVISION] or a name of the list
+        #[arg(required_unless_present = "list")]
+        name: Option<String>,
+        /// The packed file to write [default: NAME.ocelli, without ORG/, in this folder]
+        #[arg(short, long, value_name = "FILE.ocelli")]
+        output: Option<PathBuf>,
+        /// List the models that are known by name
+        #[arg(long, conflicts_with_all = ["name", "output"])]
+        list: bool,
+        /// With their size in int8 and the time for an image that is predicted for a Raspberry Pi 4 and 5
+        #[arg(long, requires = "list", conflicts_with = "name")]
+        costs: bool,
+        #[command(flatten)]
+        convert: ConvertArgs,
+        /// Print the report, or each model of the list, as JSON to standard output
         #[arg(long)]
         json: bool,
     },
@@ -132,6 +138,56 @@ pub(crate) enum Command {
         /// The folder to write them to
         folder: PathBuf,
     },
+}
+
+/// How a checkpoint is converted.
+#[derive(clap::Args)]
+pub(crate) struct ConvertArgs {
+    /// How weights are stored
+    #[arg(long, default_value = "int8", value_parser = precision())]
+    pub(crate) precision: Precision,
+    /// Leave the text tower and the tokenizer out: for boards that use ready label banks
+    #[arg(long)]
+    pub(crate) vision_only: bool,
+    /// Take the tokenizer from this folder instead of the checkpoint's
+    #[arg(long, value_name = "DIR", conflicts_with = "vision_only")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// Lower-case every text although the checkpoint's library does not: SigLIP 2 was trained on lower-case texts
+    #[arg(long, conflicts_with = "vision_only")]
+    pub(crate) lowercase: bool,
+    /// Make the model see images of this size instead of the checkpoint's, in pixels: positions are interpolated
+    /// as its library does it
+    #[arg(long, value_name = "HxW", value_parser = pair)]
+    pub(crate) image_size: Option<(u32, u32)>,
+    /// Labels that the file carries, separated by commas: `ocelli classify` uses them when it is given none. For a
+    /// supervised classifier, the names of its classes in their order
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', group = "label_source")]
+    pub(crate) labels: Option<Vec<String>>,
+    /// The same from a UTF-8 text file with one label per line
+    #[arg(long, value_name = "FILE", group = "label_source")]
+    pub(crate) labels_file: Option<PathBuf>,
+    /// Prompt template for those labels, with {} for the label; several are averaged
+    #[arg(long, value_name = "TEXT", requires = "label_source")]
+    pub(crate) template: Vec<String>,
+    #[command(flatten)]
+    pub(crate) quantize: QuantizeArgs,
+}
+
+impl ConvertArgs {
+    /// The conversion that was asked for.
+    pub(crate) fn options(self, checkpoint: PathBuf, output: PathBuf) -> Result<ConvertOptions> {
+        let ConvertArgs { precision, vision_only, tokenizer, lowercase, image_size, .. } = self;
+        let labels = match (self.labels, self.labels_file) {
+            (Some(labels), _) => Some(labels.iter().map(|label| label.trim().to_owned()).collect()),
+            (None, Some(path)) => Some(ocelli::text::read_labels(&path)?),
+            (None, None) => None,
+        };
+        let mut options = ConvertOptions::new(checkpoint, output, precision);
+        options.model = ModelOptions { vision_only, tokenizer, lowercase, image_size };
+        options.labels = labels.map(|labels| LabelSet { labels, templates: self.template });
+        options.quantize = self.quantize.options(precision);
+        Ok(options)
+    }
 }
 
 /// What is measured on the converted model, and what it must keep of the fp32 one.

@@ -2,19 +2,20 @@
 
 mod args;
 mod output;
+#[cfg(feature = "hub")]
+mod pull;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
 use ocelli::excerpt;
 use ocelli::format::Limits;
 use ocelli_tools::eval::{self, EvalOptions, evaluate_with};
-use ocelli_tools::families::ModelOptions;
 use ocelli_tools::progress::Progress;
 use ocelli_tools::quant::AccuracyReport;
-use ocelli_tools::{ConvertOptions, Error, LabelSet, Report, Result, convert_with, inspect, join, verify};
+use ocelli_tools::{ConvertOptions, Error, Report, Result, convert_with, inspect, join, verify};
 use output::{Bar, print, tell, written};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -46,31 +47,18 @@ fn main() -> ExitCode {
 fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
     let bar = Bar::new(quiet);
     let text = match command {
-        Command::Convert {
-            checkpoint,
-            output,
-            precision,
-            vision_only,
-            tokenizer,
-            lowercase,
-            image_size,
-            labels,
-            labels_file,
-            template,
-            quantize,
-            json,
-        } => {
-            let options = ConvertOptions {
-                checkpoint,
-                output,
-                precision,
-                model: ModelOptions { vision_only, tokenizer, lowercase, image_size },
-                labels: label_set(labels, labels_file, template)?,
-                quantize: quantize.options(precision),
-            };
-            let report = convert_with(&options, &bar)?;
-            summarize(&report, quiet);
-            if json { to_json(&report)? } else { one_line(&report) }
+        Command::Convert { checkpoint, output, convert, json } => {
+            #[cfg(feature = "hub")]
+            if let Some(name) = pull::repository(&checkpoint) {
+                return pull::pull(&name, Some(output), convert, json, &bar, quiet);
+            }
+            converted(&convert.options(checkpoint, output)?, json, &bar, quiet)?
+        }
+        #[cfg(feature = "hub")]
+        Command::Pull { name: None, costs, json, .. } => pull::list(costs, json)?,
+        #[cfg(feature = "hub")]
+        Command::Pull { name: Some(name), output, convert, json, .. } => {
+            return pull::pull(&name, output, convert, json, &bar, quiet);
         }
         Command::Join { image, text, output } => {
             let bytes = join(&image, &text, &output, &bar)?;
@@ -124,18 +112,11 @@ fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
     Ok(text.into_bytes())
 }
 
-/// The labels that were asked for, if any were.
-fn label_set(
-    labels: Option<Vec<String>>,
-    file: Option<PathBuf>,
-    templates: Vec<String>,
-) -> Result<Option<LabelSet>> {
-    let labels = match (labels, file) {
-        (Some(labels), _) => labels.iter().map(|label| label.trim().to_owned()).collect(),
-        (None, Some(path)) => ocelli::text::read_labels(&path)?,
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(LabelSet { labels, templates }))
+/// Converts, and returns the report.
+fn converted(options: &ConvertOptions, json: bool, bar: &Bar, quiet: bool) -> Result<String> {
+    let report = convert_with(options, bar)?;
+    summarize(&report, quiet);
+    if json { to_json(&report) } else { Ok(one_line(&report)) }
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<String> {

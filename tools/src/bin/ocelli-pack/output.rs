@@ -43,8 +43,12 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&self, unit: &str, total: u64) {
-        let template =
-            format!("{{bar:40}} {{human_pos}} of {{human_len}} {unit}, {{elapsed}}, {{eta}} left {{msg}}");
+        let template = match unit {
+            "bytes" => "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left {msg}".to_owned(),
+            _ => {
+                format!("{{bar:40}} {{human_pos}} of {{human_len}} {unit}, {{elapsed}}, {{eta}} left {{msg}}")
+            }
+        };
         let style = ProgressStyle::with_template(&template);
         self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         self.0.reset();

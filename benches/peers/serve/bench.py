@@ -1,0 +1,148 @@
+"""The same requests to `ocelli serve` and to a Python service like Immich's, on the same machine.
+
+    python bench.py FOLDER OCELLI [--threads 2] [--clients 8] [--requests 200] [--only ocelli | python]
+
+FOLDER is what prepare.py made. Each service is started by itself; clients ask for embeddings of photos (JPEG files) over
+connections that are kept, after some requests that warm up. Prints pictures a second, milliseconds per picture, p50 and p95 of a
+request, and resident memory after the photos and after texts too: its peak, and what of it is the process's own (without mapped files).
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+MODEL = "ViT-B-16__bench"
+BOUNDARY = "bench-boundary"
+
+
+def form(entries, name, data):
+    kind = '; filename="blob"\r\nContent-Type: application/octet-stream' if name == "image" else ""
+    parts = [("entries", "", json.dumps(entries).encode()), (name, kind, data)]
+    body = b"".join(
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{kind}\r\n\r\n'.encode() + data + b"\r\n"
+        for name, kind, data in parts)
+    return body + f"--{BOUNDARY}--\r\n".encode()
+
+
+def visual(photo):
+    return form({"clip": {"visual": {"modelName": MODEL}}}, "image", photo)
+
+
+def textual(text):
+    return form({"clip": {"textual": {"modelName": MODEL}}}, "text", text.encode())
+
+
+def ask(connection, body):
+    connection.request("POST", "/predict", body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    response = connection.getresponse()
+    data = response.read()
+    if response.status != 200:
+        sys.exit(f"{response.status}: {data[:300]}")
+    return json.loads(json.loads(data)["clip"])
+
+
+def memory(pid):
+    """(peak, own) of resident memory in MB, children included."""
+    pids, total = [pid], [0, 0]
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        pids.append(int(child))
+    for one in pids:
+        status = Path(f"/proc/{one}/status").read_text()
+        for i, name in enumerate(["VmHWM", "RssAnon"]):
+            total[i] += int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) / 1e3
+    return total
+
+
+def measure(name, command, environment, port, args, photos):
+    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        start = time.time()
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.time() - start > 120:
+                    sys.exit(f"{name} did not start")
+                time.sleep(0.05)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        first = time.time()
+        ask(connection, visual(photos[0]))
+        first = time.time() - first
+        times, lock, left = [], threading.Lock(), iter(range(args.warm + args.requests))
+
+        def client():
+            own = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            while True:
+                with lock:
+                    i = next(left, None)
+                if i is None:
+                    return
+                body, begin = visual(photos[i % len(photos)]), time.time()
+                ask(own, body)
+                with lock:
+                    times.append((begin, time.time()))
+
+        threads = [threading.Thread(target=client) for _ in range(args.clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        times.sort(key=lambda span: span[1])
+        # From the end of the last one that warms up.
+        spans, since = times[args.warm:], times[args.warm - 1][1]
+        took = times[-1][1] - since
+        latency = sorted(1e3 * (end - begin) for begin, end in spans)
+        after_photos = memory(process.pid)
+        search = []
+        for i in range(20):
+            begin = time.time()
+            ask(connection, textual(f"a photo of thing number {i}"))
+            search.append(1e3 * (time.time() - begin))
+        peak, own = memory(process.pid)
+        print(f"{name:7} {len(spans) / took:6.2f} pictures/s, {1e3 * took / len(spans):6.1f} ms each; p50 "
+              f"{statistics.median(latency):6.0f}, p95 {latency[int(0.95 * len(latency))]:6.0f} ms; first {first:.2f} s; "
+              f"text {statistics.median(search):5.1f} ms; peak {after_photos[0]:.0f} MB after photos, {peak:.0f} MB after texts, own {own:.0f} MB",
+              flush=True)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("ocelli", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--warm", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", choices=["ocelli", "python"])
+    parser.add_argument("--photos", type=Path, default=HERE.parents[2] / "examples")
+    args = parser.parse_args()
+    photos = [path.read_bytes() for path in sorted(args.photos.glob("*.jpg"))]
+    threads, folder = str(args.threads), args.folder.resolve()
+    serve = [args.ocelli.resolve(), "serve", "--listen", "127.0.0.1:3013", "--threads", threads,
+             "--model", f"{MODEL}={folder / 'model.ocelli'}"]
+    service = [sys.executable, "-m", "uvicorn", "service:app", "--port", "3014", "--app-dir", HERE]
+    for _ in range(args.rounds):
+        if args.only != "python":
+            measure("ocelli", serve, {"MALLOC_ARENA_MAX": "2"}, 3013, args, photos)
+        if args.only != "ocelli":
+            environment = {"FOLDER": str(folder), "THREADS": threads, "OMP_NUM_THREADS": threads}
+            measure("python", service, environment, 3014, args, photos)
+
+
+if __name__ == "__main__":
+    main()

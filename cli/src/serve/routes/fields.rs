@@ -1,0 +1,66 @@
+//! The requests of our own routes: a picture as the body, with parameters in the query, or a form with both.
+
+use crate::serve::intake::{Room, content_type, is};
+use crate::serve::problem::Problem;
+use crate::serve::service::Service;
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::StatusCode;
+
+/// A picture and parameters.
+pub(super) struct Fields {
+    pub(super) image: Bytes,
+    values: Vec<(String, String)>,
+    /// Held as long as the picture is.
+    _room: Room,
+}
+
+impl Fields {
+    /// Reads a request whose parameters may have these `names`.
+    pub(super) async fn read(app: &Service, request: Request, names: &[&str]) -> Result<Fields, Problem> {
+        let (head, body) = request.into_parts();
+        let query = head.uri.query().unwrap_or_default();
+        let mut values: Vec<(String, String)> =
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        values.retain(|(name, _)| name != "api_key");
+        let (image, room) = if is(&head.headers, "multipart/form-data") {
+            let mut form = app.intake.form(&head.headers, body)?;
+            let mut image = None;
+            while let Some(part) = form.part().await? {
+                match part.name.as_str() {
+                    "image" => image = Some(part.bytes),
+                    _ => values.push((part.name.clone(), part.text()?)),
+                }
+            }
+            (image.ok_or_else(|| Problem::bad("the form has no part image"))?, form.room)
+        } else {
+            let kind = content_type(&head.headers).unwrap_or("image/*").to_ascii_lowercase();
+            if !kind.starts_with("image/") && !kind.starts_with("application/octet-stream") {
+                let message = format!("{kind:?}: send a picture (image/...) or a form (multipart/form-data)");
+                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+            }
+            let taken = app.intake.bytes(body).await?;
+            (taken.bytes, taken.room)
+        };
+        match values.iter().find(|(name, _)| !names.contains(&name.as_str())) {
+            Some((name, _)) => {
+                Err(Problem::bad(format!("there is no parameter {name:?}; there is {}", names.join(", "))))
+            }
+            None => Ok(Fields { image, values, _room: room }),
+        }
+    }
+
+    /// All values of a parameter.
+    pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.values.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a parameter that may be there once.
+    pub(super) fn one<'f>(&'f self, name: &'f str) -> Result<Option<&'f str>, Problem> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Problem::bad(format!("the parameter {name} is given twice"))),
+            (value, None) => Ok(value),
+        }
+    }
+}
