@@ -17,7 +17,7 @@ mod labels;
 mod named;
 mod profile;
 mod sensors;
-#[cfg(feature = "serve")]
+#[cfg(all(feature = "serve", unix))]
 mod serve;
 mod shell;
 
@@ -48,7 +48,7 @@ enum Command {
     Labels(labels::Args),
     Info(info::Args),
     Profile(profile::Args),
-    #[cfg(feature = "serve")]
+    #[cfg(all(feature = "serve", unix))]
     Serve(serve::Args),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
         Command::Labels(args) => labels::run(args, &console),
         Command::Info(args) => info::run(args, &console),
         Command::Profile(args) => profile::run(args, &console),
-        #[cfg(feature = "serve")]
+        #[cfg(all(feature = "serve", unix))]
         Command::Serve(args) => serve::run(args, cli.quiet, &console),
         Command::Completions(args) => shell::completions(args, program(), &console),
         Command::Man(args) => shell::man(args, program(), &console),

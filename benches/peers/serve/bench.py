@@ -1,10 +1,14 @@
 """The same requests to `ocelli serve` and to a Python service like Immich's, on the same machine.
 
-    python bench.py FOLDER OCELLI [--threads 2] [--clients 8] [--requests 200] [--only ocelli | python]
+    python bench.py FOLDER OCELLI [--threads 2] [--clients 8] [--requests 200] [--rounds 1] [--only ocelli | python] [--decoded]
 
 FOLDER is what prepare.py made. Each service is started by itself; clients ask for embeddings of photos (JPEG files) over
-connections that are kept, after some requests that warm up. Prints pictures a second, milliseconds per picture, p50 and p95 of a
-request, and resident memory after the photos and after texts too: its peak, and what of it is the process's own (without mapped files).
+connections that are kept, after some requests that warm up. Prints milliseconds per picture, of the clock and of all CPUs; p50 and
+p95 of a request; the first request, with the opening of the model; a text; and resident memory: the peak after the photos, the peak
+after texts too, and what of it is the process's own (without mapped files).
+
+With --decoded the pictures are BMP files of 224 x 224, whose decoding and resizing costs next to nothing, and before and after
+each run of ocelli serve `ocelli profile` says what the encoder alone needs, with and without batches.
 """
 
 import argparse
@@ -51,6 +55,34 @@ def ask(connection, body):
     return json.loads(json.loads(data)["clip"])
 
 
+def cpu(pid):
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def profile(args):
+    """Milliseconds per image of the encoder alone, one at a time and in batches of four."""
+    found = []
+    for batch in ["1", "4"]:
+        command = [args.ocelli, "profile", "--json", "--quiet", "--batch", batch, "--iters", "20",
+                   "--threads", str(args.threads), "--model", args.folder / "model.ocelli"]
+        report = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        found.append(report["p50_ms"])
+    print(f"profile {found[0]:6.1f} ms each alone, {found[1]:6.1f} in batches of 4", flush=True)
+
+
+def decoded(photo):
+    """A picture of 224 x 224 as BMP."""
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.open(io.BytesIO(photo)).convert("RGB").resize((224, 224)).save(out, "BMP")
+    return out.getvalue()
+
+
 def memory(pid):
     """(peak, own) of resident memory in MB, children included."""
     pids, total = [pid], [0, 0]
@@ -79,6 +111,7 @@ def measure(name, command, environment, port, args, photos):
         first = time.time()
         ask(connection, visual(photos[0]))
         first = time.time() - first
+        used = cpu(process.pid)
         times, lock, left = [], threading.Lock(), iter(range(args.warm + args.requests))
 
         def client():
@@ -99,18 +132,20 @@ def measure(name, command, environment, port, args, photos):
         for thread in threads:
             thread.join()
         times.sort(key=lambda span: span[1])
+        used = 1e3 * (cpu(process.pid) - used) / len(times)
         # From the end of the last one that warms up.
         spans, since = times[args.warm:], times[args.warm - 1][1]
         took = times[-1][1] - since
         latency = sorted(1e3 * (end - begin) for begin, end in spans)
         after_photos = memory(process.pid)
-        search = []
+        # The first connection may have been silent for too long.
+        connection, search = http.client.HTTPConnection("127.0.0.1", port, timeout=120), []
         for i in range(20):
             begin = time.time()
             ask(connection, textual(f"a photo of thing number {i}"))
             search.append(1e3 * (time.time() - begin))
         peak, own = memory(process.pid)
-        print(f"{name:7} {len(spans) / took:6.2f} pictures/s, {1e3 * took / len(spans):6.1f} ms each; p50 "
+        print(f"{name:7} {1e3 * took / len(spans):6.1f} ms each, {used:6.1f} ms of CPU; p50 "
               f"{statistics.median(latency):6.0f}, p95 {latency[int(0.95 * len(latency))]:6.0f} ms; first {first:.2f} s; "
               f"text {statistics.median(search):5.1f} ms; peak {after_photos[0]:.0f} MB after photos, {peak:.0f} MB after texts, own {own:.0f} MB",
               flush=True)
@@ -128,15 +163,20 @@ def main():
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--warm", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--decoded", action="store_true")
     parser.add_argument("--only", choices=["ocelli", "python"])
     parser.add_argument("--photos", type=Path, default=HERE.parents[2] / "examples")
     args = parser.parse_args()
     photos = [path.read_bytes() for path in sorted(args.photos.glob("*.jpg"))]
+    if args.decoded:
+        photos = [decoded(photo) for photo in photos]
     threads, folder = str(args.threads), args.folder.resolve()
     serve = [args.ocelli.resolve(), "serve", "--listen", "127.0.0.1:3013", "--threads", threads,
              "--model", f"{MODEL}={folder / 'model.ocelli'}"]
     service = [sys.executable, "-m", "uvicorn", "service:app", "--port", "3014", "--app-dir", HERE]
     for _ in range(args.rounds):
+        if args.decoded:
+            profile(args)
         if args.only != "python":
             measure("ocelli", serve, {"MALLOC_ARENA_MAX": "2"}, 3013, args, photos)
         if args.only != "ocelli":

@@ -69,11 +69,8 @@ impl Engine {
     /// Starts a thread for `model`, whose encoders are made when they are first needed.
     ///
     /// # Errors
-    /// The weights are damaged, or the system makes no thread.
+    /// The system makes no thread.
     pub(super) fn new(model: Arc<Model>, settings: &Settings) -> Result<Engine> {
-        if settings.verify {
-            model.check_weights(settings.runtime.threads())?;
-        }
         let (jobs, waiting) = mpsc::channel(JOBS);
         let worker = Worker::new(Arc::clone(&model), settings.clone());
         let thread = std::thread::Builder::new().name("encode".into()).spawn(move || worker.run(waiting));

@@ -4,6 +4,7 @@ use super::engine::{Engine, Settings};
 use super::problem::Problem;
 use axum::http::StatusCode;
 use ocelli::{Error, Model, Result};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,11 +46,22 @@ pub(super) struct Entry {
 pub(super) struct Registry(Vec<Arc<Entry>>);
 
 impl Source {
-    fn open(&self) -> Result<Arc<Model>> {
+    /// Opens the model. With `verify`, its weights are checked on so many threads; in a map of their own, so that what the
+    /// encoders never touch does not stay in memory.
+    fn open(&self, verify: Option<usize>) -> Result<Arc<Model>> {
+        let check = |model: &Model| verify.map_or(Ok(()), |threads| model.check_weights(threads));
         match self {
-            Source::File(path) => Model::open(path),
+            Source::File(path) => {
+                let open = || {
+                    let file =
+                        File::open(path).map_err(|source| Error::Io { action: "open the model", source })?;
+                    check(&*Model::from_file(&file)?)?;
+                    Model::from_file(&file)
+                };
+                open().map_err(|error| error.in_file(path))
+            }
             #[cfg(feature = "demo")]
-            Source::Demo => crate::demo::model(),
+            Source::Demo => crate::demo::model().and_then(|model| check(&model).map(|()| model)),
         }
     }
 }
@@ -71,7 +83,7 @@ impl Facts {
 impl Entry {
     /// Looks into the file, so that one that cannot be served is refused at start, and closes it again.
     fn new(name: String, source: Source, settings: Settings) -> Result<Entry> {
-        let facts = Facts::of(&*source.open()?);
+        let facts = Facts::of(&*source.open(None)?);
         let (open, used) = (tokio::sync::Mutex::default(), Mutex::new(Instant::now()));
         Ok(Entry { name, facts, source, settings, open, used })
     }
@@ -85,7 +97,9 @@ impl Entry {
         }
         let entry = Arc::clone(self);
         let opening = tokio::task::spawn_blocking(move || {
-            entry.source.open().and_then(|model| Engine::new(model, &entry.settings))
+            let settings = &entry.settings;
+            let verify = settings.verify.then(|| settings.runtime.threads());
+            entry.source.open(verify).and_then(|model| Engine::new(model, settings))
         });
         let opened = opening.await.map_err(|_| Problem::broken("opening the model failed"))?;
         let engine = Arc::new(opened.map_err(|error| Problem::of_server(&error))?);

@@ -105,7 +105,10 @@ fn one_label_alone_is_warned_of() {
 
 #[test]
 fn completions_and_manual_know_every_command() {
-    let commands = ["classify", "embed", "labels", "info", "profile"];
+    let mut commands = vec!["classify", "embed", "labels", "info", "profile"];
+    if cfg!(all(feature = "serve", unix)) {
+        commands.push("serve");
+    }
     for (shell, start) in [("bash", "_ocelli()"), ("zsh", "#compdef ocelli"), ("fish", "function")] {
         let script = run(&mut ocelli!["completions", shell]).ok().out;
         assert!(script.contains(start), "{shell}: {script}");
@@ -118,7 +121,7 @@ fn completions_and_manual_know_every_command() {
     let folder = tempfile::tempdir().unwrap();
     let man = folder.path().join("share/man1");
     run(&mut ocelli!["man", man]).ok();
-    for command in commands {
+    for command in &commands {
         let page = fs::read_to_string(man.join(format!("ocelli-{command}.1"))).unwrap();
         assert!(
             page.starts_with(".ie") && page.contains(".SH OPTIONS") && page.contains("OCELLI_THREADS"),

@@ -1,5 +1,6 @@
 //! The real clients: Node's `fetch`, and Python's `openai`, `infinity-client`, `inference-sdk` and `schemathesis`. Each is
-//! skipped where it is not installed; `OCELLI_CLIENTS_PYTHON` names a Python that has them.
+//! skipped where it is not installed; `scripts/serve-clients.sh` installs those of Python, and names the Python that has
+//! them in `OCELLI_CLIENTS_PYTHON`.
 
 use crate::{CLIP, NAME, Server, embed, example};
 use std::path::Path;

@@ -47,9 +47,29 @@ fn what_cannot_work_is_refused_at_start() {
     refuses(&["--upstream", "https://immich"], 2, &["https"]);
     refuses(&["--cors", "photos.example"], 2, &["--cors"]);
     refuses(&["--listen", "nowhere"], 2, &["nowhere"]);
+    for option in
+        ["--queue", "--batch", "--decoders", "--connections", "--max-body", "--timeout", "--threads"]
+    {
+        refuses(&[option, "0"], 2, &[option]);
+    }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let holder = std::net::TcpListener::bind(taken).unwrap();
     refuses(&["--listen", &holder.local_addr().unwrap().to_string()], 1, &["cannot listen"]);
+}
+
+#[test]
+fn help_tells_of_every_option() {
+    let help = String::from_utf8(command().args(["serve", "--help"]).output().unwrap().stdout).unwrap();
+    for part in [
+        "--upstream <URL>",
+        "--api-key-file",
+        "--idle-unload",
+        "--cors",
+        "127.0.0.1:3003",
+        "OCELLI_MAX_PIXELS",
+    ] {
+        assert!(help.contains(part), "{part:?} is not in: {help}");
+    }
 }
 
 #[test]
