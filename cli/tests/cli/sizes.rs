@@ -49,7 +49,7 @@ fn a_model_without_classes_or_texts_says_so() {
         for command in [&["classify", photo().as_str()][..], &["labels"]] {
             let labels = ["--model", model.as_str(), "--labels", "a cat,a dog"];
             let refused = with(command.iter().copied().chain(labels));
-            refused.fails(&[&model, "embeddings only", "no text tower", "ocelli embed"]);
+            refused.fails(&[&model, "embeddings only", "no text tower", "ocelli labels --examples"]);
         }
         let run = with(["embed", "--model", model.as_str(), "--image", photo().as_str()]).ok();
         let dim = run.json()[0]["dim"].as_u64().unwrap();
