@@ -59,10 +59,10 @@ pub fn write<L: AsRef<str>, T: AsRef<str>>(
 }
 
 /// The bytes of a bank whose labels have several embeddings: label i has `counts[i]`, one or more, and `embeddings` is
-/// [sum of `counts`, `dim`] with a member of `logits` for each. All else as for [`write`].
+/// [sum of `counts`, `dim`] with a member of `logits` for each. All else as for [`write()`].
 ///
 /// # Errors
-/// As [`write`]; or a scale or bias is not finite, too large, or the scale not above 0.
+/// As [`write()`]; or a scale or bias is not finite, too large, or the scale not above 0.
 pub fn write_prototypes<L: AsRef<str>, T: AsRef<str>>(
     labels: &[L],
     templates: &[T],

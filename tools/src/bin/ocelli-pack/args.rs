@@ -31,8 +31,8 @@ pub(crate) enum Command {
     /// is missing, unknown or not supported is named and nothing is written; an interrupted conversion leaves an
     /// older output as it was.
     Convert {
-        /// The checkpoint's folder, its .safetensors file or its shard index; or hf:ORG/NAME[@REVISION], which is
-        /// downloaded first, as `pull` does
+        /// The checkpoint's folder, its .safetensors file or its shard index; or hf:ORG/NAME or
+        /// hf:ORG/NAME@REVISION, which is downloaded first, as `pull` does
         #[arg(value_name = "CHECKPOINT")]
         checkpoint: PathBuf,
         /// The packed file to write
@@ -56,7 +56,7 @@ pub(crate) enum Command {
     /// NO_PROXY; SSL_CERT_FILE; HF_HUB_DOWNLOAD_TIMEOUT, seconds that a server may be silent.
     #[cfg(feature = "hub")]
     Pull {
-        /// ORG/NAME[@REVISION], ORG/NAME/FILE[@REVISION] or a name of the list
+        /// ORG/NAME, ORG/NAME/FILE (both also with @REVISION) or a name of the list
         #[arg(required_unless_present = "list")]
         name: Option<String>,
         /// The packed file to write [default: NAME.ocelli, without ORG/, in this folder]
