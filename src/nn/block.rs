@@ -40,11 +40,11 @@ pub(crate) struct Shape {
 
 impl Shape {
     /// f32 elements that a tower needs besides the residual stream: qkv and the attended values, then the hidden layer;
-    /// outside the blocks a pooled vector of each image or the inside of its projection, which are wider than a token's
-    /// share of that only in odd models.
+    /// outside the blocks the embedded patches, and the inside of an image's projection, which are wider than that only in
+    /// odd models.
     pub(crate) fn work_len(&self) -> usize {
-        let of_token = (4 * self.heads * self.head_dim).max(self.hidden());
-        self.images * (self.tokens * of_token).max(self.width).max(self.project_hidden)
+        let of_token = (4 * self.heads * self.head_dim).max(self.hidden()).max(self.width);
+        self.images * (self.tokens * of_token).max(self.project_hidden)
     }
 
     /// Channels that the MLP's first layer gives.
