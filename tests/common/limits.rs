@@ -98,10 +98,14 @@ pub fn limits(fixture: &str, tower: Tower, precision: Precision, isa: Isa) -> Li
             Limits { stage: fp32, cosine: 0.999_999_9, margin: 0.0, scores: Some((1e-4, 1e-5)) }
         }
         // f32 arithmetic on f16 weights. Half-precision arithmetic, which is there by request only, rounds the
-        // activations too: 4.4e-3 at most.
+        // activations too: 4.4e-3 at most; 1.1e-2 where a fixture's towers amplify every error, as its int8 shows.
+        Precision::Fp16 if isa.has(Feature::Fp16) => {
+            let amplified = fixture.starts_with("dual-");
+            let (stage, cosine) = if amplified { (2e-2, 0.9999) } else { (6e-3, 0.99999) };
+            Limits { stage, cosine, margin: 0.1, scores: None }
+        }
         Precision::Fp16 => {
-            let stage = if isa.has(Feature::Fp16) { 6e-3 } else { fp32.max(ROOM * fp16) };
-            Limits { stage, cosine: 0.99999, margin: 0.1, scores: None }
+            Limits { stage: fp32.max(ROOM * fp16), cosine: 0.99999, margin: 0.1, scores: None }
         }
         Precision::Int8 | Precision::Auto => Limits {
             stage: ROOM * int8,
