@@ -9,8 +9,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cpus=(cortex-a53 cortex-a72 cortex-a76 max)
-# Kernels, accuracy, equal bits, no allocation. Everything else runs on the last CPU only.
-on_every_cpu='/(ocelli_kernels|parity[a-z0-9_]*|determinism|zero_alloc)-[0-9a-f]+$'
+# Kernels, accuracy of the image towers, equal bits, no allocation. Everything else runs on the last CPU only, which has
+# every tier: parity_clip, of 20 fixtures, takes five minutes.
+on_every_cpu='/(ocelli_kernels|parity_vision|determinism|zero_alloc)-[0-9a-f]+$'
+# Downloads: of the converter, which need not run on a board, and six minutes of many small programs under the emulator.
+elsewhere='/hub-[0-9a-f]+$'
 
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
@@ -42,6 +45,7 @@ export logs
 jobs=()
 for cpu in "${cpus[@]}"; do
   for program in "${tests[@]}"; do
+    [[ $program =~ $elsewhere ]] && continue
     if [[ $cpu = "${cpus[-1]}" || $program =~ $on_every_cpu ]]; then
       jobs+=("$cpu" "$PWD/${program#"$PWD/"}")
     fi
