@@ -14,4 +14,4 @@ if [ -z "${OCELLI_PYTHON:-}" ] && ! "$python" -c "import huggingface_hub" 2>/dev
 fi
 [ ! -e "$python" ] || python=$(realpath --no-symlinks "$python")
 OCELLI_PYTHON=$python OCELLI_KILLS=${1:-30} \
-    cargo test -p ocelli-tools --test hub --locked -- --nocapture --test-threads 2 interop kills
+    cargo test --workspace --test hub --locked -- --nocapture --test-threads 2 interop kills

@@ -8,7 +8,7 @@ use ocelli::vision::Layer;
 use ocelli::{
     Classifier, ImageEncoder, ImageOptions, Input, Model, Preprocessor, Runtime, TextEncoder, Watch,
 };
-use ocelli_kernels::{Isa, Lhs, Weights};
+use ocelli_kernels::{Isa, Lhs, Remainders, Weights};
 use ocelli_tests::{fixtures, packed};
 use ocelli_tools::Precision;
 use std::cell::RefCell;
@@ -131,7 +131,7 @@ fn an_encoder_inside_an_observer_of_its_runtime_is_refused() {
         };
         outer.encode_watched(frame, layer, &mut watched, Watch::stages(&mut observer)).unwrap();
         let tapped = RefCell::new((&mut inner, &mut refusals, vec![0.0; dim]));
-        let tap = |_: &Weights<'_>, _: &Lhs<'_>| {
+        let tap = |_: &Weights<'_>, _: &Lhs<'_>, _: Remainders| {
             let (inner, refusals, out) = &mut *tapped.borrow_mut();
             refusals.push(inner.embed_into(&view, out));
         };

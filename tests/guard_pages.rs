@@ -8,8 +8,8 @@
 use half::f16;
 use ocelli_kernels::pack::{pack_float, pack_i8, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Activation, Attention, Epilogue, Feature, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Weights,
-    WeightsFloat, WeightsI8,
+    Activation, Attention, Epilogue, Feature, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut,
+    Remainders, RowScale, Weights, WeightsFloat, WeightsI8,
 };
 use std::ops::{Deref, DerefMut};
 
@@ -192,13 +192,19 @@ fn gemm_stays_inside() {
                     let weights = weights.expect("lengths that fit");
                     let format = kernels.lhs_format(&weights);
                     let mut bytes = Memory::new(&vec![0u32; format.bytes(rows, k) / 4], guard);
-                    let mut row_scales = Memory::new(&vec![0f32; rows], guard);
+                    let mut row_scales = Memory::new(&vec![RowScale::default(); rows], guard);
                     let mut written =
                         LhsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut row_scales);
                     kernels.pack_lhs(&mut written, &Mat::new(&x, rows, padded_k(k), padded_k(k)));
                     let mut out = Memory::new(&vec![0.5f32; rows * n], guard);
                     let mut scratch = Memory::new(&[bytemuck::Zeroable::zeroed(); 1], guard);
-                    let gemm = Gemm { lhs: written.as_lhs(), weights, bias: &bias, epilogue };
+                    let gemm = Gemm {
+                        lhs: written.as_lhs(),
+                        weights,
+                        bias: &bias,
+                        epilogue,
+                        remainders: Remainders::default(),
+                    };
                     let scratch: &mut GemmScratch = &mut scratch[0];
                     kernels.gemm(&gemm, 0..panels(n), &mut MatMut::new(&mut out, rows, n), scratch);
                     out.to_vec()

@@ -3,7 +3,7 @@
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::vision::Layer;
 use ocelli::{Input, Isa, Model, Watch};
-use ocelli_kernels::{Lhs, Weights};
+use ocelli_kernels::{Lhs, Remainders, Weights};
 use ocelli_tests::{Expected, batch_encoder, image_encoder, packed, text_encoder};
 use ocelli_tools::Precision;
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ fn shown(precision: Precision) -> (Shown, Vec<f32>, Vec<f32>) {
         images.set_pixels(image, images.grid(), &pixels).unwrap();
     }
     let seen = RefCell::new(Shown::new());
-    let tap = |weights: &Weights<'_>, rows: &Lhs<'_>| {
+    let tap = |weights: &Weights<'_>, rows: &Lhs<'_>, _: Remainders| {
         let first = rows.row_f32(0).map(<[f32]>::to_vec);
         seen.borrow_mut().push((weights.n(), weights.k(), rows.rows(), first));
     };

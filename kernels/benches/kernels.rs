@@ -8,8 +8,8 @@ use ocelli_kernels::gemm::macs;
 use ocelli_kernels::pack::MR;
 use ocelli_kernels::pack::{W7_MAX, W8_MAX, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Weights, WeightsFloat,
-    WeightsI8,
+    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Remainders, RowScale, Weights,
+    WeightsFloat, WeightsI8,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -161,11 +161,17 @@ impl Tier {
             for (name, weights) in layer.weights() {
                 let format = kernels.lhs_format(&weights);
                 let mut bytes = vec![0f32; format.bytes(TOKENS, k).div_ceil(4)];
-                let mut scales = vec![0f32; TOKENS];
+                let mut scales = vec![RowScale::default(); TOKENS];
                 let mut rows =
                     LhsMut::new(format, TOKENS, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
                 kernels.pack_lhs(&mut rows, &x);
-                let gemm = Gemm { lhs: rows.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
+                let gemm = Gemm {
+                    lhs: rows.as_lhs(),
+                    weights,
+                    bias: &[],
+                    epilogue: Epilogue::Store,
+                    remainders: Remainders::default(),
+                };
                 let peak = if matches!(weights, Weights::I8(_)) { self.peak_i8 } else { self.peak_f32 };
                 let shape = format!("{TOKENS}x{k}x{n}");
                 // As the runtime has it: wide outputs in blocks, the residual stream row-major.
@@ -199,7 +205,7 @@ impl Tier {
         let (_, weights) = layer.weights()[0];
         let format = kernels.lhs_format(&weights);
         let mut bytes = vec![0f32; format.bytes(TOKENS, WIDTH).div_ceil(4)];
-        let mut scales = vec![0f32; TOKENS];
+        let mut scales = vec![RowScale::default(); TOKENS];
         let mut rows = LhsMut::new(format, TOKENS, WIDTH, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
         let mut normed = [0f32; MR * WIDTH];
         let elements = (TOKENS * WIDTH) as u64;

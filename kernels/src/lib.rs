@@ -29,7 +29,8 @@
 //! | LHS panel, RHS panel | MR rows, or NR channels, of all `k`, packed |
 //! | tile | MR × NR of the output |
 //! | span, KC, MC | a range of `k`, its largest length, and the most rows whose sums wait between two spans |
-//! | zero point | the code that stands for 0: 128 where activations are unsigned, else 0 |
+//! | zero point | the code that stands for 0, of each row of activations its own |
+//! | remainder | what rounding to int8 takes off a row of activations, packed as a row of its own |
 //! | block | columns of a plain matrix that lie together ([`matrix`]), or the rows of MC |
 //! | repack | to write an RHS panel again, in a form that one micro-kernel reads faster |
 //! | unroll | to compute several vectors in lockstep |
@@ -77,9 +78,9 @@ mod testing;
 mod tests;
 
 pub use attention::Attention;
-pub use gemm::{Epilogue, Gemm, GemmScratch};
+pub use gemm::{Epilogue, Gemm, GemmScratch, Remainders};
 pub use isa::{Feature, Isa, IsaError};
 pub use kernels::Kernels;
 pub use matrix::{Mat, MatMut};
-pub use pack::{Lhs, LhsFormat, LhsMut, Weights, WeightsFloat, WeightsI8};
+pub use pack::{Lhs, LhsFormat, LhsMut, RowScale, Weights, WeightsFloat, WeightsI8};
 pub use table::{Activation, Vectorized};

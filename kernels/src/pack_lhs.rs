@@ -1,14 +1,36 @@
 //! Writing the left operand of a GEMM.
 //!
 //! Every producer (LayerNorm, attention, the activation function) computes a few rows of f32, which become what the next
-//! GEMM reads. For int8 that is symmetric quantization per token: with `scale = max|x| / 127`,
-//! `code = round_half_even(x / scale)`, so one outlier token costs no other token anything.
+//! GEMM reads. For int8 that is asymmetric quantization per token (Jacob et al., arXiv 1712.05877): the token's own range
+//! from its lowest to its highest value, 0 included, is cut into [`STEPS`] steps, so one outlier token costs no other token
+//! anything, and values that lie to one side of 0, as those behind GELU do, lose no codes to the other side.
 
 use crate::kernels::Kernels;
 use crate::matrix::Mat;
-use crate::pack::{K_ALIGN, LhsCodes, LhsFormat, LhsMut, MR, NR, float_stride, padded_k};
+use crate::pack::{K_ALIGN, LhsCodes, LhsFormat, LhsMut, MR, NR, RowScale, float_stride, padded_k};
+use crate::scalar;
+use crate::table::{QuantizeBy, RowRange};
 use core::ops::Range;
 use half::f16;
+
+/// Steps between the codes of a row's lowest and highest value. Both are rounded, so their codes may lie one step further
+/// apart: 254, from −127 to 127.
+const STEPS: f32 = 253.0;
+
+/// How a row of this range is quantized.
+fn scale_of(range: &RowRange) -> (RowScale, QuantizeBy) {
+    let low = range.low.iter().fold(0.0, |low: f32, x| low.min(*x));
+    let width = range.high.iter().fold(0.0, |high: f32, x| high.max(*x)) - low;
+    let finite: f32 = range.finite.iter().sum();
+    if width < STEPS * f32::MIN_POSITIVE {
+        // Nothing but zeros, or what may count as such: 1/scale would be infinite.
+        return (RowScale { scale: finite, zero_point: 0 }, QuantizeBy::default());
+    }
+    let inverse = STEPS / width;
+    let zero_point = -127 - scalar::round(low * inverse) as i32;
+    // The scale of a row with NaN or infinity is NaN, so that no finite result hides it.
+    (RowScale { scale: width / STEPS + finite, zero_point }, QuantizeBy { inverse, zero_point })
+}
 
 impl Kernels {
     /// Writes the `MR` rows of `lhs` that start at `first`, a multiple of `MR`, or as many as exist, from the rows of `x`
@@ -62,48 +84,56 @@ impl Kernels {
     ) {
         let (width, block) = (padded_k(lhs.k), x.block());
         let end = from + rows.len();
-        let mut peaks = [[0.0; NR]; MR];
+        let mut ranges = [RowRange::default(); MR];
         for col in (0..width).step_by(block) {
-            self.abs_max_rows(x.block_rows(from..end, col), block, &mut peaks);
+            self.range_rows(x.block_rows(from..end, col), block, &mut ranges);
             // The blocks are far apart: ask for the next panel's part of this one.
             x.prefetch(end..x.rows().min(end + MR), col);
         }
-        let mut inverses = [0.0; MR];
-        for ((peaks, inverse), to) in peaks.iter().zip(&mut inverses).zip(&mut lhs.scales[rows.clone()]) {
-            let peak = peaks.iter().fold(0.0, |max: f32, &x| if x > max || x.is_nan() { x } else { max });
-            // A row of zeros has no scale: its codes are zero whatever it is. The scale of a row with NaN or infinity is
-            // NaN or infinity too, so that no finite result hides it.
-            (*to, *inverse) = if peak > 0.0 { (peak / 127.0, 127.0 / peak) } else { (peak, 0.0) };
+        let mut by = [QuantizeBy::default(); MR];
+        for ((range, by), to) in ranges.iter().zip(&mut by).zip(&mut lhs.scales[rows.clone()]) {
+            (*to, *by) = scale_of(range);
         }
         let step = MR * codes.bytes();
         let panel = &mut lhs.bytes[rows.start * width * codes.bytes()..][..width * step];
         for (col, to) in (0..width).step_by(block).zip(panel.chunks_exact_mut(block * step)) {
-            self.quantize_panel(codes, x.block_rows(from..end, col), block, &inverses, to);
+            self.quantize_panel(codes, x.block_rows(from..end, col), block, &by, to);
         }
     }
 
-    /// Raises `peaks[r][i]` to the largest magnitude of row r of `x` at columns i, i + 16, ...; rows of `width`, at most
-    /// `MR` of them.
-    pub(crate) fn abs_max_rows(&self, x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]) {
-        assert!(width.is_multiple_of(NR) && x.len() <= MR * width);
-        // SAFETY: as in `layer_norm`; whole rows of whole vectors.
-        unsafe { (self.table.abs_max_rows)(x, width, peaks) }
+    /// Replaces a row by what is lost when it is packed as int8: x minus what its codes stand for. Packed as a row of its
+    /// own, it takes the error of the first to a 253rd part (see [`Remainders`](crate::Remainders)).
+    ///
+    /// # Panics
+    /// If the row is no multiple of [`K_ALIGN`](crate::pack::K_ALIGN) long.
+    pub fn rounding_remainder(&self, row: &mut [f32]) {
+        let mut ranges = [RowRange::default(); MR];
+        self.range_rows(row, row.len(), &mut ranges);
+        let (RowScale { scale, .. }, QuantizeBy { inverse, .. }) = scale_of(&ranges[0]);
+        row.iter_mut().for_each(|x| *x -= scalar::round(*x * inverse) * scale);
     }
 
-    /// `code = round_half_even(x · inverse)` of at most `MR` rows of `width`, as `width` steps of an LHS panel in `out`.
-    /// Codes of missing rows are arbitrary.
+    /// Widens `ranges[r]` by row r of `x`; rows of `width`, at most `MR` of them.
+    pub(crate) fn range_rows(&self, x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
+        assert!(width.is_multiple_of(NR) && x.len() <= MR * width);
+        // SAFETY: as in `layer_norm`; whole rows of whole vectors.
+        unsafe { (self.table.range_rows)(x, width, ranges) }
+    }
+
+    /// The codes of at most `MR` rows of `width`, as `width` steps of an LHS panel in `out`. Codes of missing rows are
+    /// arbitrary.
     pub(crate) fn quantize_panel(
         &self,
         codes: LhsCodes,
         x: &[f32],
         width: usize,
-        inverses: &[f32; MR],
+        by: &[QuantizeBy; MR],
         out: &mut [u8],
     ) {
         let rows = x.len() / width;
         assert!((1..=MR).contains(&rows) && width.is_multiple_of(K_ALIGN));
         assert_eq!(out.len(), MR * width * codes.bytes());
         // SAFETY: as in `layer_norm`; `x` has `rows` rows of whole vectors, `out` room for every code.
-        unsafe { (self.table.quantize_panel)(codes, x.as_ptr(), width, rows, inverses, out) }
+        unsafe { (self.table.quantize_panel)(codes, x.as_ptr(), width, rows, by, out) }
     }
 }

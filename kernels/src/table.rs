@@ -3,7 +3,7 @@
 //! The contracts lie below the micro-kernels (`scalar`, `simd`, `x86_64`, `aarch64`), which fill a [`Table`], and below
 //! [`Kernels`](crate::Kernels), which chooses one and makes it safe to call.
 
-use crate::pack::{K_ALIGN, LhsCodes, MR, NR};
+use crate::pack::{K_ALIGN, LhsCodes, MR, NR, RowScale};
 use half::f16;
 
 /// An activation function.
@@ -47,9 +47,8 @@ pub(crate) struct MicroKernelI8 {
     pub(crate) name: &'static str,
     /// How it reads the codes of an LHS panel.
     pub(crate) lhs: LhsCodes,
-    /// The zero point of those codes: 128 where they are unsigned, else 0. Its sums are too large by this times the sum
-    /// of the channel's weights, which dequantization subtracts.
-    pub(crate) zero_point: i32,
+    /// What those codes are larger by: 128 where they are unsigned, else 0. It adds to the zero points of the rows.
+    pub(crate) offset: i32,
     /// (`k`, LHS panel, RHS panel, sums). `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`; both panels
     /// hold `k` steps, the RHS panel in `repack`'s form if there is one; the pointers need no alignment beyond their
     /// element's.
@@ -95,12 +94,12 @@ pub(crate) struct MicroKernelFloat<T> {
 }
 
 /// What dequantization multiplies and adds:
-/// `y[r][c] = (acc[r][c] − zero_point · rhs_sums[c]) · lhs_scales[r] · rhs_scales[c] + bias[c]`.
+/// `y[r][c] = (acc[r][c] − lhs[r].zero_point · rhs_sums[c]) · lhs[r].scale · rhs_scales[c] + bias[c]`.
 pub(crate) struct DequantizeBy<'a> {
-    pub(crate) zero_point: i32,
+    /// Of the codes as the micro-kernel reads them, its offset included.
+    pub(crate) lhs: &'a [RowScale; MR],
     /// The sum of each channel's codes.
     pub(crate) rhs_sums: &'a [i32; NR],
-    pub(crate) lhs_scales: &'a [f32; MR],
     pub(crate) rhs_scales: &'a [f32; NR],
     pub(crate) bias: &'a [f32; NR],
 }
@@ -109,15 +108,34 @@ pub(crate) struct DequantizeBy<'a> {
 pub(crate) type DequantizeTile =
     unsafe fn(acc: &AccI8, by: &DequantizeBy<'_>, rows: usize, add: bool, out: *mut f32, stride: usize);
 
-/// (codes, `rows` rows of `width`, a multiple of 16, 1/scale of each, `width` steps of an LHS panel).
+/// How a row of f32 becomes codes: `code = round_half_even(x · inverse) + zero_point`, kept within ±127.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct QuantizeBy {
+    /// 1/scale.
+    pub(crate) inverse: f32,
+    /// The code of 0.
+    pub(crate) zero_point: i32,
+}
+
+/// (codes, `rows` rows of `width`, a multiple of 16, how each becomes codes, `width` steps of an LHS panel).
 pub(crate) type QuantizePanel = unsafe fn(
     codes: LhsCodes,
     x: *const f32,
     width: usize,
     rows: usize,
-    inverses: &[f32; MR],
+    by: &[QuantizeBy; MR],
     out: &mut [u8],
 );
+
+/// What a row's values lie between, in parts: element i is of columns i, i + 16, ... The range of each holds 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, align(64))]
+pub(crate) struct RowRange {
+    pub(crate) low: [f32; NR],
+    pub(crate) high: [f32; NR],
+    /// 0, or NaN once a value was NaN or infinite: comparisons alone would pass over it.
+    pub(crate) finite: [f32; NR],
+}
 
 /// (x, gamma, beta, eps, out), all of one length.
 pub(crate) type LayerNorm = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
@@ -143,9 +161,8 @@ pub(crate) struct Table {
     pub(crate) gemm_f16: Option<MicroKernelFloat<f16>>,
     pub(crate) dequantize_tile: DequantizeTile,
     pub(crate) quantize_panel: QuantizePanel,
-    /// Raises `peaks[r][i]` to the largest magnitude of row r of `x` at columns i, i + 16, ...; at most `MR` rows of
-    /// `width`, a multiple of 16.
-    pub(crate) abs_max_rows: unsafe fn(x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]),
+    /// Widens `ranges[r]` by row r of `x`; at most `MR` rows of `width`, a multiple of 16.
+    pub(crate) range_rows: unsafe fn(x: &[f32], width: usize, ranges: &mut [RowRange; MR]),
     pub(crate) layer_norm: LayerNorm,
     /// `x[i] = exp((x[i] − max x) · scale)`; the sum of these.
     pub(crate) softmax: unsafe fn(x: &mut [f32], scale: f32) -> f32,

@@ -9,6 +9,7 @@ mod micro_float;
 mod micro_i8;
 mod names;
 mod refusals;
+mod remainders;
 mod vectorized;
 
 use std::string::String;

@@ -14,7 +14,7 @@ use crate::profile::{Op, Profile, Work};
 use crate::runtime::{Arena, Carver, Hold, Plan, Runtime};
 use crate::score::normalize;
 use crate::vision::{Layer, position};
-use ocelli_kernels::Kernels;
+use ocelli_kernels::{Kernels, Remainders};
 use std::boxed::Box;
 use std::sync::Arc;
 use std::vec;
@@ -391,6 +391,7 @@ impl Parts<'_> {
             profile: self.profile,
             scratch: tower.scratch,
             rows: tower.rows,
+            remainders: Remainders::default(),
         };
         forward.apply(classifier, embedding, logits);
         check_finite(logits)

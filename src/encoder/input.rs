@@ -1,4 +1,5 @@
 //! What an image encoder starts from, and the image tower on it.
+use ocelli_kernels::Remainders;
 
 use super::buffers::{ImageBuffers, TowerBuffers};
 use super::check_finite;
@@ -76,6 +77,7 @@ impl Parts<'_> {
             profile: self.profile,
             scratch,
             rows,
+            remainders: Remainders::default(),
         };
 
         let observed = observer.is_some();

@@ -42,7 +42,7 @@ pub(super) fn of_images(
     if let Some(head) = &weights.head {
         operands.add(shape.images * shape.tokens, Some(&head.kv));
         for linear in [&head.out, &head.fc1, &head.fc2] {
-            operands.add(shape.images, Some(linear));
+            operands.add(2 * shape.images, Some(linear));
         }
         let head = head_shape(head, &shape);
         sizes.work = sizes.work.max(head.work_len());
@@ -96,10 +96,11 @@ impl Operands<'_> {
     fn add_tower(&mut self, shape: &Shape, blocks: &[Block<'_>], projection: &Projection<'_>) {
         for block in blocks {
             for linear in [&block.qkv, &block.out, &block.fc1, &block.fc2] {
-                self.add(shape.images * shape.tokens, Some(linear));
+                // And the remainders of one token of each.
+                self.add(shape.images * (shape.tokens + 1), Some(linear));
             }
         }
-        projection.layers().for_each(|linear| self.add(shape.images, Some(linear)));
+        projection.layers().for_each(|linear| self.add(2 * shape.images, Some(linear)));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::score::normalize;
 use crate::text::{TextBuffers, encode, no_text};
 #[cfg(feature = "text")]
 use crate::text::{TextTokenizer, Tokens};
+use ocelli_kernels::Remainders;
 use std::sync::Arc;
 
 /// A text tower ready to run.
@@ -120,6 +121,7 @@ impl TextEncoder {
             profile: &mut self.profile,
             scratch,
             rows,
+            remainders: Remainders::default(),
         };
         let (shape, buffers) = (Shape { tokens: ids.len(), ..longest }, TextBuffers { x, work, pooled });
         encode(&mut forward, weights, &shape, ids, config, buffers, out, watch.observer);

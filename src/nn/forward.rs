@@ -8,8 +8,8 @@ use crate::runtime::Team;
 use core::ops::Range;
 use ocelli_kernels::pack::{K_ALIGN, MR, padded_k};
 use ocelli_kernels::{
-    Activation, Attention, Epilogue, Gemm, GemmScratch, Kernels, LhsFormat, LhsMut, Mat, MatMut, Weights,
-    gemm,
+    Activation, Attention, Epilogue, Gemm, GemmScratch, Kernels, LhsFormat, LhsMut, Mat, MatMut, Remainders,
+    RowScale, Weights, gemm,
 };
 
 /// Working memory of one thread.
@@ -48,26 +48,58 @@ impl<'a> ThreadScratch<'a> {
 /// The rows that the next GEMM reads.
 pub(crate) struct RowBuffer<'a> {
     bytes: &'a mut [u8],
-    scales: &'a mut [f32],
-    /// Format, rows and k of what `produce` wrote last.
+    scales: &'a mut [RowScale],
+    /// Format, rows (remainders included) and k of what `produce` wrote last.
     shape: (LhsFormat, usize, usize),
+    remainders: Remainders,
 }
 
 impl<'a> RowBuffer<'a> {
-    pub(crate) fn new(bytes: &'a mut [u8], scales: &'a mut [f32]) -> Self {
-        RowBuffer { bytes, scales, shape: (LhsFormat::F32, 0, 0) }
+    pub(crate) fn new(bytes: &'a mut [u8], scales: &'a mut [RowScale]) -> Self {
+        RowBuffer { bytes, scales, shape: (LhsFormat::F32, 0, 0), remainders: Remainders::default() }
     }
 
     /// Bytes of the rows and their scales.
     fn bytes_len(&self) -> usize {
         let (format, rows, k) = self.shape;
-        let scales = if matches!(format, LhsFormat::I8(_)) { rows * size_of::<f32>() } else { 0 };
+        let scales = if matches!(format, LhsFormat::I8(_)) { rows * size_of::<RowScale>() } else { 0 };
         format.bytes(rows, k) + scales
     }
 
     fn rows_mut(&mut self) -> LhsMut<'_> {
         let (format, rows, k) = self.shape;
         LhsMut::new(format, rows, k, self.bytes, self.scales)
+    }
+}
+
+/// Rows of a left operand: those of the output, then the remainders of some of them.
+struct Held {
+    /// The output's.
+    rows: usize,
+    remainders: Remainders,
+}
+
+impl Held {
+    /// Writes the tile of rows that starts at row `first` into `tile`, rows of `padded_k(k)`: `fill(i, row)` computes row i.
+    fn fill(
+        &self,
+        kernels: &Kernels,
+        first: usize,
+        k: usize,
+        tile: &mut [f32],
+        fill: &impl Fn(usize, &mut [f32]),
+    ) {
+        let Held { rows, remainders: Remainders { count, row: of } } = *self;
+        for (i, row) in (first..rows + count).zip(tile.chunks_exact_mut(padded_k(k))) {
+            row[k..].fill(0.0);
+            match i.checked_sub(rows) {
+                None => fill(i, &mut row[..k]),
+                Some(group) => {
+                    fill(group * (rows / count) + of, &mut row[..k]);
+                    kernels.rounding_remainder(row);
+                }
+            }
+        }
     }
 }
 
@@ -78,6 +110,8 @@ pub(crate) struct Forward<'s> {
     pub(crate) profile: &'s mut Profile,
     pub(crate) scratch: ThreadScratch<'s>,
     pub(crate) rows: RowBuffer<'s>,
+    /// The rows that int8 holds in two: those of the token that an embedding is read from, while there is one.
+    pub(crate) remainders: Remainders,
     /// Is shown what weights are multiplied by; `None` in every pass but calibration's.
     pub(crate) tap: Option<Tap<'s>>,
 }
@@ -111,12 +145,9 @@ impl Forward<'_> {
         fill: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         let k = next.weights.k();
-        let (kernels, width) = (self.kernels, padded_k(k));
-        self.write_tiles(read, op, next, rows, |part, at, first, scratch| {
-            for (i, row) in (first..rows).zip(scratch.chunks_exact_mut(width)) {
-                row[k..].fill(0.0);
-                fill(i, &mut row[..k]);
-            }
+        let (kernels, held, width) = (self.kernels, self.held(next, rows), padded_k(k));
+        self.write_tiles(read, op, next, &held, |part, at, first, scratch| {
+            held.fill(kernels, first, k, scratch, &fill);
             kernels.pack_lhs_panel(part, at, &Mat::new(scratch, MR, width, width), 0);
         });
     }
@@ -131,13 +162,24 @@ impl Forward<'_> {
     pub(crate) fn convert_mat(&mut self, op: Op, next: &Linear<'_>, x: &Mat<'_>) {
         let kernels = self.kernels;
         if x.block().is_multiple_of(K_ALIGN) {
-            let read = x.rows() * x.cols() * size_of::<f32>();
-            self.write_tiles(read, op, next, x.rows(), |part, at, first, _| {
-                kernels.pack_lhs_panel(part, at, x, first);
+            let (read, held) = (x.rows() * x.cols() * size_of::<f32>(), self.held(next, x.rows()));
+            let (k, width) = (x.cols(), padded_k(x.cols()));
+            self.write_tiles(read, op, next, &held, |part, at, first, scratch| {
+                if first + MR <= held.rows || held.remainders.count == 0 {
+                    return kernels.pack_lhs_panel(part, at, x, first);
+                }
+                held.fill(kernels, first, k, scratch, &|i, row| x.copy_row(i, 0, row));
+                kernels.pack_lhs_panel(part, at, &Mat::new(scratch, MR, width, width), 0);
             });
         } else {
             self.produce(op, next, x.rows(), |i, row| x.copy_row(i, 0, row));
         }
+    }
+
+    /// How `rows` rows are held for the GEMM by `next`.
+    fn held(&self, next: &Linear<'_>, rows: usize) -> Held {
+        let int8 = matches!(next.weights, Weights::I8(_));
+        Held { rows, remainders: if int8 { self.remainders } else { Remainders::default() } }
     }
 
     /// Calls `write(part, at, first, scratch)` for every tile of rows: it starts at row `first`, which is row `at` of a
@@ -147,11 +189,12 @@ impl Forward<'_> {
         read: usize,
         op: Op,
         next: &Linear<'_>,
-        rows: usize,
+        held: &Held,
         write: impl Fn(&mut LhsMut<'_>, usize, usize, &mut [f32]) + Sync,
     ) {
         let Forward { kernels, team, profile, scratch, rows: buffer, .. } = self;
-        let k = next.weights.k();
+        let (k, rows) = (next.weights.k(), held.rows + held.remainders.count);
+        buffer.remainders = held.remainders;
         buffer.shape = (kernels.lhs_format(&next.weights), rows, k);
         let work = Work::moved(read + buffer.bytes_len());
         let threads = team.threads();
@@ -211,24 +254,25 @@ impl Forward<'_> {
         out: &mut [f32],
         block: usize,
     ) {
-        let Forward { kernels, team, profile, scratch, rows: buffer, tap } = self;
+        let Forward { kernels, team, profile, scratch, rows: buffer, tap, remainders: embedded } = self;
         let read = buffer.bytes_len() + linear.bytes_len();
-        let rows = buffer.rows_mut();
-        let rows = rows.as_lhs();
+        let remainders = buffer.remainders;
+        let lhs = buffer.rows_mut();
+        let lhs = lhs.as_lhs();
         if let Some(tap) = tap {
-            tap(&linear.weights, &rows);
+            tap(&linear.weights, &lhs, *embedded);
         }
         let Linear { weights, bias } = *linear;
-        let n = weights.n();
-        let written = rows.rows() * n * size_of::<f32>();
+        let (rows, n) = (lhs.rows() - remainders.count, weights.n());
+        let written = rows * n * size_of::<f32>();
         let moved = read + if epilogue == Epilogue::Add { 2 * written } else { written };
-        let macs = gemm::macs(rows.rows(), n, weights.k());
+        let macs = gemm::macs(rows, n, weights.k());
         let work = match weights {
             Weights::I8(_) => Work { macs_i8: macs, ..Work::moved(moved) },
             _ => Work { macs_float: macs, ..Work::moved(moved) },
         };
         let threads = team.threads();
-        let mut rest = Some(MatMut::blocks(out, rows.rows(), n, block));
+        let mut rest = Some(MatMut::blocks(out, rows, n, block));
         let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
             let panels = gemm::share(n, thread, threads);
             let cols = gemm::channels(n, panels.clone()).len();
@@ -236,7 +280,7 @@ impl Forward<'_> {
             rest = Some(others);
             (panels, window, scratch.gemm)
         });
-        let gemm = Gemm { lhs: rows, weights, bias, epilogue };
+        let gemm = Gemm { lhs, weights, bias, epilogue, remainders };
         profile.time(op, work, || {
             team.run_parts(parts, |(panels, mut window, scratch)| {
                 kernels.gemm(&gemm, panels, &mut window, scratch);

@@ -1,6 +1,6 @@
 //! Looking into a forward pass.
 
-use ocelli_kernels::{Lhs, Weights};
+use ocelli_kernels::{Lhs, Remainders, Weights};
 
 /// A point of the forward pass at which an encoder can show its tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,10 @@ pub enum Stage {
 /// Is shown every stage of a forward pass.
 pub type Observer<'o> = &'o mut dyn FnMut(Stage, &[f32]);
 
-/// Is shown the weights and the left operand of every GEMM before it runs. Made for calibration, which runs the f32
-/// model: [`Lhs::row_f32`] shows rows of f32, not codes or halves.
-pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Lhs<'_>);
+/// Is shown the weights and the left operand of every GEMM before it runs, and which rows of it an int8 operand holds in
+/// two, which are those that the embedding is read from. Made for calibration, which runs the f32 model: [`Lhs::row_f32`]
+/// shows rows of f32, not codes or halves.
+pub type Tap<'t> = &'t dyn Fn(&Weights<'_>, &Lhs<'_>, Remainders);
 
 /// Shows `values` to whoever watches.
 pub(crate) fn show(observer: &mut Option<Observer<'_>>, stage: Stage, values: &[f32]) {

@@ -4,6 +4,7 @@ use crate::format::{Pooling, TextConfig};
 use crate::model::TextWeights;
 use crate::nn::{Forward, Observer, Shape, Stage, block, mean, show};
 use crate::profile::{Op, Work};
+use ocelli_kernels::Remainders;
 
 /// The text tower's buffers: residual stream, working memory, pooled vector.
 pub(crate) struct TextBuffers<'a> {
@@ -45,8 +46,8 @@ pub(crate) fn encode(
     let TextBuffers { x, work, pooled } = buffers;
     let Shape { tokens, width, eps, .. } = *shape;
     let (profile, x) = (&mut *forward.profile, &mut x[..tokens * width]);
-    let read = tokens * (weights.token_embed.row_bytes() + weights.position.row_bytes());
-    profile.time(Op::TokenEmbed, Work::moved(read + size_of_val(x)), || {
+    let moved = tokens * (weights.token_embed.row_bytes() + weights.position.row_bytes());
+    profile.time(Op::TokenEmbed, Work::moved(moved + size_of_val(x)), || {
         for (i, (&id, x)) in ids.iter().zip(x.chunks_exact_mut(width)).enumerate() {
             weights.token_embed.row_into(id as usize, x);
             // The working memory is free here; one row of it holds the position.
@@ -63,23 +64,26 @@ pub(crate) fn encode(
     let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Last);
     // Where only the first token is read in the end, the others need not go past the last block's attention.
     let first_alone = pooling == Pooling::Class && observer.is_none();
+    let read = (pooling != Pooling::MeanAll).then(|| pooled_token(config, pooling, ids));
+    forward.remainders = Remainders { count: read.iter().len(), row: read.unwrap_or(0) };
     for (i, of_block) in weights.blocks.iter().enumerate() {
         let queries = if first_alone && i + 1 == weights.blocks.len() { 1 } else { tokens };
         block(forward, of_block, shape, None, queries, x, work);
         show(&mut observer, Stage::Block(i), x);
     }
     let pooled = &mut pooled[..width];
-    if pooling == Pooling::MeanAll {
+    if let Some(token) = read {
+        pooled.copy_from_slice(&x[token * width..][..width]);
+        if let Some(norm) = &weights.final_norm {
+            forward.norm_rows(norm, eps, pooled);
+        }
+    } else {
         if let Some(norm) = &weights.final_norm {
             forward.norm_rows(norm, eps, x);
         }
         mean(shape, 0, x, pooled);
-    } else {
-        pooled.copy_from_slice(&x[pooled_token(config, pooling, ids) * width..][..width]);
-        if let Some(norm) = &weights.final_norm {
-            forward.norm_rows(norm, eps, pooled);
-        }
     }
+    forward.remainders = Remainders { count: 1, row: 0 };
     forward.pooler(weights.projection.pooler.as_ref(), pooled, work);
     show(&mut observer, Stage::Pooled, pooled);
     forward.project(&weights.projection, pooled, work, out);

@@ -7,6 +7,7 @@ use crate::format::Pooling;
 use crate::model::VisionWeights;
 use crate::nn::rope::Rotations;
 use crate::nn::{Forward, Observer, Shape, Stage, block, show};
+use ocelli_kernels::Remainders;
 
 /// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
 pub(crate) struct EncoderBuffers<'a> {
@@ -42,6 +43,7 @@ pub(crate) fn encode(
     let observed = observer.is_some();
     let stream = images * tokens * width;
 
+    forward.remainders = Remainders::default();
     patch_embed(forward, weights, shape, input, task.positions, x, work);
     show(&mut observer, Stage::Embeddings, &x[..stream]);
     if let Some(norm) = &weights.pre_norm {
@@ -54,6 +56,9 @@ pub(crate) fn encode(
         Layer::Class => true,
         Layer::Pooled | Layer::Projected => task.pooling == Pooling::Class,
     };
+    if class_alone {
+        forward.remainders.count = images;
+    }
     let mut queries = tokens;
     for (i, of_block) in weights.blocks.iter().enumerate() {
         if i + 1 == weights.blocks.len() && class_alone && !observed {
@@ -88,7 +93,10 @@ pub(crate) fn encode(
             pool(forward, weights, &shape, task.pooling, x, work, pooled);
             show(&mut observer, Stage::Pooled, pooled);
             match task.layer {
-                Layer::Projected => forward.project(&weights.projection, pooled, work, out),
+                Layer::Projected => {
+                    forward.remainders.count = images;
+                    forward.project(&weights.projection, pooled, work, out);
+                }
                 _ => out.copy_from_slice(pooled),
             }
             show(&mut observer, Stage::Projected, out);

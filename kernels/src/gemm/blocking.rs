@@ -40,7 +40,7 @@ pub(super) fn panel_groups(panels: Range<usize>, step: usize) -> impl Iterator<I
 }
 
 /// `rows` in blocks of at most `MC` and a multiple of `mr`: about as many rows as ViT-B/16 has.
-pub(super) fn row_blocks(rows: usize, mr: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn row_blocks(rows: usize, mr: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
     let step = MC / mr * mr;
     (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
 }

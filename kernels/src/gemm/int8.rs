@@ -3,7 +3,7 @@
 use super::blocking::{GemmScratch, MAX_PANELS, ahead, panel_groups, row_blocks};
 use super::output::Output;
 use crate::kernels::Kernels;
-use crate::pack::{K_ALIGN, Lhs, MR, NR, WeightsI8, padded_k};
+use crate::pack::{K_ALIGN, Lhs, MR, NR, RowScale, WeightsI8, padded_k};
 use crate::prefetch::Ahead;
 use crate::table::{AccI8, DequantizeBy, KC_I8, MicroKernelI8};
 use core::ops::Range;
@@ -22,7 +22,8 @@ impl Kernels {
     ) {
         let at_once = if self.table.gemm_i8.run_2x2.is_some() { MAX_PANELS } else { 1 };
         for panels in panel_groups(panels, at_once) {
-            for block in row_blocks(lhs.rows, LHS_PANELS * MR) {
+            // From the last rows to the first: a row's remainder is in the output before the row itself.
+            for block in row_blocks(lhs.rows, LHS_PANELS * MR).rev() {
                 for span in spans(padded_k(lhs.k)) {
                     self.block_i8(lhs, weights, panels.clone(), block.clone(), span, output, scratch);
                 }
@@ -61,8 +62,11 @@ impl Kernels {
         };
         let sums: &mut [i32] = bytemuck::cast_slice_mut(&mut scratch.sums);
         let sums: &mut [AccI8] = sums.as_chunks_mut::<{ MR * NR }>().0;
-        for (first, sums) in
-            block.clone().step_by(LHS_PANELS * MR).zip(sums.as_chunks_mut::<{ LHS_PANELS * MAX_PANELS }>().0)
+        for (first, sums) in block
+            .clone()
+            .step_by(LHS_PANELS * MR)
+            .zip(sums.as_chunks_mut::<{ LHS_PANELS * MAX_PANELS }>().0)
+            .rev()
         {
             let count = LHS_PANELS.min((block.end - first).div_ceil(MR));
             let a: [&[u8]; LHS_PANELS] = core::array::from_fn(|i| {
@@ -91,13 +95,14 @@ impl Kernels {
             if span.end < k {
                 continue;
             }
-            for i in 0..count {
+            for i in (0..count).rev() {
                 for (j, panel) in panels.clone().enumerate() {
                     let first = first + i * MR;
                     let by = DequantizeBy {
-                        zero_point: kernel.zero_point,
+                        lhs: &lhs
+                            .panel_scales(first)
+                            .map(|row| RowScale { zero_point: row.zero_point + kernel.offset, ..row }),
                         rhs_sums: weights.panel_sums(panel),
-                        lhs_scales: &lhs.panel_scales(first),
                         rhs_scales: weights.panel_scales(panel),
                         bias: output.bias(panel),
                     };

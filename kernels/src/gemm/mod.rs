@@ -38,6 +38,29 @@ pub struct Gemm<'a> {
     pub bias: &'a [f32],
     /// What happens to the sums.
     pub epilogue: Epilogue,
+    /// Which rows of the output are sums of two rows of `lhs`.
+    pub remainders: Remainders,
+}
+
+/// Rows of an int8 left operand that are held in two: their codes, and among the last rows of the operand what rounding
+/// took off them ([`Kernels::rounding_remainder`]). Both are multiplied, and their products added, before the epilogue.
+///
+/// A token from which an embedding is read is worth that: its few large channels leave the others few steps, and what it
+/// gets wrong nothing averages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remainders {
+    /// The output's rows are so many equal groups (images) with one such row each; 0 for none. As many rows of the left
+    /// operand, one for each group, follow those of the output.
+    pub count: usize,
+    /// Which row of each group it is.
+    pub row: usize,
+}
+
+impl Remainders {
+    /// Whether an output of `rows` rows has as many equal groups with such a row.
+    const fn fit(self, rows: usize) -> bool {
+        self.count == 0 || (rows.is_multiple_of(self.count) && self.row < rows / self.count)
+    }
 }
 
 impl Kernels {
@@ -49,7 +72,8 @@ impl Kernels {
     /// Computes output channels `16·panels.start .. 16·panels.end` (as many as exist) into the columns of `out`.
     ///
     /// # Panics
-    /// If the shapes, the format of the left operand or the columns and blocks of `out` do not fit together.
+    /// If the shapes, the format of the left operand, its remainders (floats have none) or the columns and blocks of `out`
+    /// do not fit together.
     pub fn gemm(
         &self,
         gemm: &Gemm<'_>,
@@ -57,7 +81,7 @@ impl Kernels {
         out: &mut MatMut<'_>,
         scratch: &mut GemmScratch,
     ) {
-        let Gemm { lhs, weights, bias, epilogue } = gemm;
+        let Gemm { lhs, weights, bias, epilogue, remainders } = gemm;
         let (n, k) = (weights.n(), weights.k());
         assert_eq!(lhs.k, k, "activations and weights disagree about k");
         assert_eq!(lhs.format, self.lhs_format(weights), "activations in another format");
@@ -66,11 +90,20 @@ impl Kernels {
             "panels {panels:?} of {n} channels"
         );
         assert!(bias.is_empty() || bias.len() == n.next_multiple_of(NR), "bias of {}", bias.len());
-        assert_eq!(out.rows(), lhs.rows, "output rows");
+        assert_eq!(out.rows().checked_add(remainders.count), Some(lhs.rows), "output rows");
+        assert!(remainders.fit(out.rows()), "{remainders:?} in {} rows", out.rows());
+        assert!(remainders.count == 0 || matches!(weights, Weights::I8(_)), "floats have no remainders");
         assert_eq!(out.cols(), channels(n, panels.clone()).len(), "output columns");
         let blocks = out.block() == self.block_cols() && out.is_whole_blocks();
-        let mut output =
-            Output { kernels: self, epilogue: *epilogue, bias, blocks, out, first_panel: panels.start };
+        let mut output = Output {
+            kernels: self,
+            epilogue: *epilogue,
+            bias,
+            blocks,
+            out,
+            first_panel: panels.start,
+            remainders: *remainders,
+        };
         match weights {
             Weights::I8(w) => self.gemm_i8(lhs, w, panels, &mut output, scratch),
             Weights::F32(w) => {

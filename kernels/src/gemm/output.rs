@@ -1,5 +1,6 @@
 //! Where finished sums go.
 
+use super::Remainders;
 use crate::kernels::Kernels;
 use crate::matrix::MatMut;
 use crate::pack::{MR, NR};
@@ -28,6 +29,8 @@ pub(super) struct Output<'k, 'o, 'm> {
     pub(super) blocks: bool,
     /// The RHS panel of the view's first column.
     pub(super) first_panel: usize,
+    /// Rows that come in two parts; of floats none.
+    pub(super) remainders: Remainders,
 }
 
 impl<'k> Output<'k, '_, '_> {
@@ -45,29 +48,89 @@ impl<'k> Output<'k, '_, '_> {
     /// Asks for the lines that `finish_i8` will write: with wide outputs they come from far away, and a whole tile's
     /// multiplication is time enough.
     pub(super) fn prefetch(&self, rows: Range<usize>, panels: Range<usize>) {
+        let rows = rows.start..rows.end.min(self.out.rows());
         self.out.prefetch(rows, self.cols(panels.start).start..self.cols(panels.end - 1).end);
     }
 
     /// Puts the sums of one tile, `rows` of its rows, through scales, bias and epilogue. Where the output lies in blocks
     /// as wide as the panels that are multiplied at once, the activation function waits for
-    /// [`activate_block`](Self::activate_block).
+    /// [`activate_block`](Self::activate_block). Rows past the output's are remainders.
     pub(super) fn finish_i8(&mut self, rows: Range<usize>, panel: usize, acc: &AccI8, by: &DequantizeBy<'_>) {
+        let last = self.out.rows();
+        for row in rows.start.max(last)..rows.end {
+            self.put_remainder(
+                row - last,
+                panel,
+                &acc[(row - rows.start) * NR..][..NR],
+                row - rows.start,
+                by,
+            );
+        }
+        let rows = rows.start..rows.end.min(last);
+        if rows.is_empty() {
+            return;
+        }
         let cols = self.cols(panel);
+        let remainders = self.waiting(&rows, &cols);
         let dequantize = self.kernels.table.dequantize_tile;
         if cols.len() == NR && (self.blocks || !matches!(self.epilogue, Epilogue::Activate(_))) {
             let add = self.epilogue == Epilogue::Add;
-            let (out, stride) = self.out.tile_mut(rows.clone(), cols);
+            let (out, stride) = self.out.tile_mut(rows.clone(), cols.clone());
             // SAFETY: the table holds only kernels whose features its `Isa` proves; the view holds these rows of NR.
-            return unsafe { dequantize(acc, by, rows.len(), add, out, stride) };
+            unsafe { dequantize(acc, by, rows.len(), add, out, stride) };
+            for (row, remainder) in remainders.iter().flat_map(|waiting| rows.clone().zip(waiting)) {
+                self.out.row_mut(row, cols.clone()).iter_mut().zip(remainder).for_each(|(out, y)| *out += y);
+            }
+            return;
         }
         let mut y = [0.0; MR * NR];
         // SAFETY: as above; `y` holds MR rows of NR.
         unsafe { dequantize(acc, by, rows.len(), false, y.as_mut_ptr(), NR) };
+        if let Some(waiting) = &remainders {
+            y.iter_mut().zip(waiting.as_flattened()).for_each(|(y, remainder)| *y += remainder);
+        }
         self.finish(rows, cols, &mut y, NR);
+    }
+
+    /// Puts the sums of group `group`'s remainder, row `row` of its tile, through the scales and into the output, where it
+    /// waits for the row that it belongs to.
+    fn put_remainder(&mut self, group: usize, panel: usize, sums: &[i32], row: usize, by: &DequantizeBy<'_>) {
+        let mut acc = [0; MR * NR];
+        acc[..NR].copy_from_slice(sums);
+        let by = DequantizeBy { lhs: &[by.lhs[row]; MR], bias: &[0.0; NR], ..*by };
+        let mut y = [0.0; NR];
+        // SAFETY: the table holds only kernels whose features its `Isa` proves; `y` holds a row of NR.
+        unsafe { (self.kernels.table.dequantize_tile)(&acc, &by, 1, false, y.as_mut_ptr(), NR) };
+        let row = group * (self.out.rows() / self.remainders.count) + self.remainders.row;
+        let cols = self.cols(panel);
+        for (out, y) in self.out.row_mut(row, cols).iter_mut().zip(y) {
+            *out = if self.epilogue == Epilogue::Add { *out + y } else { y };
+        }
+    }
+
+    /// The remainders that wait in `rows` and would be overwritten, for each of these rows; zeros where there is none.
+    fn waiting(&mut self, rows: &Range<usize>, cols: &Range<usize>) -> Option<[[f32; NR]; MR]> {
+        let Remainders { count, row } = self.remainders;
+        if count == 0 || self.epilogue == Epilogue::Add {
+            return None;
+        }
+        // The first row from `rows.start` on that has one.
+        let group = self.out.rows() / count;
+        let first = (rows.start + group - 1 - row) / group * group + row;
+        let mut waiting = None;
+        for row in (first..rows.end).step_by(group) {
+            let from = self.out.row_mut(row, cols.clone());
+            waiting.get_or_insert([[0.0; NR]; MR])[row - rows.start][..from.len()].copy_from_slice(from);
+        }
+        waiting
     }
 
     /// Applies the activation function to finished rows of a block.
     pub(super) fn activate_block(&mut self, rows: Range<usize>, panels: Range<usize>) {
+        let rows = rows.start..rows.end.min(self.out.rows());
+        if rows.is_empty() {
+            return;
+        }
         if let (Epilogue::Activate(act), true) = (self.epilogue, self.blocks) {
             let cols = self.cols(panels.start).start..self.cols(panels.end - 1).end;
             let block = self.out.block_mut(rows, cols).expect("as wide as the panels");

@@ -1,15 +1,26 @@
 //! The left operand of a GEMM: rows of activations, in the format that its micro-kernel reads.
 //!
 //! Float rows lie one after the other, [`float_stride`] apart. int8 rows are packed in panels of [`MR`]: for each group
-//! of consecutive `k`, the group's codes of the first row, then of the second, ... Every row has a scale, `x ≈ code ·
-//! scale`; [`Kernels::pack_lhs`](crate::Kernels::pack_lhs) writes both.
+//! of consecutive `k`, the group's codes of the first row, then of the second, ... Every row has a scale and a zero point,
+//! `x ≈ (code − zero_point) · scale`; [`Kernels::pack_lhs`](crate::Kernels::pack_lhs) writes codes and both.
 
 use super::rhs::{K_ALIGN, padded_k};
+use bytemuck::{Pod, Zeroable};
 use core::ops::Range;
 
 /// Rows in a panel of int8 activations: 197 tokens of ViT-B/16 make 33 panels with half a percent of waste, and 6 × 16
 /// sums fit the registers of AVX2 and NEON.
 pub const MR: usize = 6;
+
+/// How the codes of an int8 row are to be read: `x ≈ (code − zero_point) · scale`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RowScale {
+    /// The step between two codes.
+    pub scale: f32,
+    /// The code that stands for 0, within ±127.
+    pub zero_point: i32,
+}
 
 /// How int8 codes lie in a panel of [`MR`] rows: `[k/group][row][group]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +63,7 @@ pub enum LhsFormat {
     F32,
     /// Rows of f16, [`float_stride`] apart.
     F16,
-    /// Panels of int8 codes and one scale per row.
+    /// Panels of int8 codes, with a scale and a zero point per row.
     I8(LhsCodes),
 }
 
@@ -102,7 +113,7 @@ pub struct Lhs<'a> {
     pub(crate) rows: usize,
     pub(crate) k: usize,
     pub(crate) bytes: &'a [u8],
-    pub(crate) scales: &'a [f32],
+    pub(crate) scales: &'a [RowScale],
 }
 
 /// Rows of activations that a producer writes.
@@ -112,7 +123,7 @@ pub struct LhsMut<'a> {
     pub(crate) rows: usize,
     pub(crate) k: usize,
     pub(crate) bytes: &'a mut [u8],
-    pub(crate) scales: &'a mut [f32],
+    pub(crate) scales: &'a mut [RowScale],
 }
 
 impl<'a> LhsMut<'a> {
@@ -125,7 +136,7 @@ impl<'a> LhsMut<'a> {
         rows: usize,
         k: usize,
         bytes: &'a mut [u8],
-        scales: &'a mut [f32],
+        scales: &'a mut [RowScale],
     ) -> LhsMut<'a> {
         let bytes = &mut bytes[..format.bytes(rows, k)];
         assert!(bytes.as_ptr().addr().is_multiple_of(4), "activations start at a multiple of 4 bytes");
@@ -182,11 +193,11 @@ impl<'a> Lhs<'a> {
     }
 
     /// The scales of that panel's rows, the missing ones zero.
-    pub(crate) fn panel_scales(&self, first: usize) -> [f32; MR] {
+    pub(crate) fn panel_scales(&self, first: usize) -> [RowScale; MR] {
         let present = &self.scales[first..self.rows.min(first + MR)];
         // A whole panel is copied as an array: after a copy of unknown length the next loads would wait for its stores.
         present.try_into().unwrap_or_else(|_| {
-            let mut scales = [0.0; MR];
+            let mut scales = [RowScale::default(); MR];
             scales[..present.len()].copy_from_slice(present);
             scales
         })

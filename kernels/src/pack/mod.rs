@@ -7,7 +7,7 @@ mod lhs;
 mod rhs;
 mod weights;
 
-pub use lhs::{Lhs, LhsCodes, LhsFormat, LhsMut, MR, float_stride};
+pub use lhs::{Lhs, LhsCodes, LhsFormat, LhsMut, MR, RowScale, float_stride};
 pub use rhs::{
     K_ALIGN, K_GROUP, K_MAX_I8, NR, W7_MAX, W8_MAX, checked_packed_len, index_float, index_i8, pack_float,
     pack_i8, packed_len, padded_k, padded_n, panels,

@@ -1,9 +1,9 @@
 //! From the sums of an int8 GEMM to f32.
 
-use crate::pack::{MR, NR};
+use crate::pack::NR;
 use crate::table::{AccI8, DequantizeBy};
 
-/// `y[r][c] = (acc[r][c] − zero_point · sums[c]) · rows[r] · cols[c] + bias[c]`, stored or added.
+/// `y[r][c] = (acc[r][c] − lhs[r].zero_point · rhs_sums[c]) · (lhs[r].scale · rhs_scales[c]) + bias[c]`, stored or added.
 ///
 /// # Safety
 /// As [`DequantizeTile`](crate::table::DequantizeTile) says.
@@ -15,12 +15,12 @@ pub(crate) unsafe fn dequantize_tile(
     out: *mut f32,
     stride: usize,
 ) {
-    for r in 0..rows.min(MR) {
+    for (r, lhs) in by.lhs.iter().enumerate().take(rows) {
         // SAFETY: `out` has `rows` rows of NR, `stride` apart.
         let out = unsafe { core::slice::from_raw_parts_mut(out.add(r * stride), NR) };
         for (c, out) in out.iter_mut().enumerate() {
-            let sum = acc[r * NR + c].wrapping_sub(by.zero_point.wrapping_mul(by.rhs_sums[c]));
-            let y = sum as f32 * (by.lhs_scales[r] * by.rhs_scales[c]) + by.bias[c];
+            let sum = acc[r * NR + c].wrapping_sub(lhs.zero_point.wrapping_mul(by.rhs_sums[c]));
+            let y = sum as f32 * (lhs.scale * by.rhs_scales[c]) + by.bias[c];
             *out = if add { *out + y } else { y };
         }
     }

@@ -1,12 +1,16 @@
 //! Element-wise f32 operations.
 
 use crate::pack::{MR, NR};
-use crate::table::Activation;
+use crate::table::{Activation, RowRange};
 
-pub(crate) fn abs_max_rows(x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]) {
-    for (x, peaks) in x.chunks_exact(width).zip(peaks) {
+pub(crate) fn range_rows(x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
+    for (x, RowRange { low, high, finite }) in x.chunks_exact(width).zip(ranges) {
         for x in x.as_chunks::<NR>().0 {
-            peaks.iter_mut().zip(x).for_each(|(peak, x)| *peak = peak.max(x.abs()));
+            for (i, x) in x.iter().enumerate() {
+                low[i] = low[i].min(*x);
+                high[i] = high[i].max(*x);
+                finite[i] += x * 0.0;
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::table::{AccI8, MicroKernelI8};
 pub(crate) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_scalar",
     lhs: LhsCodes::S8K4,
-    zero_point: 0,
+    offset: 0,
     run,
     run_2x2: None,
     repack: None,

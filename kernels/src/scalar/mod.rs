@@ -11,7 +11,7 @@ mod quantize;
 use crate::table::Table;
 
 pub(crate) use convert::{narrow_f16, widen_f16};
-pub(crate) use quantize::quantize_panel;
+pub(crate) use quantize::{quantize_panel, round};
 
 /// What every CPU can run.
 pub(crate) const TABLE: Table = Table {
@@ -20,7 +20,7 @@ pub(crate) const TABLE: Table = Table {
     gemm_f16: None,
     dequantize_tile: dequantize::dequantize_tile,
     quantize_panel,
-    abs_max_rows: elementwise::abs_max_rows,
+    range_rows: elementwise::range_rows,
     layer_norm: elementwise::layer_norm,
     softmax: elementwise::softmax,
     activate: elementwise::activate,

@@ -22,9 +22,8 @@ macro_rules! entry_points {
     ($module:ident, $token:ty, $features:literal) => {
         mod $module {
             use crate::pack::MR;
-            use crate::pack::NR;
             use crate::simd::{activate, norm, softmax};
-            use crate::table::{Activation, Table, Vectorized};
+            use crate::table::{Activation, RowRange, Table, Vectorized};
 
             #[target_feature(enable = $features)]
             fn token() -> $token {
@@ -33,8 +32,8 @@ macro_rules! entry_points {
             }
 
             #[target_feature(enable = $features)]
-            fn abs_max_rows(x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]) {
-                norm::abs_max_rows(token(), x, width, peaks);
+            fn range_rows(x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
+                norm::range_rows(token(), x, width, ranges);
             }
 
             #[target_feature(enable = $features)]
@@ -58,7 +57,7 @@ macro_rules! entry_points {
             }
 
             pub(super) fn select(table: Table) -> Table {
-                Table { abs_max_rows, layer_norm, softmax, activate, ..table }
+                Table { range_rows, layer_norm, softmax, activate, ..table }
             }
         }
     };

@@ -1,8 +1,9 @@
-//! LayerNorm and the largest magnitudes.
+//! LayerNorm and the ranges of rows.
 
 use super::reduce::{Sum, join, reduce};
 use super::unroll::{Ops, UNROLL};
-use crate::pack::{MR, NR};
+use crate::pack::MR;
+use crate::table::RowRange;
 use pulp::Simd;
 
 /// `(x − mean) / √(var + eps) · gamma + beta`
@@ -73,15 +74,20 @@ fn scale<S: Simd, const N: usize>(
     ops.mul_add(ops.mul(deviation, ops.splat(inverse)), gamma, beta)
 }
 
-/// Raises `peaks`, the largest magnitudes of each row at columns i, i + 16, ...
+/// Widens the ranges of the rows.
 #[inline(always)]
-pub(crate) fn abs_max_rows<S: Simd>(simd: S, x: &[f32], width: usize, peaks: &mut [[f32; NR]; MR]) {
-    for (x, peaks) in x.chunks_exact(width).zip(peaks) {
-        let (peaks, _) = S::as_mut_simd_f32s(peaks);
+pub(crate) fn range_rows<S: Simd>(simd: S, x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
+    let zero = simd.splat_f32s(0.0);
+    for (x, RowRange { low, high, finite }) in x.chunks_exact(width).zip(ranges) {
+        let (low, _) = S::as_mut_simd_f32s(low);
+        let (high, _) = S::as_mut_simd_f32s(high);
+        let (finite, _) = S::as_mut_simd_f32s(finite);
         let (x, _) = S::as_simd_f32s(x);
-        for x in x.chunks_exact(peaks.len()) {
-            for (peak, x) in peaks.iter_mut().zip(x) {
-                *peak = simd.max_f32s(simd.abs_f32s(*x), *peak);
+        for x in x.chunks_exact(low.len()) {
+            for (((x, low), high), finite) in x.iter().zip(&mut *low).zip(&mut *high).zip(&mut *finite) {
+                *low = simd.min_f32s(*x, *low);
+                *high = simd.max_f32s(*x, *high);
+                *finite = simd.mul_add_f32s(*x, zero, *finite);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::kernels::Kernels;
 use crate::pack::{MR, NR};
-use crate::table::Activation;
+use crate::table::{Activation, RowRange};
 use crate::testing::{Rng, each_isa};
 use std::vec::Vec;
 
@@ -171,25 +171,46 @@ fn activations_agree_with_f64() {
 }
 
 #[test]
-fn the_largest_magnitude_is_found_wherever_it_is() {
+fn the_ends_of_a_range_are_found_wherever_they_are() {
     let mut rng = Rng::new(4);
     for kernels in each_isa() {
         for width in [16, 48, 64, 768] {
             for rows in 1..=MR {
                 let mut x = rng.floats(rows * width, 1.0);
-                for at in [0, 17, width - 1].map(|col| (rows - 1) * width + col % width) {
-                    x[at] = if at % 2 == 0 { -2.5 } else { 2.5 };
-                    let mut peaks = [[0.0; NR]; MR];
-                    kernels.abs_max_rows(&x, width, &mut peaks);
-                    let peak = |row: usize| peaks[row].iter().fold(0f32, |max, &x| max.max(x));
-                    let right =
-                        |row: usize| x[row * width..][..width].iter().fold(0f32, |max, x| max.max(x.abs()));
-                    assert!(
-                        (0..rows).all(|row| peak(row) == right(row)),
-                        "{kernels:?}, {rows}x{width}, at {at}"
-                    );
-                    assert_eq!(peaks[rows..].as_flattened().iter().sum::<f32>(), 0.0, "missing rows");
-                    assert_eq!(peaks[rows - 1][at % width % NR], 2.5, "{kernels:?}, at {at}");
+                for col in [0, 17, width - 1].map(|col| col % width) {
+                    let at = (rows - 1) * width + col;
+                    for end in [-2.5, 2.5] {
+                        x[at] = end;
+                        let mut ranges = [RowRange::default(); MR];
+                        kernels.range_rows(&x, width, &mut ranges);
+                        for (x, range) in x.chunks_exact(width).zip(&ranges) {
+                            let low = range.low.iter().fold(0f32, |low, x| low.min(*x));
+                            let high = range.high.iter().fold(0f32, |high, x| high.max(*x));
+                            assert_eq!(
+                                low,
+                                x.iter().fold(0f32, |low, x| low.min(*x)),
+                                "{kernels:?}, {rows}x{width}"
+                            );
+                            assert_eq!(
+                                high,
+                                x.iter().fold(0f32, |high, x| high.max(*x)),
+                                "{kernels:?}, {rows}x{width}"
+                            );
+                            assert_eq!(range.finite, [0.0; NR]);
+                        }
+                        let RowRange { low, high, .. } = ranges[rows - 1];
+                        assert_eq!(if end < 0.0 { low } else { high }[col % NR], end, "{kernels:?}, at {at}");
+                        assert_eq!(ranges[rows..], [RowRange::default(); MR][rows..], "missing rows");
+                    }
+                    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                        x[at] = bad;
+                        let mut ranges = [RowRange::default(); MR];
+                        kernels.range_rows(&x, width, &mut ranges);
+                        assert!(
+                            ranges[rows - 1].finite[col % NR].is_nan(),
+                            "{kernels:?} hides {bad} at {at}"
+                        );
+                    }
                     x[at] = 0.0;
                 }
             }

@@ -7,6 +7,7 @@ use crate::matrix::{Mat, MatMut};
 use crate::pack::{LhsFormat, LhsMut, NR, Weights, WeightsFloat, WeightsI8, padded_k, padded_n, panels};
 use crate::table::Activation;
 use crate::testing::{Rng, each_isa};
+use crate::{Remainders, RowScale};
 use bytemuck::Zeroable;
 use half::f16;
 use std::format;
@@ -82,10 +83,13 @@ impl Case {
             size: vec![0.0; rows * n],
         };
         for (r, row) in case.x.chunks_exact_mut(k_pad).enumerate() {
-            // Multiples of a power of two with a peak of 127 steps: quantization finds exactly these codes. Row 3
-            // is all zeros.
-            row[..k].fill_with(|| rng.int(-127..128) as f32 / 32.0);
-            row[r % k] = 127.0 / 32.0;
+            // Multiples of a power of two that span the 253 steps of quantization: it finds exactly these codes. Row 3 is
+            // all zeros.
+            row[..k].fill_with(|| rng.int(-126..128) as f32 / 32.0);
+            (row[(r + 1) % k], row[r % k]) = (-126.0 / 32.0, 127.0 / 32.0);
+            if k == 1 {
+                row[0] = 253.0 / 32.0;
+            }
             if r == 3 {
                 row.fill(0.0);
             }
@@ -154,13 +158,19 @@ impl Case {
     ) -> Vec<f32> {
         let weights = self.weights();
         let mut bytes: Vec<u32> = vec![0x7fff_7fff; LhsFormat::max_bytes(self.rows, self.k) / 4];
-        let mut scales = vec![f32::NAN; self.rows];
+        let mut scales = vec![RowScale::default(); self.rows];
         let format = kernels.lhs_format(&weights);
         let bytes = bytemuck::cast_slice_mut(&mut bytes);
         let mut rows = LhsMut::new(format, self.rows, self.k, bytes, &mut scales);
         let width = padded_k(self.k);
         kernels.pack_lhs(&mut rows, &Mat::new(&self.x, self.rows, width, width));
-        let gemm = Gemm { lhs: rows.as_lhs(), weights, bias: &self.bias, epilogue };
+        let gemm = Gemm {
+            lhs: rows.as_lhs(),
+            weights,
+            bias: &self.bias,
+            epilogue,
+            remainders: Remainders::default(),
+        };
         let mut out = before.to_vec();
         let mut scratch = GemmScratch::zeroed();
         let mut rest = MatMut::blocks(&mut out, self.rows, self.n, block);

@@ -1,7 +1,7 @@
 //! int8 GEMMs of every size that occurs, against sums in i64: equal to the bit on every instruction set.
 //!
-//! Scales are powers of two and each row's largest magnitude is 127, so that quantization and dequantization are exact and
-//! only a wrong sum can make a difference. A row's result does not depend on the rows beside it: the right sums of the
+//! Scales are powers of two, and from its lowest to its highest value, 0 included, each row spans 253: as many steps as
+//! quantization makes, so that it and dequantization are exact and only a wrong sum can make a difference. A row's result does not depend on the rows beside it: the right sums of the
 //! most rows serve for fewer.
 
 use super::Failures;
@@ -9,6 +9,7 @@ use crate::gemm::{Epilogue, Gemm, GemmScratch};
 use crate::matrix::{Mat, MatMut};
 use crate::pack::{LhsMut, Weights, WeightsI8, pack_i8, packed_len, padded_k, panels};
 use crate::testing::{Rng, each_isa};
+use crate::{Remainders, RowScale};
 use bytemuck::Zeroable;
 use std::format;
 use std::vec;
@@ -32,11 +33,18 @@ struct Case {
 impl Case {
     fn new(rng: &mut Rng, rows: usize, k: usize) -> Case {
         let width = padded_k(k);
-        let mut x = vec![0i8; rows * k];
+        let mut x = vec![0i16; rows * k];
         for (r, row) in x.chunks_exact_mut(k).enumerate() {
+            // Zero points anywhere, at both ends too.
+            let low = [-126, 0, -253, -40, -200][r % 5];
             // Every seventh row has the largest sums there are.
-            row.fill_with(|| if r % 7 == 5 { 127 } else { rng.int(-127..128) as i8 });
-            row[r % k] = if r % 2 == 0 { 127 } else { -127 };
+            let largest = if low < -126 { low } else { low + 253 };
+            row.fill_with(|| if r % 7 == 5 { largest } else { rng.int(low..low + 254) } as i16);
+            if k == 1 {
+                row[0] = if r % 2 == 0 { 253 } else { -253 };
+            } else {
+                (row[r % k], row[(r + 1) % k]) = (low as i16, low as i16 + 253);
+            }
         }
         let mut w = vec![0i8; N * k];
         for (c, w) in w.chunks_exact_mut(k).enumerate() {
@@ -72,10 +80,16 @@ impl Case {
             for rows in row_counts.clone() {
                 let format = kernels.lhs_format(&weights);
                 let mut bytes = vec![0x5a5a_5a5au32; format.bytes(rows, k).div_ceil(4)];
-                let mut scales = vec![f32::NAN; rows];
+                let mut scales = vec![RowScale::default(); rows];
                 let mut lhs = LhsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
                 kernels.pack_lhs(&mut lhs, &Mat::new(&self.x[..rows * width], rows, width, width));
-                let gemm = Gemm { lhs: lhs.as_lhs(), weights, bias: &self.bias, epilogue: Epilogue::Store };
+                let gemm = Gemm {
+                    lhs: lhs.as_lhs(),
+                    weights,
+                    bias: &self.bias,
+                    epilogue: Epilogue::Store,
+                    remainders: Remainders::default(),
+                };
                 let mut out = vec![f32::NAN; rows * N];
                 kernels.gemm(&gemm, 0..panels(N), &mut MatMut::new(&mut out, rows, N), &mut scratch);
                 let wrong =

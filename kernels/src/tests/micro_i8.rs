@@ -3,8 +3,8 @@
 use super::Failures;
 use crate::pack::{LhsCodes, MR, NR};
 use crate::scalar;
-use crate::table::KC_I8;
 use crate::table::{AccI8, MicroKernelI8, REPACKED_BYTES};
+use crate::table::{KC_I8, QuantizeBy};
 use crate::testing::{Rng, each_isa};
 use half::f16;
 use std::format;
@@ -118,8 +118,8 @@ fn wrong_sum(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Option<(us
     let results = sums(kernel, k, a, b);
     for (row, a) in a.chunks_exact(k).enumerate() {
         for (channel, b) in b.chunks_exact(k).enumerate() {
-            let zero_point = i64::from(kernel.zero_point);
-            let right: i64 = a.iter().zip(b).map(|(&a, &b)| (i64::from(a) + zero_point) * i64::from(b)).sum();
+            let offset = i64::from(kernel.offset);
+            let right: i64 = a.iter().zip(b).map(|(&a, &b)| (i64::from(a) + offset) * i64::from(b)).sum();
             for acc in &results {
                 let acc = &acc[row / MR * 2 + channel / NR];
                 let got = i64::from(acc[row % MR * NR + channel % NR]);
@@ -158,6 +158,11 @@ fn int8_micro_kernels_are_exact() {
     failures.report();
 }
 
+/// By the definition, in f64 but for the product, which is rounded to f32.
+fn code(x: f32, by: &QuantizeBy) -> i8 {
+    (f64::from(x * by.inverse).round_ties_even() + f64::from(by.zero_point)).clamp(-127.0, 127.0) as i8
+}
+
 #[test]
 fn panels_are_quantized_to_the_bit() {
     let mut failures = Failures::default();
@@ -165,17 +170,22 @@ fn panels_are_quantized_to_the_bit() {
     for k in [16, 32, 48, 64, 80, 768] {
         for rows in 1..=MR {
             // Ties, then random values up to the largest code, then zeros.
-            let inverses = [1.0, 127.0 / 3.0, 0.0, 1.0, 127.0 / 3.0, 42.0];
+            let inverses = [1.0, 127.0 / 3.0, 0.0, 1.0, 254.0 / 3.0, 42.0];
+            let by: [QuantizeBy; MR] = core::array::from_fn(|row| QuantizeBy {
+                inverse: inverses[row],
+                zero_point: [0, 0, 5, -127, -127, 1][row],
+            });
             let mut x = rng.floats(rows * k, 3.0);
             for (row, x) in x.chunks_exact_mut(k).enumerate() {
                 match row {
                     0 => (0..k).for_each(|i| x[i] = ((i as f32 - k as f32 / 2.0) * 0.5).clamp(-127.0, 127.0)),
                     2 => x.fill(0.0),
+                    // Beside zero to one side only: codes from one end to the other.
+                    4 => x.iter_mut().for_each(|x| *x = x.abs().min(3.0)),
                     _ => (x[k / 2], x[k / 3], x[k - 1]) = (3.0, -3.0, -0.0),
                 }
             }
-            let codes: Vec<i8> =
-                (0..rows * k).map(|at| (x[at] * inverses[at / k]).round_ties_even() as i8).collect();
+            let codes: Vec<i8> = (0..rows * k).map(|at| code(x[at], &by[at / k])).collect();
             for format in [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::U8K4, LhsCodes::BothK4] {
                 let right = panel_bytes(format, &codes, k);
                 // Codes of missing rows are arbitrary: compared are those of the others.
@@ -187,11 +197,11 @@ fn panels_are_quantized_to_the_bit() {
                 };
                 let mut reference = vec![0xaa; right.len()];
                 // SAFETY: `x` has `rows` rows of `k`, the LHS panel room for `k` steps.
-                unsafe { scalar::quantize_panel(format, x.as_ptr(), k, rows, &inverses, &mut reference) };
+                unsafe { scalar::quantize_panel(format, x.as_ptr(), k, rows, &by, &mut reference) };
                 failures.check(same(&reference), || format!("scalar {format:?} {rows}x{k}"));
                 for kernels in each_isa() {
                     let mut out = vec![0xaa; right.len()];
-                    kernels.quantize_panel(format, &x, k, &inverses, &mut out);
+                    kernels.quantize_panel(format, &x, k, &by, &mut out);
                     failures.check(same(&out), || format!("{} {format:?} {rows}x{k}", kernels.isa()));
                 }
             }

@@ -11,6 +11,7 @@ use crate::pack::{
     packed_len, padded_k, padded_n,
 };
 use crate::testing::each_isa;
+use crate::{Remainders, RowScale};
 use bytemuck::Zeroable;
 use half::f16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,7 +57,7 @@ fn rows_outside() {
     let x = Mat::new(&x, 16, 16, 16);
     for format in [LhsFormat::F32, LhsFormat::F16, LhsFormat::I8(LhsCodes::S8K4)] {
         let mut bytes = vec![0f32; 1000];
-        let mut scales = [0.0; 8];
+        let mut scales = [RowScale::default(); 8];
         let mut rows = LhsMut::new(format, 8, 16, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
         kernels.pack_lhs_panel(&mut rows, MR, &x, 14);
         for (first, from) in [(MR, 15), (0, 11), (0, usize::MAX), (usize::MAX - 3, 0), (12, 0), (1, 0)] {
@@ -74,9 +75,15 @@ fn gemm(kernels: &Kernels, format: LhsFormat, k: usize, panels: core::ops::Range
     let (codes, scales, sums) = (vec![0; packed_len(40, 16)], vec![0.0; 48], vec![0; 48]);
     let weights = Weights::I8(WeightsI8::new(40, 16, &codes, &scales, &sums).expect("fits"));
     let mut bytes = vec![0f32; 1000];
-    let mut row_scales = [0.0];
+    let mut row_scales = [RowScale::default()];
     let rows = LhsMut::new(format, 1, k, bytemuck::cast_slice_mut(&mut bytes), &mut row_scales);
-    let gemm = Gemm { lhs: rows.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
+    let gemm = Gemm {
+        lhs: rows.as_lhs(),
+        weights,
+        bias: &[],
+        epilogue: Epilogue::Store,
+        remainders: Remainders::default(),
+    };
     let mut out = vec![0.0; cols];
     kernels.gemm(&gemm, panels, &mut MatMut::new(&mut out, 1, cols), &mut GemmScratch::zeroed());
 }

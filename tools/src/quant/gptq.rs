@@ -9,11 +9,17 @@ const GROUP: usize = 16;
 /// Columns of a Cholesky factor that are found together.
 const BLOCK: usize = 64;
 
-/// Rounds `values`, [n, k], to codes with the scales of `start`, for inputs like the rows of `sample`, [rows, k].
-/// `None` if the inputs' second moments can't be factored.
-pub(super) fn compensated(values: &[f32], start: &Codes, magnitude: i8, sample: &[f32]) -> Option<Codes> {
+/// Rounds `values`, [n, k], to codes with the scales of `start`, for inputs like the rows of `sample`, [rows, k], each of
+/// which counts as often as `counts` says. `None` if the inputs' second moments can't be factored.
+pub(super) fn compensated(
+    values: &[f32],
+    start: &Codes,
+    magnitude: i8,
+    sample: &[f32],
+    counts: &[f32],
+) -> Option<Codes> {
     let k = values.len() / start.scales.len();
-    let factor = factor(sample, k)?;
+    let factor = factor(sample, counts, k)?;
     let mut codes = start.clone();
     let limit = f32::from(magnitude);
     let groups = values.par_chunks(GROUP * k).zip(codes.codes.par_chunks_mut(GROUP * k));
@@ -37,12 +43,12 @@ pub(super) fn compensated(values: &[f32], start: &Codes, magnitude: i8, sample: 
 }
 
 /// The upper triangular U with (XᵀX + damping)⁻¹ = Uᵀ·U, row-major.
-fn factor(sample: &[f32], k: usize) -> Option<Vec<f32>> {
+fn factor(sample: &[f32], counts: &[f32], k: usize) -> Option<Vec<f32>> {
     // With the order of the inputs reversed, U is the inverse of the Cholesky factor of XᵀX itself.
     let mut moments = vec![0f64; k * k];
     moments.par_chunks_mut(k).enumerate().for_each(|(i, out)| {
-        for x in sample.chunks_exact(k) {
-            let a = f64::from(x[k - 1 - i]);
+        for (x, count) in sample.chunks_exact(k).zip(counts) {
+            let a = f64::from(x[k - 1 - i] * count);
             for (out, x) in out[..=i].iter_mut().zip(x.iter().rev()) {
                 *out += a * f64::from(*x);
             }
@@ -165,13 +171,14 @@ mod tests {
 
     fn assert_factor(k: usize) {
         let sample = sample(4 * k, k);
-        let u = factor(&sample, k).unwrap();
+        let counts: Vec<f32> = (0..4 * k).map(|row| if row % 5 == 0 { 16.0 } else { 1.0 }).collect();
+        let u = factor(&sample, &counts, k).unwrap();
         // (H · UᵀU) must be the identity, up to the damping that H got.
         let mut h = vec![0f64; k * k];
-        for x in sample.chunks_exact(k) {
+        for (x, count) in sample.chunks_exact(k).zip(&counts) {
             for i in 0..k {
                 for j in 0..k {
-                    h[i * k + j] += f64::from(x[i]) * f64::from(x[j]);
+                    h[i * k + j] += f64::from(*count) * f64::from(x[i]) * f64::from(x[j]);
                 }
             }
         }
@@ -198,7 +205,7 @@ mod tests {
         let sample = sample(200, k);
         let values: Vec<f32> = (0..n * k).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
         let plain = Codes::plain(&values, k, magnitude);
-        let better = compensated(&values, &plain, magnitude, &sample).unwrap();
+        let better = compensated(&values, &plain, magnitude, &sample, &[1.0; 200]).unwrap();
         let (before, after) =
             (product_error(&values, &plain, &sample, k), product_error(&values, &better, &sample, k));
         assert!(after < 0.5 * before, "{before} -> {after}");

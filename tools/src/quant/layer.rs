@@ -5,7 +5,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use ocelli_kernels::pack::{NR, pack_float, pack_i8, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Epilogue, Gemm, GemmScratch, Kernels, LhsMut, Mat, MatMut, Weights, WeightsFloat, WeightsI8,
+    Epilogue, Gemm, GemmScratch, Kernels, LhsMut, Mat, MatMut, Remainders, RowScale, Weights, WeightsFloat,
+    WeightsI8,
 };
 
 /// The signal-to-noise ratio of a product without noise.
@@ -78,7 +79,7 @@ fn multiply(kernels: &Kernels, values: &[f32], weights: Weights<'_>) -> Vec<f32>
     let (format, rows) = (kernels.lhs_format(&weights), values.len() / k);
     // Of f32, which aligns it.
     let mut bytes = vec![0f32; format.bytes(rows, k).div_ceil(4)];
-    let mut scales = vec![0.0; rows];
+    let mut scales = vec![RowScale::default(); rows];
     let mut buffer = LhsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
     let width = padded_k(k);
     let mut padded = vec![0.0; rows * width];
@@ -88,7 +89,13 @@ fn multiply(kernels: &Kernels, values: &[f32], weights: Weights<'_>) -> Vec<f32>
     kernels.pack_lhs(&mut buffer, &Mat::new(&padded, rows, width, width));
     let mut out = vec![0.0; rows * n];
     let mut scratch: Box<GemmScratch> = bytemuck::zeroed_box();
-    let gemm = Gemm { lhs: buffer.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
+    let gemm = Gemm {
+        lhs: buffer.as_lhs(),
+        weights,
+        bias: &[],
+        epilogue: Epilogue::Store,
+        remainders: Remainders::default(),
+    };
     debug_assert_eq!(panels(n), n.div_ceil(NR));
     kernels.gemm(&gemm, 0..panels(n), &mut MatMut::new(&mut out, rows, n), &mut scratch);
     out

@@ -130,15 +130,20 @@ impl CosineSet {
         Cosine::of(self.of(tower)).map_or(1.0, |cosine| cosine.mean)
     }
 
-    /// Whether a tower is better than `before` by more than chance: by twice the standard error of the differences.
-    /// A single input tells nothing about chance; with it, any gain counts.
+    /// Whether a tower is better than `before` by more than chance: its losses (1 − cosine) shrink by a factor whose
+    /// logarithm is twice its standard error, and their mean does not grow. Factors, because a few inputs lose many times
+    /// more than the others, and differences would be theirs alone. A single input tells nothing about chance; with it,
+    /// any gain counts.
     pub(super) fn improves(&self, before: &CosineSet, tower: Tower) -> bool {
-        let gains: Vec<f64> =
-            self.of(tower).iter().zip(before.of(tower)).map(|(new, old)| new - old).collect();
+        // What rounding of f32 gives: smaller losses are as good as none.
+        const NONE: f64 = 1e-7;
+        let (new, old) = (self.of(tower), before.of(tower));
+        let loss = |cosine: &f64| (1.0 - cosine).max(0.0) + NONE;
+        let gains: Vec<f64> = new.iter().zip(old).map(|(new, old)| (loss(old) / loss(new)).ln()).collect();
         let n = gains.len().max(1) as f64;
         let mean = gains.iter().sum::<f64>() / n;
         let variance = gains.iter().map(|gain| (gain - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        mean > 2.0 * (variance / n).sqrt()
+        mean > 2.0 * (variance / n).sqrt() && self.mean(tower) >= before.mean(tower)
     }
 
     /// Takes the cosines of a tower over.

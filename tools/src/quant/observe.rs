@@ -6,12 +6,14 @@ use crate::encoders::{image_encoder, text_encoder};
 use crate::error::Result;
 use ocelli::vision::Layer;
 use ocelli::{Input, Model, Watch};
-use ocelli_kernels::{Lhs, Weights};
+use ocelli_kernels::{Lhs, Remainders, Weights};
 use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Rows of a matrix's sample, spread evenly over the pictures, unless memory sets a limit.
-const ROWS: usize = 1024;
+const ROWS: usize = 2048;
+/// What a row that the embedding is read from counts next to another: nothing averages its errors.
+const READ: f32 = 16.0;
 /// Bytes that all samples together may take.
 const BYTES: usize = 3 << 29;
 
@@ -28,6 +30,8 @@ pub(super) struct Inputs {
     pub seen: u64,
     /// A sample of rows, [rows, k].
     pub sample: Vec<f32>,
+    /// What each row of the sample counts: 1, or [`READ`] where the embedding is read from it.
+    pub counts: Vec<f32>,
     /// Calls of the model that ran this matrix.
     pub calls: u64,
 }
@@ -43,7 +47,7 @@ impl Inputs {
         self.seen as f64 / self.calls.max(1) as f64
     }
 
-    fn add(&mut self, k: usize, rows: &Lhs<'_>, take: usize) {
+    fn add(&mut self, k: usize, rows: &Lhs<'_>, read: Remainders, take: usize) {
         if self.k == 0 {
             *self = Inputs { k, peak: vec![0.0; k], squares: vec![0.0; k], ..Inputs::default() };
         }
@@ -54,9 +58,14 @@ impl Inputs {
                 *sum += f64::from(value * value);
             }
         }
-        // Row 0, which is the class token where there is one, and others evenly.
-        let take = take.min(count);
-        self.sample.extend((0..take).filter_map(|i| rows.row_f32(i * count / take)).flatten());
+        // Those that the embedding is read from, and others evenly.
+        let (take, group) = (take.min(count), count / read.count.max(1));
+        let read: Vec<usize> = (0..read.count).map(|i| i * group + read.row).collect();
+        let others = (0..take).map(|i| i * count / take).filter(|row| !read.contains(row));
+        for (row, counts) in read.iter().map(|&row| (row, READ)).chain(others.map(|row| (row, 1.0))) {
+            self.sample.extend(rows.row_f32(row).into_iter().flatten());
+            self.counts.push(counts);
+        }
         self.seen += count as u64;
         self.calls += 1;
     }
@@ -96,10 +105,10 @@ pub(super) fn observe(
     let inputs = RefCell::new(vec![Inputs::default(); canonical.demands.len()]);
     let tap_with = |take: usize| {
         let (inputs, places) = (&inputs, &places);
-        move |weights: &Weights<'_>, rows: &Lhs<'_>| {
+        move |weights: &Weights<'_>, rows: &Lhs<'_>, read: Remainders| {
             let at = weights.address();
             if let Some((_, i)) = places.iter().find(|(known, _)| *known == at) {
-                inputs.borrow_mut()[*i].add(weights.k(), rows, take);
+                inputs.borrow_mut()[*i].add(weights.k(), rows, read, take);
             }
         }
     };

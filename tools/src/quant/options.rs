@@ -30,7 +30,7 @@ impl Default for QuantizeOptions {
             images: DEFAULT_IMAGES,
             target: Some(DEFAULT_TARGET),
             time_budget: None,
-            repairs: Repair::ALL.into_iter().filter(|repair| *repair != Repair::Gptq).collect(),
+            repairs: Repair::ALL.to_vec(),
             allow_below_target: false,
         }
     }

@@ -115,7 +115,7 @@ impl Repairer<'_, '_> {
     pub(super) fn gptq(&self, recipe: &mut Recipe) -> Result<usize> {
         self.choose_codes(recipe, |weights, inputs, magnitude, chosen| {
             let start = chosen.map_or_else(|| Codes::plain(weights, inputs.k, magnitude), Codes::clone);
-            gptq::compensated(weights, &start, magnitude, &inputs.sample)
+            gptq::compensated(weights, &start, magnitude, &inputs.sample, &inputs.counts)
         })
     }
 

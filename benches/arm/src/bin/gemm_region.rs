@@ -9,8 +9,8 @@ use half::f16;
 use ocelli_arm_count::{start, stop};
 use ocelli_kernels::pack::{packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsFormat, LhsMut, Mat, MatMut, Weights, WeightsFloat,
-    WeightsI8,
+    Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsFormat, LhsMut, Mat, MatMut, Remainders, RowScale, Weights,
+    WeightsFloat, WeightsI8,
 };
 
 const USAGE: &str =
@@ -42,7 +42,7 @@ fn main() {
         row[..k].iter_mut().enumerate().for_each(|(i, x)| *x = code(i) as f32 / 128.0);
     }
     let mut bytes = vec![0u32; LhsFormat::max_bytes(rows, k) / 4];
-    let mut row_scales = vec![0.0; rows];
+    let mut row_scales = vec![RowScale::default(); rows];
     let mut out = vec![0.0; rows * n];
     let mut scratch = Box::new(GemmScratch::zeroed());
 
@@ -50,7 +50,13 @@ fn main() {
     let format = kernels.lhs_format(&weights);
     let mut packed = LhsMut::new(format, rows, k, bytemuck::cast_slice_mut(&mut bytes), &mut row_scales);
     kernels.pack_lhs(&mut packed, &Mat::new(&x, rows, width, width));
-    let gemm = Gemm { lhs: packed.as_lhs(), weights, bias: &bias, epilogue: Epilogue::Store };
+    let gemm = Gemm {
+        lhs: packed.as_lhs(),
+        weights,
+        bias: &bias,
+        epilogue: Epilogue::Store,
+        remainders: Remainders::default(),
+    };
     // As the runtime has it: wide outputs in blocks, the residual stream row-major.
     let block = if n > k { kernels.block_cols() } else { n };
     kernels.gemm(&gemm, 0..panels(n), &mut MatMut::blocks(&mut out, rows, n, block), &mut scratch);

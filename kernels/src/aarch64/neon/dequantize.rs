@@ -4,7 +4,7 @@ use crate::pack::NR;
 use crate::table::{AccI8, DequantizeBy};
 use core::arch::aarch64::*;
 
-/// `y[r][c] = acc[r][c] · lhs_scales[r] · rhs_scales[c] + bias[c]`. No AArch64 kernel adds an offset to its codes.
+/// `y[r][c] = (acc[r][c] − lhs[r].zero_point · rhs_sums[c]) · lhs[r].scale · rhs_scales[c] + bias[c]`, the last two fused.
 ///
 /// # Safety
 /// As [`DequantizeTile`](crate::table::DequantizeTile) says; the CPU has NEON.
@@ -17,7 +17,6 @@ pub(in super::super) unsafe fn dequantize_tile(
     out: *mut f32,
     stride: usize,
 ) {
-    debug_assert_eq!(by.zero_point, 0);
     // SAFETY: as the caller promises.
     unsafe {
         if add {
@@ -39,19 +38,20 @@ unsafe fn dequant_rows<const ADD: bool>(
     mut out: *mut f32,
     stride: usize,
 ) {
-    // SAFETY: scales and bias hold NR elements.
-    let (cols, bias): ([_; NR / 4], [_; NR / 4]) = unsafe {
+    // SAFETY: sums, scales and bias hold NR elements.
+    let (sums, cols, bias): ([_; NR / 4], [_; NR / 4], [_; NR / 4]) = unsafe {
         (
+            core::array::from_fn(|j| vld1q_s32(by.rhs_sums.as_ptr().add(4 * j))),
             core::array::from_fn(|j| vld1q_f32(by.rhs_scales.as_ptr().add(4 * j))),
             core::array::from_fn(|j| vld1q_f32(by.bias.as_ptr().add(4 * j))),
         )
     };
-    for (acc, &scale) in acc.as_chunks::<NR>().0.iter().zip(by.lhs_scales).take(rows) {
+    for (acc, lhs) in acc.as_chunks::<NR>().0.iter().zip(by.lhs).take(rows) {
         for j in 0..NR / 4 {
             // SAFETY: rows of `acc` and `out` hold NR elements.
             unsafe {
-                let sum = vcvtq_f32_s32(vld1q_s32(acc.as_ptr().add(4 * j)));
-                let y = vfmaq_f32(bias[j], vmulq_n_f32(sum, scale), cols[j]);
+                let sum = vmlsq_n_s32(vld1q_s32(acc.as_ptr().add(4 * j)), sums[j], lhs.zero_point);
+                let y = vfmaq_f32(bias[j], vmulq_n_f32(vcvtq_f32_s32(sum), lhs.scale), cols[j]);
                 let out = out.add(4 * j);
                 vst1q_f32(out, if ADD { vaddq_f32(vld1q_f32(out), y) } else { y });
             }

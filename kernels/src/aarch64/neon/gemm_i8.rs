@@ -10,7 +10,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_neon",
     lhs: LhsCodes::S8K4,
-    zero_point: 0,
+    offset: 0,
     run,
     run_2x2: None,
     repack: None,

@@ -2,6 +2,7 @@
 
 use crate::pack::{LhsCodes, MR};
 use crate::scalar;
+use crate::table::QuantizeBy;
 use core::arch::aarch64::*;
 
 /// Steps of an LHS panel: `[width/group][row][group]`. Rows that are missing repeat the last one.
@@ -14,20 +15,20 @@ pub(in super::super) unsafe fn quantize_panel(
     x: *const f32,
     width: usize,
     rows: usize,
-    inverses: &[f32; MR],
+    by: &[QuantizeBy; MR],
     out: &mut [u8],
 ) {
     if !matches!(form, LhsCodes::S8K4 | LhsCodes::S8K8) {
         // No AArch64 kernel reads the others.
         // SAFETY: as the caller promises.
-        return unsafe { scalar::quantize_panel(form, x, width, rows, inverses, out) };
+        return unsafe { scalar::quantize_panel(form, x, width, rows, by, out) };
     }
     for (i, out) in out.as_chunks_mut::<{ MR * 16 }>().0.iter_mut().enumerate() {
         let codes: [int8x16_t; MR] = core::array::from_fn(|row| {
             let row = row.min(rows - 1);
             // SAFETY: `x` has `rows` rows of `width`, a multiple of 16.
             let values = unsafe { &*x.add(row * width + 16 * i).cast::<[f32; 16]>() };
-            codes(values, inverses[row])
+            codes(values, &by[row])
         });
         if form == LhsCodes::S8K4 { write_k4(codes, out) } else { write_k8(codes, out) }
     }
@@ -73,15 +74,17 @@ fn write_k8(codes: [int8x16_t; MR], out: &mut [u8; MR * 16]) {
     }
 }
 
-/// `round_half_even(value · inverse)`, saturated to ±127.
+/// `round_half_even(value · inverse) + zero_point`, saturated to ±127.
 #[inline]
 #[target_feature(enable = "neon")]
-fn codes(values: &[f32; 16], inverse: f32) -> int8x16_t {
+fn codes(values: &[f32; 16], by: &QuantizeBy) -> int8x16_t {
     let [a, b, c, d] = core::array::from_fn(|i| {
         // SAFETY: four values each.
         let values = unsafe { vld1q_f32(values.as_ptr().add(4 * i)) };
-        vqmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(values, inverse)))
+        vqmovn_s32(vcvtnq_s32_f32(vmulq_n_f32(values, by.inverse)))
     });
-    let codes = vcombine_s8(vqmovn_s16(vcombine_s16(a, b)), vqmovn_s16(vcombine_s16(c, d)));
+    let zero_point = vdupq_n_s16(by.zero_point as i16);
+    let half = |a, b| vqmovn_s16(vqaddq_s16(vcombine_s16(a, b), zero_point));
+    let codes = vcombine_s8(half(a, b), half(c, d));
     vmaxq_s8(codes, vdupq_n_s8(-127))
 }

@@ -9,7 +9,7 @@ use core::arch::x86_64::*;
 pub(super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_avx2_maddubs",
     lhs: LhsCodes::BothK4,
-    zero_point: 0,
+    offset: 0,
     run,
     run_2x2: None,
     repack: Some(repack),

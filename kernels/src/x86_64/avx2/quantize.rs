@@ -2,6 +2,7 @@
 
 use crate::pack::{LhsCodes, MR, SIGNED_OFFSET};
 use crate::scalar;
+use crate::table::QuantizeBy;
 use core::arch::x86_64::*;
 
 /// Steps of an LHS panel: `[width/4][row][4]`. Rows that are missing repeat the last one.
@@ -14,20 +15,20 @@ pub(super) unsafe fn quantize_panel(
     x: *const f32,
     width: usize,
     rows: usize,
-    inverses: &[f32; MR],
+    by: &[QuantizeBy; MR],
     out: &mut [u8],
 ) {
     if !matches!(form, LhsCodes::U8K4 | LhsCodes::BothK4) {
         // No x86-64 kernel reads another.
         // SAFETY: as the caller promises.
-        return unsafe { scalar::quantize_panel(form, x, width, rows, inverses, out) };
+        return unsafe { scalar::quantize_panel(form, x, width, rows, by, out) };
     }
     for (i, out) in out.chunks_exact_mut(SIGNED_OFFSET * form.bytes()).enumerate() {
         let codes = core::array::from_fn(|row| {
             let row = row.min(rows - 1);
             // SAFETY: `x` has `rows` rows of `width`, a multiple of 16.
             let values = unsafe { &*x.add(row * width + 16 * i).cast::<[f32; 16]>() };
-            codes_i16(values, _mm256_set1_ps(inverses[row]))
+            codes_i16(values, &by[row])
         });
         // SAFETY: `out` has the 16 codes of each row.
         unsafe { write_u8(&codes, out.as_mut_ptr()) };
@@ -72,13 +73,15 @@ unsafe fn write_u8(codes: &[__m256i; MR], out: *mut u8) {
     }
 }
 
-/// 16 rounded products as saturated i16, in the order of groups 0, 2, 1, 3.
+/// 16 codes as saturated i16, in the order of groups 0, 2, 1, 3.
 #[target_feature(enable = "avx2")]
-fn codes_i16(values: &[f32; 16], inverse: __m256) -> __m256i {
+fn codes_i16(values: &[f32; 16], by: &QuantizeBy) -> __m256i {
+    let inverse = _mm256_set1_ps(by.inverse);
     // SAFETY: both loads lie inside `values`.
     let (first, second) =
         unsafe { (_mm256_loadu_ps(values.as_ptr()), _mm256_loadu_ps(values.as_ptr().add(8))) };
     // The conversion rounds ties to even: Rust never changes the rounding mode.
     let round = |x| _mm256_cvtps_epi32(_mm256_mul_ps(x, inverse));
-    _mm256_packs_epi32(round(first), round(second))
+    let zero_point = _mm256_set1_epi16(by.zero_point as i16);
+    _mm256_adds_epi16(_mm256_packs_epi32(round(first), round(second)), zero_point)
 }

@@ -1,10 +1,11 @@
 //! From the sums of an int8 GEMM to f32: the scalar results to the bit.
 
-use crate::pack::{MR, NR};
+use crate::pack::NR;
 use crate::table::{AccI8, DequantizeBy};
 use core::arch::x86_64::*;
 
-/// `y[r][c] = (acc[r][c] − zero_point · rhs_sums[c]) · (lhs_scales[r] · rhs_scales[c]) + bias[c]`, unfused as in scalar code.
+/// `y[r][c] = (acc[r][c] − lhs[r].zero_point · rhs_sums[c]) · (lhs[r].scale · rhs_scales[c]) + bias[c]`, unfused as in
+/// scalar code.
 ///
 /// # Safety
 /// As [`DequantizeTile`](crate::table::DequantizeTile) says; the CPU has AVX-512 F.
@@ -25,13 +26,13 @@ pub(crate) unsafe fn dequantize_tile(
             _mm512_loadu_ps(by.bias.as_ptr()),
         )
     };
-    let zero_point = _mm512_mullo_epi32(_mm512_set1_epi32(by.zero_point), sums);
-    for row in 0..rows.min(MR) {
-        let scale = _mm512_mul_ps(_mm512_set1_ps(by.lhs_scales[row]), cols);
+    for (row, lhs) in by.lhs.iter().enumerate().take(rows) {
+        let scale = _mm512_mul_ps(_mm512_set1_ps(lhs.scale), cols);
         // SAFETY: `acc` holds MR rows of NR, `out` `rows` of them, `stride` apart.
         unsafe {
+            let zero = _mm512_mullo_epi32(_mm512_set1_epi32(lhs.zero_point), sums);
             let sum = _mm512_loadu_si512(acc.as_ptr().add(row * NR).cast());
-            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, zero_point));
+            let sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, zero));
             let y = _mm512_add_ps(_mm512_mul_ps(sum, scale), bias);
             let out = out.add(row * stride);
             _mm512_storeu_ps(out, if add { _mm512_add_ps(_mm512_loadu_ps(out), y) } else { y });

@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 pub(crate) const GEMM_I8_AVX: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_avxvnni_dpbusd",
     lhs: LhsCodes::U8K4,
-    zero_point: 128,
+    offset: 128,
     run: run_avx,
     run_2x2: None,
     repack: None,
@@ -16,7 +16,7 @@ pub(crate) const GEMM_I8_AVX: MicroKernelI8 = MicroKernelI8 {
 pub(crate) const GEMM_I8_AVX512: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_12x32c4_avx512vnni_dpbusd",
     lhs: LhsCodes::U8K4,
-    zero_point: 128,
+    offset: 128,
     run: run_avx512,
     run_2x2: Some(run_2x2),
     repack: None,

@@ -210,7 +210,7 @@ pub(crate) struct QuantizeArgs {
     time_budget: Option<f64>,
     /// Repairs that auto may try: smooth, clip, gptq, bias, half; or none. Each is kept only if the measured pictures (or
     /// texts) get better by more than chance; half, only if the target is missed without it or --time-budget is given
-    #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,bias,half")]
+    #[arg(long, value_name = "LIST", value_parser = RepairList::parse, default_value = "smooth,clip,gptq,bias,half")]
     repair: RepairList,
     /// Write the file even if it misses the target; it says so in the file
     #[arg(long)]
