@@ -2,7 +2,7 @@
 
 mod report;
 
-use crate::args::{ModelArgs, Opened, Resize, SizeArgs};
+use crate::args::{ModelArgs, Resize, SizeArgs};
 use crate::console::{Console, Failure, ms_since};
 use crate::inputs::{Input, ListArgs};
 use crate::label_args::{self, LabelArgs};
@@ -51,20 +51,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// The model, and what images are scored against.
-fn classifier(args: &Args, opened: &Opened, console: &Console) -> Result<Classifier> {
-    let encoder = || args.size.encoder(opened);
-    if let Some(path) = &args.bank {
-        let bank = label_args::open_bank(path)?;
-        return Classifier::new(encoder()?, bank).map_err(|error| error.in_file(path));
-    }
-    if opened.model.file().labels().next().is_some() && !args.labels.given() {
-        return Classifier::of_classes(encoder()?);
-    }
-    let labels = label_args::find_labels(&args.labels, opened, console)?;
-    Classifier::new(encoder()?, labels)
-}
-
 /// What was found in an image.
 struct Found {
     scored: Vec<Scored>,
@@ -85,7 +71,9 @@ struct Times {
 pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let inputs = args.list.inputs(&args.images)?;
     let opened = args.model.open()?;
-    let mut classifier = classifier(args, &opened, console)?;
+    let encoder = args.size.encoder(&opened)?;
+    let mut classifier =
+        label_args::classifier(encoder, args.bank.as_deref(), &args.labels, &opened, console)?;
     let decoding = args.resize.decoding(classifier.encoder())?;
     // A label that is judged for itself is not compared with the others.
     let alone = opened.model.config().score.kind == Scoring::Sigmoid as u32;

@@ -226,7 +226,8 @@ fn walk(folder: &Path) -> impl Iterator<Item = Result<Input>> {
     })
 }
 
-fn is_picture(path: &Path) -> bool {
+/// Whether a file is called like a picture.
+pub(crate) fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(OsStr::to_str);
     ending.is_some_and(|ending| PICTURES.iter().any(|known| known.eq_ignore_ascii_case(ending)))
 }

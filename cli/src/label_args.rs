@@ -4,7 +4,7 @@ use crate::args::Opened;
 use crate::console::Console;
 use ocelli::format::{LabelBank, Scoring, bank};
 use ocelli::text::{parse_labels, read_labels, templates};
-use ocelli::{Error, Model, Result, TextEncoder, excerpt, knobs};
+use ocelli::{Classifier, Error, ImageEncoder, Model, Result, TextEncoder, excerpt, knobs};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -110,6 +110,24 @@ pub(crate) fn open_bank(path: &Path) -> Result<LabelBank> {
         }
         _ => error,
     })
+}
+
+/// `encoder` with what images are scored against: the labels in `bank`, those that `labels` ask for, or the model's own.
+pub(crate) fn classifier(
+    encoder: ImageEncoder,
+    bank: Option<&Path>,
+    labels: &LabelArgs,
+    opened: &Opened,
+    console: &Console,
+) -> Result<Classifier> {
+    if let Some(path) = bank {
+        return Classifier::new(encoder, open_bank(path)?).map_err(|error| error.in_file(path));
+    }
+    if opened.model.file().labels().next().is_some() && !labels.given() {
+        return Classifier::of_classes(encoder);
+    }
+    let bank = find_labels(labels, opened, console)?;
+    Classifier::new(encoder, bank)
 }
 
 /// The labels that `args` ask for, or the model's own.

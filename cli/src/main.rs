@@ -1,4 +1,5 @@
-//! The `ocelli` command: classify and embed images, make label banks, look into a model, profile it, serve it.
+//! The `ocelli` command: classify and embed images, make label banks, look into a model, profile it, serve it,
+//! watch a camera.
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
@@ -20,6 +21,8 @@ mod sensors;
 #[cfg(all(feature = "serve", unix))]
 mod serve;
 mod shell;
+#[cfg(all(feature = "watch", target_os = "linux"))]
+mod watch;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -50,6 +53,8 @@ enum Command {
     Profile(profile::Args),
     #[cfg(all(feature = "serve", unix))]
     Serve(serve::Args),
+    #[cfg(all(feature = "watch", target_os = "linux"))]
+    Watch(Box<watch::Args>),
     Completions(shell::CompletionsArgs),
     Man(shell::ManArgs),
 }
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
         Command::Profile(args) => profile::run(args, &console),
         #[cfg(all(feature = "serve", unix))]
         Command::Serve(args) => serve::run(args, cli.quiet, &console),
+        #[cfg(all(feature = "watch", target_os = "linux"))]
+        Command::Watch(args) => watch::run(args, &console),
         Command::Completions(args) => shell::completions(args, program(), &console),
         Command::Man(args) => shell::man(args, program(), &console),
     };

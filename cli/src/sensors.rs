@@ -86,6 +86,13 @@ fn temperatures(root: &Path) -> Option<Named<f64>> {
     (!zones.is_empty()).then_some(Named(zones))
 }
 
+/// The highest temperature that the system under `root` tells, in degrees Celsius.
+#[cfg(all(feature = "watch", target_os = "linux"))]
+pub(crate) fn hottest(root: &Path) -> Option<f64> {
+    let Named(zones) = temperatures(root)?;
+    zones.into_iter().map(|(_, degrees)| degrees).reduce(f64::max)
+}
+
 /// Bits of a Raspberry Pi's `get_throttled` (documentation of `vcgencmd`).
 const THROTTLED: [(u32, &str); 8] = [
     (0, "undervoltage now"),
