@@ -27,7 +27,7 @@ model=$root/cli/demo.ocelli
 photos=("$root"/examples/{ship,cat,frog}.jpg)
 "$built/ocelli" embed --model "$model" --quiet -o "$work/right.npy" --image "${photos[@]}" --text "a photo of a ship"
 "$built/ocelli" classify --model "$model" --quiet --json "${photos[0]}" >"$work/right.json"
-# 4 seconds of a camera: 12 frames of 64x48 in YUV 4:2:0.
+# A camera: 12 frames of 64x48 in YUV 4:2:0.
 head -c $((12 * 64 * 48 * 3 / 2)) "$model" >"$work/frames"
 
 cd bindings/c

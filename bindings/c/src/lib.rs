@@ -1,11 +1,11 @@
 //! The C interface of ocelli, declared in `ocelli.h`: images and texts to embeddings, images to labels.
 //!
 //! * Functions return an [`OcelliStatus`]; [`ocelli_last_error`] says more.
-//! * Handles are opaque: numbers in the type of a pointer, looked up in a table ([`handles`]). One that was freed, is of
+//! * Handles are opaque: numbers in the type of a pointer, looked up in a table (`handles`). One that was freed, is of
 //!   another kind or was never given out is an error, not undefined behaviour.
 //! * Pointers to memory are the caller's. Null and misaligned ones are refused; that as many elements are there as the
 //!   caller says can't be checked.
-//! * No panic leaves the library: [`status::guard`] turns it into [`OcelliStatus::OCELLI_INTERNAL`].
+//! * No panic leaves the library: `status::guard` turns it into [`OcelliStatus::OCELLI_INTERNAL`].
 //! * Embedding, encoding and classifying allocate nothing once the handle is made (`tests/zero_alloc.rs`).
 
 mod arguments;

@@ -104,9 +104,9 @@ fn pictures_that_do_not_fit() {
     // SAFETY: images whose planes are as long as they say; places for the handle and one score.
     unsafe {
         ok(ocelli_classifier_new(model, team, null(), null(), &mut scorer));
-        let classify = |image: OcelliImage| {
-            ocelli_classifier_classify(scorer, &image, &raw const best as *mut _, 1, null_mut())
-        };
+        let to_best = &raw mut best;
+        let classify =
+            |image: OcelliImage| ocelli_classifier_classify(scorer, &image, to_best, 1, null_mut());
         ok(classify(good));
         let mut short = good;
         short.planes[0].len -= 1;
@@ -132,16 +132,15 @@ fn pictures_that_do_not_fit() {
         endless.planes[0].stride = usize::MAX;
         refused(classify(endless), OCELLI_BAD_ARGUMENT, "too short");
         refused(
-            ocelli_classifier_classify(scorer, &good, &mut best, 0, null_mut()),
+            ocelli_classifier_classify(scorer, &good, to_best, 0, null_mut()),
             OCELLI_BUFFER_SIZE,
             "no elements",
         );
         let mut name = [1; 4];
-        let label =
-            |index, len| ocelli_classifier_label(scorer, index, name.as_ptr().cast_mut(), len, null_mut());
+        let to = name.as_mut_ptr();
+        let label = |index, len| ocelli_classifier_label(scorer, index, to, len, null_mut());
         refused(label(10, 4), OCELLI_BAD_ARGUMENT, "no label 10");
         refused(label(0, 4), OCELLI_BUFFER_SIZE, "needs 9 bytes");
-        name[0] = 0;
     }
     ok(ocelli_classifier_free(scorer));
     ok(ocelli_runtime_free(team));

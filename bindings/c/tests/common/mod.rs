@@ -6,35 +6,35 @@ use std::path::Path;
 use std::ptr::{null, null_mut};
 
 /// What the last failure on this thread said.
-pub fn said() -> String {
+pub(crate) fn said() -> String {
     // SAFETY: the message stays until the next failure on this thread.
     unsafe { CStr::from_ptr(ocelli_last_error()) }.to_str().unwrap().into()
 }
 
 #[track_caller]
-pub fn ok(status: OcelliStatus) {
+pub(crate) fn ok(status: OcelliStatus) {
     assert_eq!(status, OcelliStatus::OCELLI_OK, "{}", said());
 }
 
-pub fn c_path(path: &Path) -> CString {
+pub(crate) fn c_path(path: &Path) -> CString {
     CString::new(path.to_str().unwrap()).unwrap()
 }
 
-pub fn open(path: &Path) -> *mut OcelliModel {
+pub(crate) fn open(path: &Path) -> *mut OcelliModel {
     let mut model = null_mut();
     // SAFETY: a text, and a place for the handle.
     ok(unsafe { ocelli_model_open(c_path(path).as_ptr(), OCELLI_OPEN_VERIFY, &mut model) });
     model
 }
 
-pub fn runtime(threads: u32) -> *mut OcelliRuntime {
+pub(crate) fn runtime(threads: u32) -> *mut OcelliRuntime {
     let mut runtime = null_mut();
     // SAFETY: a place for the handle.
     ok(unsafe { ocelli_runtime_new(threads, null(), &mut runtime) });
     runtime
 }
 
-pub fn image_encoder(
+pub(crate) fn image_encoder(
     model: *mut OcelliModel,
     runtime: *mut OcelliRuntime,
     batch: u32,
@@ -46,13 +46,13 @@ pub fn image_encoder(
 }
 
 /// A picture of one plane.
-pub fn packed(format: u32, data: &[u8], width: u32, height: u32, stride: usize) -> OcelliImage {
+pub(crate) fn packed(format: u32, data: &[u8], width: u32, height: u32, stride: usize) -> OcelliImage {
     let none = OcelliPlane { data: null(), len: 0, stride: 0 };
     let plane = OcelliPlane { data: data.as_ptr(), len: data.len(), stride };
     OcelliImage { format, color: 0, width, height, planes: [plane, none, none] }
 }
 
 /// Pixels that are not all the same.
-pub fn pattern(len: usize) -> Vec<u8> {
+pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 + i / 97) as u8).collect()
 }
