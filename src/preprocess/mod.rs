@@ -13,6 +13,7 @@ pub mod coefficients;
 #[cfg(feature = "decode")]
 pub mod decode;
 pub mod frame;
+pub mod in_buffer;
 pub mod naflex;
 pub mod normalize;
 pub mod pixels;
@@ -21,6 +22,7 @@ pub mod tiles;
 
 pub use coefficients::Window;
 pub use frame::{Axis, FrameSpec, Geometry};
+pub use in_buffer::PixelFormat;
 pub use normalize::{NormalizationTable, normalization_table, write_patch_row, write_patch_row_planar};
 pub use pixels::{Packed, PixelView, YuvColor};
 pub use resize::{ResizeMemory, ResizePlan, Resizer, Tables};

@@ -61,6 +61,11 @@ impl DecodedImage {
             .expect("checked when the picture was made")
     }
 
+    /// Format, width, height and the pixels, in rows without padding.
+    pub fn packed(&self) -> (Packed, u32, u32, &[u8]) {
+        (self.format, self.width, self.height, &self.data)
+    }
+
     /// What was wrong with the file although it could be decoded, as in "its end is missing". Usually nothing.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
