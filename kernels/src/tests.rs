@@ -9,6 +9,7 @@ mod micro_float;
 mod micro_i8;
 mod names;
 mod refusals;
+mod scan;
 mod vectorized;
 
 use std::string::String;
