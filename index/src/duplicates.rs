@@ -50,10 +50,10 @@ pub struct Group {
 /// # Errors
 /// The store is damaged, or SQLite refuses.
 pub fn duplicates(store: &Store, kernels: &Kernels, options: &DuplicateOptions) -> Result<Vec<Group>> {
-    let entries = store.entries()?;
-    let (rows, halves) = (store.map(Element::I8)?, store.map(Element::F16)?);
+    let read = || Ok((store.entries()?, store.map(Element::I8)?, store.map(Element::F16)?));
+    let (entries, rows, halves) = store.reading(read)?;
     let dim = store.identity().dim;
-    let mut by_row: Vec<Option<usize>> = vec![None; rows.len().min(halves.len())];
+    let mut by_row: Vec<Option<usize>> = vec![None; rows.len()];
     for (at, entry) in entries.iter().enumerate() {
         if let Some(place) = by_row.get_mut(entry.row as usize) {
             *place = Some(at);

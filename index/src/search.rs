@@ -72,23 +72,22 @@ pub fn search(store: &Store, kernels: &Kernels, query: &Query, options: &SearchO
             format!("the query has {} elements and the index's embeddings {dim}", query.vector().len());
         return Err(Error::Query { problem });
     }
-    let allowed = options.filter.rows(store)?;
-    let rows = store.map(Element::I8)?;
-    let halves = store.map(Element::F16)?;
-    // Both were mapped one after the other: what a writer committed in between is in one only.
-    let count = rows.len().min(halves.len());
-    let mut wanted = options.top_k.saturating_mul(AGAIN).saturating_add(MORE);
-    loop {
-        let best =
-            scan(&rows, count, dim, kernels, query.vector(), allowed.as_ref(), wanted, options.threads);
-        let complete = best.len() < wanted;
-        let hits = rescore(store, &halves, query, options, &best)?;
-        // Rows of deleted pictures may have taken the places of others.
-        if hits.len() >= options.top_k || complete {
-            return Ok(hits);
+    store.reading(|| {
+        let allowed = options.filter.rows(store)?;
+        let rows = store.map(Element::I8)?;
+        let halves = store.map(Element::F16)?;
+        let mut wanted = options.top_k.saturating_mul(AGAIN).saturating_add(MORE);
+        loop {
+            let best = scan(&rows, dim, kernels, query.vector(), allowed.as_ref(), wanted, options.threads);
+            let complete = best.len() < wanted;
+            let hits = rescore(store, &halves, query, options, &best)?;
+            // Rows of deleted pictures may have taken the places of others.
+            if hits.len() >= options.top_k || complete {
+                return Ok(hits);
+            }
+            wanted = wanted.saturating_mul(4);
         }
-        wanted = wanted.saturating_mul(4);
-    }
+    })
 }
 
 /// A set of rows.
@@ -205,11 +204,25 @@ impl Best {
     }
 }
 
-/// The `most` rows of the first `count` that are most similar to `vector` by their codes.
+/// The `most` rows that are most similar to `vector`, of length 1, with their cosines, by their codes alone and in no order.
+///
+/// # Panics
+/// If `rows` are not int8 rows of as many elements.
+pub fn nearest(
+    rows: &Rows,
+    kernels: &Kernels,
+    vector: &[f32],
+    most: usize,
+    threads: usize,
+) -> Vec<(usize, f32)> {
+    let best = scan(rows, vector.len(), kernels, vector, None, most, threads);
+    best.into_iter().map(|Candidate { row, cosine }| (row, cosine)).collect()
+}
+
+/// The `most` rows that are most similar to `vector` by their codes.
 #[expect(clippy::too_many_arguments, reason = "one search, told apart for its parts")]
 fn scan(
     rows: &Rows,
-    count: usize,
     dim: usize,
     kernels: &Kernels,
     vector: &[f32],
@@ -217,7 +230,7 @@ fn scan(
     most: usize,
     threads: usize,
 ) -> Vec<Candidate> {
-    let (query, scale) = quantize(vector);
+    let (count, (query, scale)) = (rows.len(), quantize(vector));
     let part = |range: Range<usize>| {
         let mut best = Best::new(most);
         let mut sums = vec![0; CHUNK.min(range.len())];

@@ -253,7 +253,26 @@ impl Store {
         Ok(())
     }
 
-    /// Maps the rows of `element`.
+    /// Does `work` on one state of the store, whatever another process commits meanwhile.
+    ///
+    /// # Errors
+    /// Those of `work`, and SQLite's.
+    pub fn reading<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
+        let mut tries = 3;
+        loop {
+            match self.catalog.transaction(&work) {
+                // A compaction has removed the files of that state. The next one has others.
+                Err(Error::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound && tries > 0 =>
+                {
+                    tries -= 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Maps the rows of `element`. With both elements in one [`reading`](Self::reading) their rows belong together.
     ///
     /// # Errors
     /// They are not there, damaged, or of another model.

@@ -74,9 +74,8 @@ impl Line {
 pub(super) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let folder = args.index.folder()?;
     let store = Store::open(&folder)?;
-    // In this order all entries have a row, whatever is committed meanwhile.
-    let entries = store.entries()?;
-    let source = Source { entries, halves: store.map(Element::F16)?, dim: store.identity().dim };
+    let (entries, halves) = store.reading(|| Ok((store.entries()?, store.map(Element::F16)?)))?;
+    let source = Source { entries, halves, dim: store.identity().dim };
     if source.entries.is_empty() {
         return Err(Error::NotAFile { problem: "there is no picture in this index" }.in_file(&folder).into());
     }
