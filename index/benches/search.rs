@@ -57,7 +57,7 @@ fn make(folder: &Path, rows: u64, dim: usize) {
             let picture =
                 "INSERT INTO pictures (hash, row, width, height, phash) VALUES (?, ?, 4000, 3000, 0)";
             let file = "INSERT INTO files (path, size, mtime, settled, picture) VALUES (?, 3000000, 1700000000000000000, 1, ?)";
-            let mut run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
+            let run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
                 transaction
                     .prepare_cached(statement)
                     .and_then(|mut run| run.execute(values))

@@ -1,8 +1,9 @@
 //! Pictures that show the same: near by their embeddings, confirmed by their perceptual hashes, in groups.
 
+use crate::entries::Entry;
 use crate::error::Result;
 use crate::phash::distance;
-use crate::store::{Entry, Store};
+use crate::store::Store;
 use crate::vectors::{Element, width};
 use ocelli_kernels::Kernels;
 use std::collections::BTreeMap;

@@ -15,9 +15,12 @@
 //! | [`vectors`] | one mapped, append-only file of checksummed rows |
 //! | `catalog` | SQLite: which file shows which picture, and what is known of it |
 //! | [`store`] | both together: what survives a crash, and how |
+//! | `entries` | what is in a store, picture by picture |
+//! | `maintain` | damage, and what is no longer there |
 //! | [`walk`] | folders to files |
 //! | [`phash`] | a picture's perceptual hash |
 //! | `picture` | a file to its hash, its facts, and the frame that the model sees |
+//! | `plan` | the folders compared with the catalog |
 //! | [`update`] | brings a store up to date with the folders |
 //! | [`query`], [`search`], [`duplicates`] | questions |
 //!
@@ -28,9 +31,12 @@
 
 mod catalog;
 pub mod duplicates;
+mod entries;
 pub mod error;
+mod maintain;
 pub mod phash;
 mod picture;
+mod plan;
 pub mod query;
 pub mod search;
 pub mod store;
@@ -39,9 +45,10 @@ pub mod vectors;
 pub mod walk;
 
 pub use duplicates::{DuplicateOptions, Group};
+pub use entries::Entry;
 pub use error::{Error, Result};
 pub use query::{Query, Term};
 pub use search::{Filter, Hit, SearchOptions};
-pub use store::{Entry, Identity, Store};
+pub use store::{Identity, Store};
 pub use update::{Event, Summary, UpdateOptions};
 pub use walk::Walk;

@@ -1,9 +1,10 @@
 //! The pictures that are most similar to a query: every int8 row is scanned, and the best are scored again in f16.
 
 use crate::catalog::{below, bytes_path};
+use crate::entries::{Entry, read_entry};
 use crate::error::{Error, Result};
 use crate::query::Query;
-use crate::store::{Entry, Store, read_entry};
+use crate::store::Store;
 use crate::vectors::{Element, Rows, quantize, width};
 use ocelli_kernels::Kernels;
 use std::ops::Range;
@@ -220,7 +221,6 @@ pub fn nearest(
 }
 
 /// The `most` rows that are most similar to `vector` by their codes.
-#[expect(clippy::too_many_arguments, reason = "one search, told apart for its parts")]
 fn scan(
     rows: &Rows,
     dim: usize,

@@ -94,43 +94,26 @@ pub(crate) struct Change {
     pub(crate) moved: Option<i64>,
 }
 
-/// A picture with a row, as [`Store::entries`] gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Its row in the files of vectors.
-    pub row: u64,
-    /// Where it lies: at least one path, sorted.
-    pub paths: Vec<PathBuf>,
-    /// XXH3-128 of the file.
-    pub hash: [u8; 16],
-    /// Bytes of the file.
-    pub bytes: u64,
-    /// When it was changed last, in nanoseconds since 1970; of several files the earliest.
-    pub modified: i64,
-    /// What is known of it.
-    pub facts: Facts,
-}
-
 /// An index.
 pub struct Store {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     pub(crate) catalog: Catalog,
     identity: Identity,
-    generation: u64,
+    pub(crate) generation: u64,
     /// Of the process that writes.
     writing: Option<Writing>,
 }
 
-struct Writing {
+pub(crate) struct Writing {
     /// Held until the store is closed.
     _lock: File,
-    files: [Writer; 2],
-    rows: u64,
+    pub(crate) files: [Writer; 2],
+    pub(crate) rows: u64,
 }
 
-const ELEMENTS: [Element; 2] = [Element::I8, Element::F16];
+pub(crate) const ELEMENTS: [Element; 2] = [Element::I8, Element::F16];
 
-fn catalog_file(folder: &Path) -> PathBuf {
+pub(crate) fn catalog_file(folder: &Path) -> PathBuf {
     folder.join("catalog.sqlite")
 }
 
@@ -232,7 +215,7 @@ impl Store {
     }
 
     /// Opens both files of vectors for writing; how many rows both hold.
-    fn open_files(&self, generation: u64) -> Result<([Writer; 2], u64)> {
+    pub(crate) fn open_files(&self, generation: u64) -> Result<([Writer; 2], u64)> {
         let Identity { checkpoint, dim, .. } = self.identity;
         let open = |element| Writer::open(&self.vectors(generation, element), element, dim, checkpoint);
         let [(i8, held), (f16, also)] = [open(ELEMENTS[0])?, open(ELEMENTS[1])?];
@@ -242,7 +225,7 @@ impl Store {
     }
 
     /// Removes files of vectors of other generations, which an interrupted [`compact`](Self::compact) left.
-    fn sweep(&self) -> Result<()> {
+    pub(crate) fn sweep(&self) -> Result<()> {
         let current = ELEMENTS.map(|element| self.vectors(self.generation, element));
         for entry in fs::read_dir(&self.folder).map_err(Error::io("read", &self.folder))?.flatten() {
             let (path, name) = (entry.path(), entry.file_name());
@@ -283,7 +266,7 @@ impl Store {
         Rows::map(&self.vectors(generation, element), element, dim, checkpoint, rows)
     }
 
-    fn writing(&mut self) -> &mut Writing {
+    pub(crate) fn writing(&mut self) -> &mut Writing {
         self.writing.as_mut().expect("opened for writing")
     }
 
@@ -345,120 +328,12 @@ impl Store {
     }
 
     /// Forgets the pictures whose rows meet `condition`, so that their files are read again.
-    fn forget_rows(&self, condition: &str, value: u64) -> Result<usize> {
+    pub(crate) fn forget_rows(&self, condition: &str, value: u64) -> Result<usize> {
         let which = format!("SELECT id FROM pictures WHERE {condition}");
         let unsettle = format!("UPDATE files SET picture = NULL, settled = 0 WHERE picture IN ({which})");
         self.catalog.run(&unsettle, [value as i64])?;
         self.catalog.run(&format!("DELETE FROM pictures WHERE {condition}"), [value as i64])
     }
-
-    /// Reads every row of both files and forgets those that are damaged, so that the next update embeds them again. Gives
-    /// how many were read and how many of them are damaged.
-    ///
-    /// # Errors
-    /// The system refuses to read or write.
-    pub fn verify(&mut self) -> Result<(usize, usize)> {
-        let found = self.catalog.connection().query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        let found: String = self.catalog.sql(found)?;
-        if found != "ok" {
-            let problem = format!("{found}: remove the index and make it again");
-            return Err(Error::NotAnIndex { path: catalog_file(&self.folder), problem });
-        }
-        let maps = [self.map(ELEMENTS[0])?, self.map(ELEMENTS[1])?];
-        let used = self
-            .catalog
-            .all("SELECT row FROM pictures WHERE row NOT NULL", [], |row| row.get::<_, i64>(0))?;
-        let damaged = used.iter().filter(|&&row| !maps.iter().all(|map| map.is_whole(row as usize)));
-        let damaged: Vec<i64> = damaged.copied().collect();
-        self.catalog.transaction(|| {
-            damaged.iter().try_for_each(|&row| self.forget_rows("row = ?", row as u64).map(|_| ()))
-        })?;
-        self.writing().rows = self.catalog.rows()?;
-        Ok((used.len(), damaged.len()))
-    }
-
-    /// Lets go of pictures that no file shows any more, and of their rows. Gives how many went.
-    ///
-    /// # Errors
-    /// The system refuses to write, or a row that is kept is damaged. Then the store is as it was.
-    pub fn compact(&mut self) -> Result<usize> {
-        let maps = [self.map(ELEMENTS[0])?, self.map(ELEMENTS[1])?];
-        let next = self.generation + 1;
-        let kept = "SELECT id, row FROM pictures WHERE row NOT NULL
-                    AND id IN (SELECT picture FROM files) ORDER BY row";
-        let kept = self.catalog.all(kept, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
-        let (mut files, _) = self.open_files(next)?;
-        // Rows that are written at once: a few megabytes.
-        const STEP: usize = 1024;
-        for (step, few) in kept.chunks(STEP).enumerate() {
-            for (i, (_, row)) in few.iter().enumerate() {
-                for (file, map) in files.iter_mut().zip(&maps) {
-                    file.push_copy(map, *row as usize, (step * STEP + i) as u64)?;
-                }
-            }
-            files.iter_mut().try_for_each(|file| file.write((step * STEP) as u64))?;
-        }
-        let gone = self.catalog.transaction(|| {
-            let gone =
-                "DELETE FROM pictures WHERE id NOT IN (SELECT picture FROM files WHERE picture NOT NULL)";
-            let gone = self.catalog.run(gone, [])?;
-            // In ascending order no row is moved to where another one still is.
-            for (row, (id, _)) in kept.iter().enumerate() {
-                self.catalog.run("UPDATE pictures SET row = ? WHERE id = ?", [row as i64, *id])?;
-            }
-            self.catalog.set_meta("generation", next as i64)?;
-            Ok(gone)
-        })?;
-        self.generation = next;
-        let writing = self.writing();
-        (writing.files, writing.rows) = (files, kept.len() as u64);
-        self.sweep()?;
-        Ok(gone)
-    }
-
-    /// The folders that are indexed, sorted.
-    ///
-    /// # Errors
-    /// SQLite refuses.
-    pub fn roots(&self) -> Result<Vec<PathBuf>> {
-        self.catalog.all("SELECT path FROM roots ORDER BY path", [], |row| Ok(bytes_path(row.get(0)?)))
-    }
-
-    /// Every picture that has a row and a file, by its row.
-    ///
-    /// # Errors
-    /// SQLite refuses.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
-        let query = "SELECT p.row, f.path, p.hash, f.size, f.mtime, p.width, p.height, p.taken, p.phash
-                     FROM pictures p JOIN files f ON f.picture = p.id WHERE p.row NOT NULL ORDER BY p.row, f.path";
-        let mut entries: Vec<Entry> = Vec::new();
-        for entry in self.catalog.all(query, [], read_entry)? {
-            match entries.last_mut().filter(|last| last.row == entry.row) {
-                Some(last) => {
-                    last.modified = last.modified.min(entry.modified);
-                    last.paths.extend(entry.paths);
-                }
-                None => entries.push(entry),
-            }
-        }
-        Ok(entries)
-    }
-}
-
-/// Of columns row, path, hash, size, mtime, width, height, taken, phash.
-pub(crate) fn read_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry {
-        row: row.get::<_, i64>(0)? as u64,
-        paths: vec![bytes_path(row.get(1)?)],
-        hash: row.get(2)?,
-        bytes: row.get::<_, i64>(3)? as u64,
-        modified: row.get(4)?,
-        facts: Facts {
-            size: (row.get(5)?, row.get(6)?),
-            taken: row.get(7)?,
-            phash: row.get::<_, i64>(8)? as u64,
-        },
-    })
 }
 
 impl std::fmt::Debug for Store {

@@ -14,8 +14,8 @@ use std::process::{Command, ExitCode, Stdio};
 /// Find photos in an index by words, by pictures, or by both.
 ///
 /// A QUERY is words, or the path of a picture. Several are added: `ocelli search beach + ./sunset.jpg - people`, also as
-/// `-people` and `+./sunset.jpg`; `2:beach` counts twice. Words need a model with a text tower, of the checkpoint that the
-/// index was made with, in whatever precision.
+/// `-people` and `+./sunset.jpg`; `2:beach` counts twice. Words need a model with a text tower. Without --model it is the
+/// one that the index was made with; another file must be of the same checkpoint, in whatever precision.
 ///
 /// Each line is the similarity, a cosine from -1 to 1, and the path, the best first. With --json each is
 /// {"path":...,"score":...,"similarity":...,"width":...,"height":...,"taken":...}: "score" is the weighted sum of the

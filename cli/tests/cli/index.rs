@@ -250,7 +250,7 @@ fn a_matrix_has_a_row_for_each_picture() {
     let told = run(world.with("export").arg("--pgvector").arg(&file)).ok().err;
     assert!(told.contains(&format!("embedding vector({dim})")), "{told}");
     let rows = fs::read(&file).unwrap();
-    assert!(rows.starts_with(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\x07") && rows.ends_with(&[255, 255]));
+    assert!(rows.starts_with(b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x07") && rows.ends_with(&[255, 255]));
     // 7 fields: path, width, height, no date, bytes, hash, vector.
     let paths: usize = lines.iter().map(|line| line["path"].as_str().unwrap().len()).sum();
     let row = 2 + 4 + 8 + 8 + 4 + 12 + 20 + 4 + 4 + 4 * dim;
