@@ -128,8 +128,8 @@ fn main() {
     let query: Vec<i8> = (0..width(dim)).map(|at| (noise(9, at) * 60.0) as i8).collect();
     let reading = least(|| read(bytes));
     let kernel = least(|| {
-        for (first, sums) in sums.chunks_mut(2048).enumerate() {
-            let rows = bytemuck::cast_slice(&bytes[first * 2048 * map.stride()..]);
+        for (first, sums) in sums.chunks_mut(128).enumerate() {
+            let rows = bytemuck::cast_slice(&bytes[first * 128 * map.stride()..]);
             kernels.scan_i8(rows, map.stride(), width(dim), &query, sums);
         }
     });

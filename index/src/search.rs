@@ -11,8 +11,8 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 
-/// Rows that one call of the kernel scans: their sums stay in the L1 cache.
-const CHUNK: usize = 2048;
+/// Rows that one call of the kernel scans: they are still in the L2 cache when their scales are looked at.
+const CHUNK: usize = 128;
 /// So many times the wanted pictures, and so many more, are scored again.
 const AGAIN: usize = 4;
 const MORE: usize = 64;

@@ -2,7 +2,11 @@
 
 use crate::kernels::Kernels;
 use crate::pack::{K_ALIGN, K_MAX_I8};
+use crate::prefetch::Ahead;
 use crate::table::{MicroKernelScan, SCAN_ROWS};
+
+/// Rows are asked for so many rows before they are multiplied.
+const AHEAD: usize = 2 * SCAN_ROWS;
 
 impl Kernels {
     /// The dot product of each of `n` rows with each of the queries, exact.
@@ -28,6 +32,10 @@ impl Kernels {
             let tile = SCAN_ROWS.min(n - first);
             // Rows past the end repeat the last one; their sums are not kept.
             let starts = core::array::from_fn(|row| rows[(first + row).min(last) * stride..].as_ptr());
+            // Four rows are read side by side: no pattern that a CPU follows by itself.
+            let next = first.saturating_add(AHEAD).saturating_mul(stride).min(rows.len());
+            let next = &rows[next..rows.len().min(next.saturating_add(SCAN_ROWS * stride))];
+            Ahead::new(next, 1).part();
             for at in (0..count).step_by(2) {
                 let query = |i: usize| queries[i * k..].as_ptr();
                 let mut pair = [[0; SCAN_ROWS]; 2];

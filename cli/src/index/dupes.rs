@@ -68,9 +68,9 @@ fn print(args: &Args, group: &Group, first: bool, console: &Console) -> Result<(
         let pictures = group.files.iter().map(one).collect();
         return console.print_json(&Line { paths, similarity: group.similarity, pictures });
     }
-    let files = group.files.iter().skip(args.rest.into());
+    let mut files = group.files.iter().skip(args.rest.into());
     if args.null {
-        return files.map(|(path, _)| console.write(&ended_by(path, 0))).collect();
+        return files.try_for_each(|(path, _)| console.write(&ended_by(path, 0)));
     }
     let mut text = String::from(if first || args.rest { "" } else { "\n" });
     for (path, _) in files {
