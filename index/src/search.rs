@@ -1,6 +1,6 @@
 //! The pictures that are most similar to a query: every int8 row is scanned, and the best are scored again in f16.
 
-use crate::catalog::{below, bytes_path};
+use crate::catalog::below;
 use crate::entries::{Entry, read_entry};
 use crate::error::{Error, Result};
 use crate::query::Query;
@@ -81,9 +81,9 @@ pub fn search(store: &Store, kernels: &Kernels, query: &Query, options: &SearchO
         loop {
             let best = scan(&rows, dim, kernels, query.vector(), allowed.as_ref(), wanted, options.threads);
             let complete = best.len() < wanted;
-            let hits = rescore(store, &halves, query, options, &best)?;
+            let (hits, enough) = rescore(store, &halves, query, options, &best)?;
             // Rows of deleted pictures may have taken the places of others.
-            if hits.len() >= options.top_k || complete {
+            if enough || complete {
                 return Ok(hits);
             }
             wanted = wanted.saturating_mul(4);
@@ -272,14 +272,15 @@ fn scan(
     best.candidates
 }
 
-/// Scores candidates again and names them: the best first, those without a file left out.
+/// Scores candidates again and names them: the best first, those without a file left out. Gives also whether no other
+/// candidate could be among them.
 fn rescore(
     store: &Store,
     halves: &Rows,
     query: &Query,
     options: &SearchOptions,
     candidates: &[Candidate],
-) -> Result<Vec<Hit>> {
+) -> Result<(Vec<Hit>, bool)> {
     let mut vector = vec![0.0; query.vector().len()];
     let mut scored = Vec::with_capacity(candidates.len());
     for &Candidate { row, .. } in candidates {
@@ -295,7 +296,7 @@ fn rescore(
     let mut hits = Vec::new();
     for (row, similarity) in scored {
         if hits.len() == options.top_k || options.threshold.is_some_and(|threshold| similarity < threshold) {
-            break;
+            return Ok((hits, true));
         }
         let values = std::iter::once((row as i64).into()).chain(values.iter().cloned());
         let files = store.catalog.all(&statement, rusqlite::params_from_iter(values), read_entry)?;
@@ -306,16 +307,8 @@ fn rescore(
         });
         hits.extend(joined.map(|picture| Hit { similarity, score: similarity * query.length(), picture }));
     }
-    Ok(hits)
-}
-
-/// The file that has the picture of `row`, if any.
-///
-/// # Errors
-/// SQLite refuses.
-pub fn file_of(store: &Store, row: u64) -> Result<Option<PathBuf>> {
-    let query = "SELECT f.path FROM pictures p JOIN files f ON f.picture = p.id WHERE p.row = ? ORDER BY f.path LIMIT 1";
-    Ok(store.catalog.all(query, [row as i64], |row| Ok(bytes_path(row.get(0)?)))?.pop())
+    let enough = hits.len() == options.top_k;
+    Ok((hits, enough))
 }
 
 #[cfg(test)]
