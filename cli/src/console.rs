@@ -50,8 +50,8 @@ impl Console {
         if self.quiet || steps < 2 {
             return;
         }
-        let style =
-            ProgressStyle::with_template("{wide_bar} {pos}/{len}, {eta} left").expect("a valid template");
+        let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}, {per_sec}, {eta} left")
+            .expect("a valid template");
         // Hides itself where stderr is no terminal.
         *self.bar.borrow_mut() = ProgressBar::new(steps as u64).with_style(style);
     }

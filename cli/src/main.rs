@@ -11,11 +11,14 @@ mod demo;
 mod embed;
 mod examples;
 mod files;
+#[cfg(feature = "index")]
+mod index;
 mod info;
 mod inputs;
 mod label_args;
 mod labels;
 mod named;
+mod npy;
 mod profile;
 mod sensors;
 #[cfg(all(feature = "serve", unix))]
@@ -51,6 +54,9 @@ enum Command {
     Labels(labels::Args),
     Info(info::Args),
     Profile(profile::Args),
+    #[cfg(feature = "index")]
+    #[command(flatten)]
+    Index(index::Command),
     #[cfg(all(feature = "serve", unix))]
     Serve(serve::Args),
     #[cfg(all(feature = "watch", target_os = "linux"))]
@@ -66,7 +72,10 @@ fn program() -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    let matches = program().get_matches();
+    let arguments = std::env::args_os();
+    #[cfg(feature = "index")]
+    let arguments = index::separate_signs(arguments);
+    let matches = program().get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let console = Console::new(cli.quiet);
     let result = match &cli.command {
@@ -75,6 +84,8 @@ fn main() -> ExitCode {
         Command::Labels(args) => labels::run(args, &console),
         Command::Info(args) => info::run(args, &console),
         Command::Profile(args) => profile::run(args, &console),
+        #[cfg(feature = "index")]
+        Command::Index(command) => index::run(command, &console),
         #[cfg(all(feature = "serve", unix))]
         Command::Serve(args) => serve::run(args, cli.quiet, &console),
         #[cfg(all(feature = "watch", target_os = "linux"))]

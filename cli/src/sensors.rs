@@ -44,6 +44,13 @@ pub(crate) fn read(root: &Path) -> Sensors {
     Sensors { mhz: clocks(root), celsius: temperatures(root), throttled: throttled(root) }
 }
 
+/// The temperature of the hottest thermal zone, where the system tells one.
+#[cfg(feature = "index")]
+pub(crate) fn hottest(root: &Path) -> Option<f64> {
+    let Named(zones) = temperatures(root)?;
+    zones.into_iter().map(|(_, celsius)| celsius).reduce(f64::max)
+}
+
 fn text(path: &Path) -> Option<String> {
     Some(std::fs::read_to_string(path).ok()?.trim().to_owned())
 }

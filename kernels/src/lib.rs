@@ -9,7 +9,7 @@
 //! * `scalar`: the specification of every micro-kernel, and the fallback. `simd` (element-wise f32 work, written once over
 //!   `pulp`), `x86_64` and `aarch64` replace what they do better, in files of the same names.
 //! * [`Kernels`]: the table, filled once for an [`Isa`].
-//! * [`gemm`], [`attention`], and the methods of [`Kernels`] for everything else: the loops around the micro-kernels;
+//! * [`gemm`], [`attention`], `scan`, and the methods of [`Kernels`] for everything else: the loops around the micro-kernels;
 //!   portable, and safe to call with any arguments: what does not fit panics.
 //!
 //! int8 products accumulate exactly in i32, so every instruction set gives the scalar sums to the bit. Which memory a
@@ -39,6 +39,7 @@
 //!
 //! ```text
 //! TYPE_gemm_MRxNR[cKR]_ISA[_INSTRUCTION]       i8_gemm_6x16c4_avxvnni_dpbusd, f32_gemm_12x32_avx512_fma
+//! i8_scan_ROWSxQUERIES_ISA                     i8_scan_4x2_neon
 //! ```
 //!
 //! TYPE is the type of the weights (`i8`, `f16`, `f32`). MRxNR is the largest tile that it computes at once, which may be
@@ -61,6 +62,7 @@ mod kernels;
 mod pack_lhs;
 mod peak;
 mod prefetch;
+mod scan;
 mod table;
 
 mod scalar;

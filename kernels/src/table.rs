@@ -61,6 +61,31 @@ pub(crate) struct MicroKernelI8 {
     pub(crate) repack: Option<unsafe fn(k: usize, b: *const i8, repacked: *mut i8)>,
 }
 
+/// Rows that a scan multiplies at once.
+pub(crate) const SCAN_ROWS: usize = 4;
+
+/// (`k`, rows, queries, sums) of `Q` queries: see [`MicroKernelScan`].
+pub(crate) type RunScan<const Q: usize> = unsafe fn(
+    k: usize,
+    rows: [*const i8; SCAN_ROWS],
+    queries: [*const i8; Q],
+    sums: &mut [[i32; SCAN_ROWS]; Q],
+);
+
+/// A scan micro-kernel: `sums[q][r] = Σₖ queries[q][k] · rows[r][k]`, exact in i32 for queries within ±127 and any rows.
+///
+/// Rows and queries have `k` codes each, a multiple of `K_ALIGN`, more than 0 and at most `K_MAX_I8`; the pointers need no
+/// alignment, and several may be the same.
+#[derive(Clone, Copy)]
+pub(crate) struct MicroKernelScan {
+    /// By the grammar in the crate's documentation.
+    pub(crate) name: &'static str,
+    /// By one query.
+    pub(crate) run_4x1: RunScan<1>,
+    /// By two queries.
+    pub(crate) run_4x2: RunScan<2>,
+}
+
 /// An element of float operands.
 pub(crate) trait Element: bytemuck::Pod {
     /// What `k` must be a multiple of for its micro-kernels.
@@ -159,6 +184,7 @@ pub(crate) struct Table {
     pub(crate) gemm_f32: MicroKernelFloat<f32>,
     /// Half-precision arithmetic, where the CPU has it; without it f16 RHS panels are widened once.
     pub(crate) gemm_f16: Option<MicroKernelFloat<f16>>,
+    pub(crate) scan_i8: MicroKernelScan,
     pub(crate) dequantize_tile: DequantizeTile,
     pub(crate) quantize_panel: QuantizePanel,
     /// Widens `ranges[r]` by row r of `x`; at most `MR` rows of `width`, a multiple of 16.

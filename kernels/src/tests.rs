@@ -10,6 +10,7 @@ mod micro_i8;
 mod names;
 mod refusals;
 mod remainders;
+mod scan;
 mod vectorized;
 
 use std::string::String;

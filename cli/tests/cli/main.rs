@@ -7,6 +7,8 @@ mod classify;
 mod examples;
 
 mod images;
+#[cfg(all(feature = "index", unix))]
+mod index;
 mod inputs;
 mod labels;
 mod models;

@@ -15,6 +15,7 @@ pub(crate) fn select(isa: Isa, mut table: Table) -> Table {
     if isa.has(Feature::Neon) {
         table.gemm_i8 = neon::GEMM_I8;
         table.gemm_f32 = neon::GEMM_F32;
+        table.scan_i8 = neon::SCAN_I8;
         table.dequantize_tile = neon::dequantize_tile;
         table.quantize_panel = neon::quantize_panel;
         table.widen_f16 = neon::widen_f16;
@@ -23,6 +24,7 @@ pub(crate) fn select(isa: Isa, mut table: Table) -> Table {
     }
     if isa.has(Feature::Dotprod) {
         table.gemm_i8 = dotprod::GEMM_I8;
+        table.scan_i8 = dotprod::SCAN_I8;
         table.peak_i8 = peak::SDOT;
     }
     if isa.has(Feature::I8mm) {

@@ -7,6 +7,7 @@ mod gemm_f32;
 mod gemm_i8;
 mod peak;
 mod quantize;
+mod scan;
 
 use crate::table::Table;
 
@@ -18,6 +19,7 @@ pub(crate) const TABLE: Table = Table {
     gemm_i8: gemm_i8::GEMM_I8,
     gemm_f32: gemm_f32::GEMM_F32,
     gemm_f16: None,
+    scan_i8: scan::SCAN_I8,
     dequantize_tile: dequantize::dequantize_tile,
     quantize_panel,
     range_rows: elementwise::range_rows,

@@ -36,6 +36,8 @@ fn names_follow_the_grammar_and_tell_the_truth() {
         for (name, mr, panels) in floats.into_iter().chain(halves) {
             assert_eq!(parse(name), Some((mr, panels * 16, None)), "{name}");
         }
+        let isa = kernels.scan_name().strip_prefix("i8_scan_4x2_");
+        assert!(isa.is_some_and(|isa| ISAS.contains(&isa)), "{}", kernels.scan_name());
     }
     for wrong in [
         "i8_gemm_6x16_neon",

@@ -44,6 +44,8 @@ pub struct DecodedImage {
     format: Packed,
     width: u32,
     height: u32,
+    /// Width and height in the file, upright.
+    full_size: (u32, u32),
     data: Vec<u8>,
     warnings: Vec<String>,
 }
@@ -51,7 +53,7 @@ pub struct DecodedImage {
 impl DecodedImage {
     fn new(format: Packed, width: u32, height: u32, data: Vec<u8>) -> Result<DecodedImage> {
         PixelView::new(format, &data, width, height, width as usize * format.bytes())?;
-        Ok(DecodedImage { format, width, height, data, warnings: Vec::new() })
+        Ok(DecodedImage { format, width, height, full_size: (width, height), data, warnings: Vec::new() })
     }
 
     /// The pixels. Transparency is still there ([`Packed::Rgba`]): the model's own rule decides what becomes of it.
@@ -64,6 +66,12 @@ impl DecodedImage {
     /// Format, width, height and the pixels, in rows without padding.
     pub fn packed(&self) -> (Packed, u32, u32, &[u8]) {
         (self.format, self.width, self.height, &self.data)
+    }
+
+    /// Width and height of the picture in the file, upright, in pixels: those of [`view`](Self::view) unless it was decoded
+    /// at a fraction of its size ([`Options::fast_for`]).
+    pub fn full_size(&self) -> (u32, u32) {
+        self.full_size
     }
 
     /// What was wrong with the file although it could be decoded, as in "its end is missing". Usually nothing.

@@ -6,6 +6,7 @@ mod gemm_f32;
 mod gemm_i8;
 mod quantize;
 mod repack_i8;
+mod scan;
 
 use crate::table::Table;
 
@@ -14,6 +15,7 @@ pub(super) fn select(table: Table) -> Table {
     Table {
         gemm_i8: gemm_i8::GEMM_I8,
         gemm_f32: gemm_f32::GEMM_F32,
+        scan_i8: scan::SCAN_I8,
         dequantize_tile: dequantize::dequantize_tile,
         quantize_panel: quantize::quantize_panel,
         widen_f16: convert::widen_f16,

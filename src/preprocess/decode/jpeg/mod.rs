@@ -72,6 +72,7 @@ pub(super) fn decode(data: &[u8], options: &Options, orientation: Orientation) -
         return Err(unsupported(NAME, detail));
     }
     let warnings = decoded.warnings;
+    let full_size = (width, height);
     let (width, height) = (width.div_ceil(scale.by), height.div_ceil(scale.by));
     let mut pixels = decoded.data;
     if pixels.len() != width as usize * height as usize * channels {
@@ -83,6 +84,7 @@ pub(super) fn decode(data: &[u8], options: &Options, orientation: Orientation) -
     }
     let format = if format == PixelFormat::Grayscale { Packed::Gray } else { Packed::Rgb };
     let mut image = DecodedImage::new(format, scale.width, scale.height, pixels)?;
+    image.full_size = full_size;
     if repaired.is_some() {
         image.warnings.push(owned("the JPEG has lost restart markers: parts of the picture may be grey"));
     } else if warnings.iter().any(truncated) {

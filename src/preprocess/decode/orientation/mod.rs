@@ -88,9 +88,9 @@ impl Orientation {
             3 => self.turn::<3>(&image.data, width, height, &mut turned),
             _ => self.turn::<4>(&image.data, width, height, &mut turned),
         }
-        let (width, height) =
-            if self.swaps_sides() { (image.height, image.width) } else { (image.width, image.height) };
-        Ok(DecodedImage { width, height, data: turned, ..image })
+        let upright = |(width, height)| if self.swaps_sides() { (height, width) } else { (width, height) };
+        let (width, height) = upright((image.width, image.height));
+        Ok(DecodedImage { width, height, full_size: upright(image.full_size), data: turned, ..image })
     }
 
     /// Writes the turned picture. Pixels of `N` bytes.
