@@ -124,7 +124,8 @@ mod tests {
         let planar = [&luma[..], &[blue, blue, 7], &[red, red, 7]].concat();
         let view = |format, data| PixelView::in_buffer(format, data, 4, 2, 6).unwrap();
         let nv12 = view(PixelFormat::Nv12, &interleaved);
-        let right = PixelView::nv12((&luma, 6), (&[blue, red, blue, red], 6), 4, 2).unwrap();
+        let chroma = [blue, red, blue, red];
+        let right = PixelView::nv12((&luma, 6), (&chroma, 6), 4, 2).unwrap();
         for y in 0..2 {
             assert_eq!(row(&nv12, y), row(&right, y));
             assert_eq!(row(&view(PixelFormat::Nv21, &swapped), y), row(&right, y));
@@ -137,7 +138,14 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         for format in PixelFormat::ALL {
             let stride = format.row_bytes(4);
-            let enough = std::vec![0; 2 * stride + 2 * (stride / 2) * 2];
+            let chroma = if matches!(format, PixelFormat::Nv12 | PixelFormat::Nv21 | PixelFormat::I420) {
+                stride
+            } else {
+                0
+            };
+            let enough = std::vec![0; 2 * stride + chroma];
+            let short = &enough[1..];
+            assert!(PixelView::in_buffer(format, short, 4, 2, stride).is_err(), "{}", format.name());
             assert!(PixelView::in_buffer(format, &enough, 4, 4, stride).is_err(), "{}", format.name());
             assert!(PixelView::in_buffer(format, &enough, 4, 2, stride).is_ok(), "{}", format.name());
             assert!(PixelView::in_buffer(format, &enough, 4, 2, stride - 1).is_err());
