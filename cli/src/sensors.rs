@@ -44,8 +44,8 @@ pub(crate) fn read(root: &Path) -> Sensors {
     Sensors { mhz: clocks(root), celsius: temperatures(root), throttled: throttled(root) }
 }
 
-/// The temperature of the hottest thermal zone, where the system tells one.
-#[cfg(feature = "index")]
+/// The temperature of the hottest thermal zone in degrees Celsius, where the system tells one.
+#[cfg(any(feature = "index", all(feature = "watch", target_os = "linux")))]
 pub(crate) fn hottest(root: &Path) -> Option<f64> {
     let Named(zones) = temperatures(root)?;
     zones.into_iter().map(|(_, celsius)| celsius).reduce(f64::max)
@@ -91,13 +91,6 @@ fn temperatures(root: &Path) -> Option<Named<f64>> {
         })
         .collect();
     (!zones.is_empty()).then_some(Named(zones))
-}
-
-/// The highest temperature that the system under `root` tells, in degrees Celsius.
-#[cfg(all(feature = "watch", target_os = "linux"))]
-pub(crate) fn hottest(root: &Path) -> Option<f64> {
-    let Named(zones) = temperatures(root)?;
-    zones.into_iter().map(|(_, degrees)| degrees).reduce(f64::max)
 }
 
 /// Bits of a Raspberry Pi's `get_throttled` (documentation of `vcgencmd`).
