@@ -5,7 +5,9 @@ use super::measure::Embeddings;
 use super::observe::observe;
 use super::repair::{Repair, Repairer};
 use super::smooth::{self, Site};
-use super::{AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Step, Tower, plan};
+use super::{
+    AccuracyReport, Canonical, Cosine, Labels, Precision, QuantizeOptions, Recipe, Step, Tower, plan,
+};
 use crate::ConvertOptions;
 use crate::convert::Opened;
 use crate::progress::Silent;
@@ -183,7 +185,7 @@ fn smoothing_is_kept_where_channels_of_a_norm_are_outliers() {
 #[test]
 fn a_high_target_raises_the_layers_that_matter_and_the_plan_repeats() {
     with_model(|canonical| {
-        let options = QuantizeOptions { target: Some(0.9999), repairs: vec![Repair::Half], ..options() };
+        let options = QuantizeOptions { target: Some(0.999_985), repairs: vec![Repair::Half], ..options() };
         let (recipe, promise) = planned(canonical, &options).unwrap();
         let (again, _) = planned(canonical, &options).unwrap();
         let types = |recipe: &Recipe| recipe.tensors.iter().map(|t| t.dtype).collect::<Vec<_>>();
@@ -205,11 +207,10 @@ fn a_time_budget_is_spent_on_accuracy_and_kept() {
         let (without, with) = (half(None), half(Some(1.4)));
         assert!(without.holds && without.steps.len() == 1, "{without:?}");
         assert!(with.predicted_time > without.predicted_time && with.predicted_time <= 1.4, "{with:?}");
-        for (with, without) in
-            [(with.image_cosine, without.image_cosine), (with.text_cosine, without.text_cosine)]
-        {
-            assert!(with.unwrap().mean > without.unwrap().mean, "{with:?} {without:?}");
-        }
+        let mean = |cosine: Option<Cosine>| cosine.unwrap().mean;
+        assert!(mean(with.image_cosine) > mean(without.image_cosine), "{with:?} {without:?}");
+        // What makes a tower no better is not kept.
+        assert!(mean(with.text_cosine) >= mean(without.text_cosine), "{with:?} {without:?}");
     });
 }
 
