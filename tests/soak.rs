@@ -7,23 +7,12 @@
 
 use ocelli::preprocess::{Packed, PixelView};
 use ocelli::{Isa, Model};
-use ocelli_tests::{batch_encoder, packed};
+use ocelli_tests::{batch_encoder, packed, usage};
 use ocelli_tools::Precision;
 
 /// Resident memory may vary by this much, in KiB: the system, not the program, decides when pages come and go. Under an
 /// emulator (the ARM tests) the figure is that of the emulator too, which keeps translated code and huge pages of 2 MiB.
 const SLACK_KIB: usize = if cfg!(target_arch = "x86_64") { 512 } else { 8192 };
-
-/// Resident KiB, threads, open descriptors of this process.
-fn usage() -> (usize, usize, usize) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let number = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    (number("VmRSS:"), number("Threads:"), descriptors)
-}
 
 #[test]
 fn nothing_grows_and_every_division_gives_the_same_bits() {
@@ -64,9 +53,9 @@ fn nothing_grows_and_every_division_gives_the_same_bits() {
         );
     };
     (0..frames.min(100)).for_each(&mut frame);
-    let before = usage();
+    let before = usage(std::process::id());
     (0..frames).for_each(&mut frame);
-    let after = usage();
+    let after = usage(std::process::id());
     println!("{frames} frames: (KiB, threads, descriptors) {before:?}, then {after:?}");
     assert!(after.0 <= before.0 + SLACK_KIB, "resident memory grew from {} to {} KiB", before.0, after.0);
     assert_eq!((after.1, after.2), (before.1, before.2), "threads and descriptors");

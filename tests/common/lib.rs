@@ -1,8 +1,10 @@
-//! What the integration tests share: fixtures, conversion, comparison.
+//! What the integration tests share: fixtures, conversion, comparison, programs.
 
 mod limits;
+mod process;
 
 pub use limits::{Limits, Tower, limits};
+pub use process::{program, usage};
 
 use ocelli::format::Limits as Costs;
 use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder};

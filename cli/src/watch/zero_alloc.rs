@@ -13,7 +13,6 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{PipeWriter, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -64,12 +63,8 @@ fn elsewhere(name: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return false;
     }
-    let arch = std::env::consts::ARCH.to_uppercase();
-    let runner = std::env::var(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER")).unwrap_or_default();
-    let program = std::env::current_exe().unwrap();
-    let mut words = runner.split_whitespace().map(std::ffi::OsStr::new).chain([program.as_os_str()]);
-    let mut command = Command::new(words.next().unwrap());
-    command.args(words).env(ALONE, "1").args(["--exact", "--test-threads=1", "--nocapture"]);
+    let mut command = ocelli_tests::program(std::env::current_exe().unwrap());
+    command.env(ALONE, "1").args(["--exact", "--test-threads=1", "--nocapture"]);
     let output = command.arg(format!("watch::zero_alloc::{name}")).output().unwrap();
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

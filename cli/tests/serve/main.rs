@@ -46,18 +46,9 @@ fn photo(name: &str) -> Vec<u8> {
     std::fs::read(example(name)).unwrap()
 }
 
-/// The command without knobs in its environment. Under an emulator it runs under the same one: that is what Cargo's
-/// variable for the target holds.
+/// The command without arguments and without knobs in its environment.
 fn command() -> Command {
-    let arch = std::env::consts::ARCH.to_uppercase();
-    let runner = std::env::var(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER")).unwrap_or_default();
-    let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_ocelli")]);
-    let mut command = Command::new(words.next().expect("at least the command"));
-    command.args(words);
-    for knob in ocelli::knobs::ALL {
-        command.env_remove(knob.name);
-    }
-    command
+    ocelli_tests::program(env!("CARGO_BIN_EXE_ocelli"))
 }
 
 /// The embeddings that `ocelli embed` prints for `arguments`.

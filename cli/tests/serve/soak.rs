@@ -15,18 +15,6 @@ const CLIENTS: usize = 4;
 /// Resident memory may vary by so many KiB: decoders' buffers come and go. An emulator's own memory comes on top.
 const SLACK_KIB: usize = if cfg!(target_arch = "x86_64") { 12 << 10 } else { 48 << 10 };
 
-/// Resident KiB, threads and open descriptors of the server.
-fn usage(server: &Server) -> (usize, usize, usize) {
-    let process = format!("/proc/{}", server.child.id());
-    let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
-    let number = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let descriptors = std::fs::read_dir(format!("{process}/fd")).unwrap().count();
-    (number("VmRSS:"), number("Threads:"), descriptors)
-}
-
 /// What the clients send, and what must come back.
 struct Mix {
     ship: Vec<u8>,
@@ -149,11 +137,11 @@ fn nothing_grows_whatever_is_asked() {
     };
     // Until every buffer has the size that it will have.
     run(requests / 4);
-    let before = usage(&server);
+    let before = ocelli_tests::usage(server.child.id());
     run(requests);
     until("the end of what was left behind", || server.get("/healthz").ok()["queue"]["length"] == 0);
-    until("closed connections", || usage(&server).2 <= before.2 + CLIENTS);
-    let after = usage(&server);
+    until("closed connections", || ocelli_tests::usage(server.child.id()).2 <= before.2 + CLIENTS);
+    let after = ocelli_tests::usage(server.child.id());
     println!("{requests} requests: KiB, threads, descriptors before {before:?}, after {after:?}");
     assert!(after.0 <= before.0 + SLACK_KIB, "memory grew: {before:?} {after:?}");
     // Threads for blocking work come and go.

@@ -38,13 +38,7 @@ fn raw_frames_give_events_at_their_frames() {
 /// The scores of a frame are those that `ocelli classify` prints for the file.
 #[test]
 fn a_frame_scores_what_its_file_scores() {
-    let classify = command(&[]);
-    let mut classify = Command::new(classify.get_program());
-    let arch = std::env::consts::ARCH.to_uppercase();
-    let runner = std::env::var(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER")).unwrap_or_default();
-    if !runner.is_empty() {
-        classify.args(runner.split_whitespace().skip(1)).arg(env!("CARGO_BIN_EXE_ocelli"));
-    }
+    let mut classify = ocelli_tests::program(env!("CARGO_BIN_EXE_ocelli"));
     let output = classify.args(["classify", "--json", "-k", "1"]).arg(example("frog")).output().unwrap();
     let right: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     for format in [&["--format", "mjpeg"][..], SIZE] {

@@ -53,17 +53,10 @@ fn scenes(scenes: &[(&str, usize)]) -> Vec<u8> {
     scenes.iter().flat_map(|&(name, frames)| rgb(name).repeat(frames)).collect()
 }
 
-/// `ocelli watch` without knobs in its environment. Under an emulator it runs under the same one: that is what Cargo's
-/// variable for the target holds.
+/// `ocelli watch` without knobs and systemd's variables in its environment.
 fn command(args: &[&[&str]]) -> Command {
-    let arch = std::env::consts::ARCH.to_uppercase();
-    let runner = std::env::var(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_GNU_RUNNER")).unwrap_or_default();
-    let mut words = runner.split_whitespace().chain([env!("CARGO_BIN_EXE_ocelli")]);
-    let mut command = Command::new(words.next().expect("at least the command"));
-    command.args(words).arg("watch").args(args.concat());
-    for knob in ocelli::knobs::ALL {
-        command.env_remove(knob.name);
-    }
+    let mut command = ocelli_tests::program(env!("CARGO_BIN_EXE_ocelli"));
+    command.arg("watch").args(args.concat());
     command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
     command
 }

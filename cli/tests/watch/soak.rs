@@ -11,18 +11,6 @@ const SCENE: usize = 40;
 /// on top.
 const SLACK_KIB: usize = if cfg!(target_arch = "x86_64") { 1 << 10 } else { 48 << 10 };
 
-/// Resident KiB, threads and open descriptors.
-fn usage(live: &Live) -> (usize, usize, usize) {
-    let process = format!("/proc/{}", live.child.id());
-    let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
-    let number = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let descriptors = std::fs::read_dir(format!("{process}/fd")).unwrap().count();
-    (number("VmRSS:"), number("Threads:"), descriptors)
-}
-
 /// Ship and horse by turns, each `SCENE` frames; all that is there enters once and leaves once in each scene.
 fn soak(frames: usize, format: &[&str], photos: [Vec<u8>; 2]) {
     let folder = tempfile::tempdir().unwrap();
@@ -50,10 +38,10 @@ fn soak(frames: usize, format: &[&str], photos: [Vec<u8>; 2]) {
     for scene in 0..count {
         live.child.stdin.as_mut().unwrap().write_all(&block[scene % 2]).unwrap();
         if scene == count / 4 {
-            before = Some(usage(&live));
+            before = Some(ocelli_tests::usage(live.child.id()));
         }
     }
-    let (before, after) = (before.unwrap(), usage(&live));
+    let (before, after) = (before.unwrap(), ocelli_tests::usage(live.child.id()));
     println!("{frames} frames: KiB, threads, descriptors {before:?}, then {after:?}");
     drop(live.child.stdin.take());
     let events: Vec<_> = live.out.iter().map(|line| event(&line)).collect();

@@ -1,7 +1,7 @@
 //! Inline assembly of one instruction each, or of none.
 //!
-//! SDOT and SMMLA have no stable intrinsics. And an empty statement hides a value's origin from the optimiser, where what it would
-//! conclude makes the code slower.
+//! SDOT and SMMLA have no stable intrinsics. And an empty statement hides a value's origin from the optimiser, where what
+//! it would conclude makes the code slower.
 
 use core::arch::aarch64::{int8x16_t, int32x4_t};
 use core::arch::asm;

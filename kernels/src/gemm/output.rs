@@ -56,6 +56,59 @@ impl<'k> Output<'k, '_, '_> {
     /// as wide as the panels that are multiplied at once, the activation function waits for
     /// [`activate_block`](Self::activate_block). Rows past the output's are remainders.
     pub(super) fn finish_i8(&mut self, rows: Range<usize>, panel: usize, acc: &AccI8, by: &DequantizeBy<'_>) {
+        if self.has_parts(&rows) {
+            self.finish_parts(rows, panel, acc, by)
+        } else {
+            self.finish_tile(rows, panel, acc, by, None)
+        }
+    }
+
+    /// Whether any of `rows` is a remainder, or has one.
+    fn has_parts(&self, rows: &Range<usize>) -> bool {
+        self.remainders.count > 0
+            && (rows.end > self.out.rows() || self.next_with_remainder(rows.start) < rows.end)
+    }
+
+    /// The first row from `row` on that has a remainder, if there are any.
+    fn next_with_remainder(&self, row: usize) -> usize {
+        let group = self.out.rows() / self.remainders.count;
+        (row + group - 1 - self.remainders.row) / group * group + self.remainders.row
+    }
+
+    /// `waiting`: what is added to each row before the epilogue; not given where the epilogue adds to the output itself.
+    fn finish_tile(
+        &mut self,
+        rows: Range<usize>,
+        panel: usize,
+        acc: &AccI8,
+        by: &DequantizeBy<'_>,
+        waiting: Option<&[[f32; NR]; MR]>,
+    ) {
+        let cols = self.cols(panel);
+        let dequantize = self.kernels.table.dequantize_tile;
+        if cols.len() == NR && (self.blocks || !matches!(self.epilogue, Epilogue::Activate(_))) {
+            let add = self.epilogue == Epilogue::Add;
+            let (out, stride) = self.out.tile_mut(rows.clone(), cols.clone());
+            // SAFETY: the table holds only kernels whose features its `Isa` proves; the view holds these rows of NR.
+            unsafe { dequantize(acc, by, rows.len(), add, out, stride) };
+            for (row, remainder) in waiting.iter().flat_map(|waiting| rows.clone().zip(*waiting)) {
+                self.out.row_mut(row, cols.clone()).iter_mut().zip(remainder).for_each(|(out, y)| *out += y);
+            }
+            return;
+        }
+        let mut y = [0.0; MR * NR];
+        // SAFETY: as above; `y` holds MR rows of NR.
+        unsafe { dequantize(acc, by, rows.len(), false, y.as_mut_ptr(), NR) };
+        if let Some(waiting) = waiting {
+            y.iter_mut().zip(waiting.as_flattened()).for_each(|(y, remainder)| *y += remainder);
+        }
+        self.finish(rows, cols, &mut y, NR);
+    }
+
+    /// A tile of which rows are remainders, or have some. Apart and cold, so that the other tiles pay nothing for it.
+    #[cold]
+    #[inline(never)]
+    fn finish_parts(&mut self, rows: Range<usize>, panel: usize, acc: &AccI8, by: &DequantizeBy<'_>) {
         let last = self.out.rows();
         for row in rows.start.max(last)..rows.end {
             self.put_remainder(
@@ -70,26 +123,17 @@ impl<'k> Output<'k, '_, '_> {
         if rows.is_empty() {
             return;
         }
-        let cols = self.cols(panel);
-        let remainders = self.waiting(&rows, &cols);
-        let dequantize = self.kernels.table.dequantize_tile;
-        if cols.len() == NR && (self.blocks || !matches!(self.epilogue, Epilogue::Activate(_))) {
-            let add = self.epilogue == Epilogue::Add;
-            let (out, stride) = self.out.tile_mut(rows.clone(), cols.clone());
-            // SAFETY: the table holds only kernels whose features its `Isa` proves; the view holds these rows of NR.
-            unsafe { dequantize(acc, by, rows.len(), add, out, stride) };
-            for (row, remainder) in remainders.iter().flat_map(|waiting| rows.clone().zip(waiting)) {
-                self.out.row_mut(row, cols.clone()).iter_mut().zip(remainder).for_each(|(out, y)| *out += y);
-            }
-            return;
+        if self.epilogue == Epilogue::Add {
+            return self.finish_tile(rows, panel, acc, by, None);
         }
-        let mut y = [0.0; MR * NR];
-        // SAFETY: as above; `y` holds MR rows of NR.
-        unsafe { dequantize(acc, by, rows.len(), false, y.as_mut_ptr(), NR) };
-        if let Some(waiting) = &remainders {
-            y.iter_mut().zip(waiting.as_flattened()).for_each(|(y, remainder)| *y += remainder);
+        // What is about to be overwritten.
+        let (cols, mut waiting) = (self.cols(panel), [[0.0; NR]; MR]);
+        let group = last / self.remainders.count;
+        for row in (self.next_with_remainder(rows.start)..rows.end).step_by(group) {
+            let from = self.out.row_mut(row, cols.clone());
+            waiting[row - rows.start][..from.len()].copy_from_slice(from);
         }
-        self.finish(rows, cols, &mut y, NR);
+        self.finish_tile(rows, panel, acc, by, Some(&waiting));
     }
 
     /// Puts the sums of group `group`'s remainder, row `row` of its tile, through the scales and into the output, where it
@@ -106,23 +150,6 @@ impl<'k> Output<'k, '_, '_> {
         for (out, y) in self.out.row_mut(row, cols).iter_mut().zip(y) {
             *out = if self.epilogue == Epilogue::Add { *out + y } else { y };
         }
-    }
-
-    /// The remainders that wait in `rows` and would be overwritten, for each of these rows; zeros where there is none.
-    fn waiting(&mut self, rows: &Range<usize>, cols: &Range<usize>) -> Option<[[f32; NR]; MR]> {
-        let Remainders { count, row } = self.remainders;
-        if count == 0 || self.epilogue == Epilogue::Add {
-            return None;
-        }
-        // The first row from `rows.start` on that has one.
-        let group = self.out.rows() / count;
-        let first = (rows.start + group - 1 - row) / group * group + row;
-        let mut waiting = None;
-        for row in (first..rows.end).step_by(group) {
-            let from = self.out.row_mut(row, cols.clone());
-            waiting.get_or_insert([[0.0; NR]; MR])[row - rows.start][..from.len()].copy_from_slice(from);
-        }
-        waiting
     }
 
     /// Applies the activation function to finished rows of a block.

@@ -77,18 +77,32 @@ fn scale<S: Simd, const N: usize>(
 /// Widens the ranges of the rows.
 #[inline(always)]
 pub(crate) fn range_rows<S: Simd>(simd: S, x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
-    let zero = simd.splat_f32s(0.0);
     for (x, RowRange { low, high, finite }) in x.chunks_exact(width).zip(ranges) {
-        let (low, _) = S::as_mut_simd_f32s(low);
-        let (high, _) = S::as_mut_simd_f32s(high);
-        let (finite, _) = S::as_mut_simd_f32s(finite);
         let (x, _) = S::as_simd_f32s(x);
-        for x in x.chunks_exact(low.len()) {
-            for (((x, low), high), finite) in x.iter().zip(&mut *low).zip(&mut *high).zip(&mut *finite) {
-                *low = simd.min_f32s(*x, *low);
-                *high = simd.max_f32s(*x, *high);
-                *finite = simd.mul_add_f32s(*x, zero, *finite);
-            }
+        let ends = [S::as_mut_simd_f32s(low).0, S::as_mut_simd_f32s(high).0, S::as_mut_simd_f32s(finite).0];
+        // NR columns are so many vectors.
+        match size_of::<S::f32s>() {
+            16 => widen::<S, 4>(simd, x, ends),
+            32 => widen::<S, 2>(simd, x, ends),
+            _ => widen::<S, 1>(simd, x, ends),
         }
     }
+}
+
+/// Widens ranges of `N` vectors each, which stay in registers meanwhile, by the vectors of `x`.
+#[inline(always)]
+fn widen<S: Simd, const N: usize>(simd: S, x: &[S::f32s], ends: [&mut [S::f32s]; 3]) {
+    let zero = simd.splat_f32s(0.0);
+    let [Some(low), Some(high), Some(finite)] = ends.map(|ends| ends.first_chunk_mut::<N>()) else {
+        unreachable!("NR columns are N vectors");
+    };
+    let mut of = (*low, *high, *finite);
+    for x in x.as_chunks::<N>().0 {
+        for (i, x) in x.iter().enumerate() {
+            of.0[i] = simd.min_f32s(*x, of.0[i]);
+            of.1[i] = simd.max_f32s(*x, of.1[i]);
+            of.2[i] = simd.mul_add_f32s(*x, zero, of.2[i]);
+        }
+    }
+    (*low, *high, *finite) = of;
 }

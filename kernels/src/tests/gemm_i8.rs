@@ -1,8 +1,8 @@
 //! int8 GEMMs of every size that occurs, against sums in i64: equal to the bit on every instruction set.
 //!
 //! Scales are powers of two, and from its lowest to its highest value, 0 included, each row spans 253: as many steps as
-//! quantization makes, so that it and dequantization are exact and only a wrong sum can make a difference. A row's result does not depend on the rows beside it: the right sums of the
-//! most rows serve for fewer.
+//! quantization makes, so that it and dequantization are exact and only a wrong sum can make a difference. A row's result
+//! does not depend on the rows beside it: the right sums of the most rows serve for fewer.
 
 use super::Failures;
 use crate::gemm::{Epilogue, Gemm, GemmScratch};

@@ -3,8 +3,7 @@
 use super::Failures;
 use crate::pack::{LhsCodes, MR, NR};
 use crate::scalar;
-use crate::table::{AccI8, MicroKernelI8, REPACKED_BYTES};
-use crate::table::{KC_I8, QuantizeBy};
+use crate::table::{AccI8, KC_I8, MicroKernelI8, QuantizeBy, REPACKED_BYTES};
 use crate::testing::{Rng, each_isa};
 use half::f16;
 use std::format;

@@ -10,7 +10,7 @@ use core::arch::asm;
 use core::panic::PanicInfo;
 use ocelli::format::{Aligned, Dtype, File, Layout};
 use ocelli_kernels::pack::NR;
-use ocelli_kernels::{Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut};
+use ocelli_kernels::{Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Remainders, RowScale};
 
 static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../cli/demo.ocelli"));
 
@@ -43,12 +43,13 @@ fn check() -> Result<(), i32> {
     }
     for isa in [Isa::SCALAR, Isa::detect()] {
         let kernels = Kernels::new(isa);
-        let (mut memory, mut scales) = (Memory([0; 64 << 10]), [0.0; ROWS]);
+        let (mut memory, mut scales) = (Memory([0; 64 << 10]), [RowScale::default(); ROWS]);
         let format = kernels.lhs_format(&weights);
         let mut lhs = LhsMut::new(format, ROWS, k, &mut memory.0, &mut scales);
         kernels.pack_lhs(&mut lhs, &Mat::new(&x, ROWS, k, k));
         let mut out = [0.0; ROWS * NR];
-        let gemm = Gemm { lhs: lhs.as_lhs(), weights, bias: &[], epilogue: Epilogue::Store };
+        let (lhs, remainders) = (lhs.as_lhs(), Remainders::default());
+        let gemm = Gemm { lhs, weights, bias: &[], epilogue: Epilogue::Store, remainders };
         let mut scratch = GemmScratch::zeroed();
         kernels.gemm(&gemm, 0..1, &mut MatMut::new(&mut out[..ROWS * n], ROWS, n), &mut scratch);
         for (row, out) in out.chunks_exact(n).take(ROWS).enumerate() {
