@@ -41,6 +41,14 @@ fn threads_batches_and_the_short_last_block_change_no_bit() {
                             encoder.encode_ids(ids, &mut text, Watch::default()).unwrap();
                             out.extend_from_slice(&text);
                         }
+                        // Together: more of a length than go through the tower at once, in another order.
+                        let many = texts.iter().rev().cycle().take(50 * texts.len());
+                        let mut found = vec![0.0; 50 * texts.len() * dim];
+                        encoder.encode_all_ids(&many.collect::<Vec<_>>(), &mut found).unwrap();
+                        let right: Vec<&[f32]> = out[images * dim..].chunks_exact(dim).rev().collect();
+                        for (found, right) in found.chunks_exact(dim).zip(right.iter().cycle()) {
+                            assert_eq!(bits(found), bits(right), "{fixture} {precision:?} {isa} together");
+                        }
                     }
                     let mut traced = vec![0.0; batch * dim];
                     let (input, mut look) = (Input::Planar(&pixels[..batch * image_len]), |_, _: &[f32]| ());

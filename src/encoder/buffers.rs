@@ -11,7 +11,7 @@ use std::vec::Vec;
 /// What the sizes of a tower's buffers follow from.
 #[derive(Clone, Debug)]
 pub(crate) struct TowerSizes {
-    /// At the full batch, or the longest text.
+    /// At the full batch. Of texts: the most, of so many tokens that all have as many as may go together.
     pub(crate) shape: Shape,
     /// f32 elements of the working memory, and of attention's on each thread.
     pub(crate) work: usize,

@@ -9,6 +9,9 @@ use crate::text::fill;
 use std::string::String;
 use std::vec::Vec;
 
+/// Prompts that are embedded at once.
+const PROMPTS_AT_ONCE: usize = 1024;
+
 impl TextEncoder {
     /// Embeds `labels` with each of `templates` and puts the means into a bank. As CLIP does (arXiv 2103.00020, section
     /// 3.1.4), each prompt's embedding is normalised, then averaged over the templates, then normalised again.
@@ -26,26 +29,35 @@ impl TextEncoder {
         if labels.is_empty() {
             return Err(Error::Labels { problem: "no labels given".into() });
         }
-        let dim = self.embed_dim();
+        if let Some(i) = labels.iter().position(|label| label.as_ref().trim().is_empty()) {
+            let problem = std::format!("label {} is empty: is there a comma too many?", i + 1);
+            return Err(Error::Labels { problem });
+        }
+        let (dim, of_label) = (self.embed_dim(), templates.len().max(1));
         let mut embeddings = std::vec![0.0; labels.len() * dim];
-        let mut embedding = std::vec![0.0; dim];
-        for (i, (label, mean)) in labels.iter().zip(embeddings.chunks_exact_mut(dim)).enumerate() {
-            let label = label.as_ref();
-            if label.trim().is_empty() {
-                let problem = std::format!("label {} is empty: is there a comma too many?", i + 1);
-                return Err(Error::Labels { problem });
+        // Many prompts at once, so that there are some of each length; not all, whose embeddings may be large.
+        let at_once = (PROMPTS_AT_ONCE / of_label).max(1);
+        let mut made = std::vec![0.0; at_once.min(labels.len()) * of_label * dim];
+        for (labels, means) in labels.chunks(at_once).zip(embeddings.chunks_mut(at_once * dim)) {
+            let prompts = labels
+                .iter()
+                .flat_map(|label| templates.iter().map(|template| fill(template, label.as_ref())));
+            let prompts: Vec<String> = prompts.collect();
+            let made = &mut made[..prompts.len() * dim];
+            let truncated = self.embed_all_into(&prompts, made)?;
+            for i in truncated.iter().enumerate().filter_map(|(i, &truncated)| truncated.then_some(i)) {
+                let (context, label) = (self.model().config().text.context, labels[i / of_label].as_ref());
+                warn(std::format!(
+                    "label {:?} with its template is longer than {context} tokens and was cut",
+                    excerpt(label)
+                ));
             }
-            for template in templates {
-                if self.embed_into(&fill(template, label), &mut embedding)? {
-                    let context = self.model().config().text.context;
-                    warn(std::format!(
-                        "label {:?} with its template is longer than {context} tokens and was cut",
-                        excerpt(label)
-                    ));
+            for (mean, made) in means.chunks_exact_mut(dim).zip(made.chunks_exact(of_label * dim)) {
+                for made in made.chunks_exact(dim) {
+                    mean.iter_mut().zip(made).for_each(|(mean, value)| *mean += value);
                 }
-                mean.iter_mut().zip(&embedding).for_each(|(mean, value)| *mean += value);
+                normalize(mean);
             }
-            normalize(mean);
         }
         let labels: Vec<&str> = labels.iter().map(AsRef::as_ref).collect();
         let checkpoint_id = self.model().config().checkpoint_id;

@@ -4,7 +4,8 @@ use super::buffers::{FrameSizes, ImageSizes, TowerSizes};
 use super::options::ImageOptions;
 use crate::error::{Error, Result};
 use crate::format::{
-    Act, Config, Interpolation, Position, PreprocessConfig, TowerConfig, VisionConfig, feature,
+    Act, Config, Interpolation, Position, PreprocessConfig, TEXT_ROWS, TEXTS_AT_ONCE, TowerConfig,
+    VisionConfig, feature,
 };
 use crate::model::{Block, Linear, Projection, TextWeights, VisionWeights};
 use crate::nn::{Shape, activation, rope};
@@ -59,12 +60,15 @@ pub(super) fn of_images(
     })
 }
 
-/// The sizes of a text encoder.
+/// The sizes of a text encoder: as many tokens as the longest text has, or [`TEXT_ROWS`], in up to [`TEXTS_AT_ONCE`] texts.
 pub(super) fn of_text(config: &Config, weights: &TextWeights<'_>, runtime: &Runtime) -> Result<TowerSizes> {
-    let shape = shape(&config.text.tower, 1, config.text.context as usize, config.text.causal != 0)?;
+    let longest = config.text.context as usize;
+    let tokens = longest.max(TEXT_ROWS).div_ceil(TEXTS_AT_ONCE);
+    let shape = shape(&config.text.tower, TEXTS_AT_ONCE, tokens, config.text.causal != 0)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
     operands.add_tower(&shape, &weights.blocks, &weights.projection);
-    Ok(TowerSizes { operands: operands.list, ..TowerSizes::of(shape, runtime) })
+    let scratch = Shape { tokens: longest, ..shape }.attention(longest).scratch_len();
+    Ok(TowerSizes { operands: operands.list, scratch, ..TowerSizes::of(shape, runtime) })
 }
 
 impl TowerSizes {

@@ -14,6 +14,11 @@ const SOURCE_SIDE: u64 = 65_535;
 const GEMM_SCRATCH: u64 = 128 << 10;
 /// Bytes of an f32.
 const F32: u64 = 4;
+/// Texts that go through the tower together at most.
+pub(crate) const TEXTS_AT_ONCE: usize = 24;
+/// Tokens that they may have in all, where one text cannot have more: as many as an image has, which is enough for
+/// multiplication at full speed.
+pub(crate) const TEXT_ROWS: usize = 192;
 
 /// What one tower costs. Numbers that would not fit are `u64::MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,16 +156,18 @@ impl Cost {
         })
     }
 
-    /// The text tower's, for one text on `threads` threads; `None` without a text tower. `config` must be valid.
+    /// The text tower's, for one text (the memory: for as many as go together) on `threads` threads; `None` without a text tower. `config` must be valid.
     pub fn of_text(config: &Config, threads: usize) -> Option<Cost> {
         let (tower, tokens) = (TEXT.of(config)?, u64::from(config.text.context));
+        // Each text has a remainder, and the last one may be filled up.
+        let rows = tokens.max(TEXT_ROWS as u64) + 2 * TEXTS_AT_ONCE as u64;
         Some(Cost {
             tokens,
             blocks: tower.depth.into(),
             heads: tower.heads.into(),
             macs: tower_macs(&TEXT, config, tower, tokens, 0),
             position_macs: 0,
-            arena_bytes: tower_bytes(config, tower, tokens, tokens, threads as u64),
+            arena_bytes: tower_bytes(config, tower, rows, tokens, threads as u64),
         })
     }
 

@@ -28,11 +28,18 @@ fn pooled_token(config: &TextConfig, pooling: Pooling, ids: &[u32]) -> usize {
     }
 }
 
-/// Encodes the text `ids` into `out`, [embed_dim], not normalised.
+/// The token of `ids` whose vector stands for the text; `None` where the mean of all does.
+pub(crate) fn read_token(config: &TextConfig, ids: &[u32]) -> Option<usize> {
+    let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Last);
+    (pooling != Pooling::MeanAll).then(|| pooled_token(config, pooling, ids))
+}
+
+/// Encodes texts of the same number of tokens, of which the same one is read ([`read_token`]), into `out`,
+/// [texts, embed_dim], not normalised.
 ///
-/// `ids` are in range and `shape.tokens` is their number. Texts run at their own length where padding behind the end
-/// would change nothing: with causal attention (CLIP), or where the library masks it (BERT).
-#[expect(clippy::too_many_arguments, reason = "a text, its shape, where it goes, and who watches")]
+/// `ids`, [texts, tokens], are in range; `shape` has both numbers. Texts run at their own length where padding behind the
+/// end would change nothing: with causal attention (CLIP), or where the library masks it (BERT).
+#[expect(clippy::too_many_arguments, reason = "texts, their shape, where they go, and who watches")]
 pub(crate) fn encode(
     forward: &mut Forward<'_>,
     weights: &TextWeights<'_>,
@@ -44,15 +51,15 @@ pub(crate) fn encode(
     mut observer: Option<Observer<'_>>,
 ) {
     let TextBuffers { x, work, pooled } = buffers;
-    let Shape { tokens, width, eps, .. } = *shape;
-    let (profile, x) = (&mut *forward.profile, &mut x[..tokens * width]);
-    let moved = tokens * (weights.token_embed.row_bytes() + weights.position.row_bytes());
+    let Shape { images: texts, tokens, width, eps, .. } = *shape;
+    let (profile, x) = (&mut *forward.profile, &mut x[..texts * tokens * width]);
+    let moved = texts * tokens * (weights.token_embed.row_bytes() + weights.position.row_bytes());
     profile.time(Op::TokenEmbed, Work::moved(moved + size_of_val(x)), || {
         for (i, (&id, x)) in ids.iter().zip(x.chunks_exact_mut(width)).enumerate() {
             weights.token_embed.row_into(id as usize, x);
             // The working memory is free here; one row of it holds the position.
             let position = &mut work[..width];
-            weights.position.row_into(i, position);
+            weights.position.row_into(i % tokens, position);
             x.iter_mut().zip(position).for_each(|(x, position)| *x += *position);
         }
     });
@@ -61,19 +68,24 @@ pub(crate) fn encode(
         forward.norm_rows(norm, eps, x);
         show(&mut observer, Stage::PreNorm, x);
     }
-    let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Last);
     // Where only the first token is read in the end, the others need not go past the last block's attention.
-    let first_alone = pooling == Pooling::Class && observer.is_none();
-    let read = (pooling != Pooling::MeanAll).then(|| pooled_token(config, pooling, ids));
-    forward.remainders = Remainders { count: read.iter().len(), row: read.unwrap_or(0) };
+    let first_alone =
+        Pooling::from_stored(config.tower.pooling) == Some(Pooling::Class) && observer.is_none();
+    let read = read_token(config, &ids[..tokens]);
+    forward.remainders = Remainders { count: read.map_or(0, |_| texts), row: read.unwrap_or(0) };
+    let mut queries = tokens;
     for (i, of_block) in weights.blocks.iter().enumerate() {
-        let queries = if first_alone && i + 1 == weights.blocks.len() { 1 } else { tokens };
+        if first_alone && i + 1 == weights.blocks.len() {
+            queries = 1;
+        }
         block(forward, of_block, shape, None, queries, x, work);
-        show(&mut observer, Stage::Block(i), x);
+        show(&mut observer, Stage::Block(i), &x[..texts * queries * width]);
     }
-    let pooled = &mut pooled[..width];
+    let pooled = &mut pooled[..texts * width];
     if let Some(token) = read {
-        pooled.copy_from_slice(&x[token * width..][..width]);
+        for (x, pooled) in x.chunks_exact(queries * width).zip(pooled.chunks_exact_mut(width)) {
+            pooled.copy_from_slice(&x[token * width..][..width]);
+        }
         if let Some(norm) = &weights.final_norm {
             forward.norm_rows(norm, eps, pooled);
         }
@@ -83,7 +95,7 @@ pub(crate) fn encode(
         }
         mean(shape, 0, x, pooled);
     }
-    forward.remainders = Remainders { count: 1, row: 0 };
+    forward.remainders = Remainders { count: texts, row: 0 };
     forward.pooler(weights.projection.pooler.as_ref(), pooled, work);
     show(&mut observer, Stage::Pooled, pooled);
     forward.project(&weights.projection, pooled, work, out);

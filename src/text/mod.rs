@@ -7,7 +7,7 @@ mod template;
 #[cfg(feature = "text")]
 mod tokenizer;
 
-pub(crate) use encoder::{TextBuffers, encode};
+pub(crate) use encoder::{TextBuffers, encode, read_token};
 pub use template::{DEFAULT_TEMPLATE, fill, parse_labels, read_labels, templates};
 #[cfg(feature = "text")]
 pub use tokenizer::{CheckedTokenizer, MAX_TEXT_BYTES, TextTokenizer, Tokens};

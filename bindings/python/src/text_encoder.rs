@@ -7,7 +7,7 @@ use crate::runtime::Runtime;
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
 use ocelli::score::normalize;
 use ocelli::text::templates as checked_templates;
-use ocelli::{Watch, knobs};
+use ocelli::knobs;
 use pyo3::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
@@ -63,11 +63,9 @@ impl TextEncoder {
         let (values, dim) = self.with(python, |encoder| {
             let dim = encoder.embed_dim();
             let mut values = vec![0.0; texts.len() * dim];
-            for (ids, out) in texts.iter().zip(values.chunks_exact_mut(dim)) {
-                encoder.encode_ids(ids, out, Watch::default())?;
-                if unit {
-                    normalize(out);
-                }
+            encoder.encode_all_ids(&texts, &mut values)?;
+            if unit {
+                values.chunks_exact_mut(dim).for_each(normalize);
             }
             Ok((values, dim))
         })?;

@@ -32,6 +32,9 @@ pub(super) struct TextJob {
     pub(super) reply: oneshot::Sender<Result<Vec<Arc<Text>>, Problem>>,
 }
 
+/// Texts that are embedded before it is looked whether their client is still there.
+const TEXTS_AT_ONCE: usize = 64;
+
 /// The encoders of a model, each made when it is first needed.
 pub(super) struct Worker {
     model: Arc<Model>,
@@ -141,12 +144,12 @@ impl Worker {
     /// Embeds the texts of `job`; `None` if its client has gone meanwhile.
     fn embed(&mut self, job: &TextJob) -> Option<Result<Vec<Arc<Text>>, Problem>> {
         let mut made = Vec::new();
-        for text in &job.texts {
+        for texts in job.texts.chunks(TEXTS_AT_ONCE) {
             if job.reply.is_closed() {
                 return None;
             }
-            match self.text(text) {
-                Ok(text) => made.push(Arc::new(text)),
+            match self.texts(texts) {
+                Ok(texts) => made.extend(texts.into_iter().map(Arc::new)),
                 Err(error @ Error::TextTooLong { .. }) => return Some(Err(Problem::of_input(&error))),
                 Err(error) => return Some(Err(Problem::of_server(&error))),
             }
@@ -154,16 +157,22 @@ impl Worker {
         Some(Ok(made))
     }
 
-    fn text(&mut self, text: &str) -> Result<Text> {
+    fn texts(&mut self, texts: &[String]) -> Result<Vec<Text>> {
         if self.texts.is_none() {
             let Settings { runtime, limits, .. } = &self.settings;
             self.texts = Some(TextEncoder::new(&self.model, runtime, limits)?);
         }
         let encoder = self.texts.as_mut().ok_or_else(no_encoder)?;
-        let ids = encoder.tokenizer()?.encode(text)?.ids;
-        let mut embedding = vec![0.0; encoder.embed_dim()];
-        encoder.embed_ids_into(&ids, &mut embedding)?;
-        Ok(Text { embedding, tokens: ids.len() })
+        let tokenizer = encoder.tokenizer()?;
+        let ids = texts.iter().map(|text| Ok(tokenizer.encode(text)?.ids)).collect::<Result<Vec<_>>>()?;
+        let dim = encoder.embed_dim();
+        let mut embeddings = vec![0.0; ids.len() * dim];
+        encoder.encode_all_ids(&ids, &mut embeddings)?;
+        let text = |(ids, embedding): (&Vec<u32>, &mut [f32])| {
+            normalize(embedding);
+            Text { embedding: embedding.to_vec(), tokens: ids.len() }
+        };
+        Ok(ids.iter().zip(embeddings.chunks_exact_mut(dim)).map(text).collect())
     }
 }
 
