@@ -109,7 +109,8 @@ fn main() {
         .configure_from_args();
     let mut report = Vec::new();
     let open_demo = || {
-        Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/cli/demo.ocelli")).expect("the demo model is valid")
+        Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cifar10/cifar10.ocelli"))
+            .expect("the demo model is valid")
     };
     c.bench_function("open/demo", |bencher| bencher.iter(open_demo));
     let demo = open_demo();

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cli/demo.ocelli");
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo.ocelli");
 const PICTURES: usize = 200;
 const WIDTH: usize = 640;
 const HEIGHT: usize = 480;

@@ -10,7 +10,7 @@ use ocelli::score::Scored;
 use ocelli::{Classifier, ImageEncoder, ImageOptions, Model, Runtime, knobs};
 use std::error::Error;
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cli/demo.ocelli");
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo.ocelli");
 const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/ship.jpg");
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -17,7 +17,7 @@ const CLASSES: [(&str, &[&str]); 2] = [("animal", &["frog", "horse"]), ("vehicle
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(ROOT);
     let folder = root.join("examples");
-    let model = Model::open(root.join("cli/demo.ocelli"))?;
+    let model = Model::open(root.join("models/demo.ocelli"))?;
     let runtime = Runtime::new(&knobs::runtime_options()?)?;
     let mut encoder = ImageEncoder::new(&model, &runtime, &ImageOptions::default())?;
 

@@ -9,7 +9,7 @@ use ocelli::score::dot;
 use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, knobs};
 use std::error::Error;
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cli/demo.ocelli");
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo.ocelli");
 const WIDTH: usize = 640;
 const HEIGHT: usize = 480;
 /// Cameras often pad their rows.

@@ -23,7 +23,7 @@ readelf -d "$work/usr/lib/libocelli.so" | grep -q 'SONAME.*\[libocelli\.so\.1\]'
 # Nothing but the interface goes out under a name of its own.
 nm -D --defined-only "$work/usr/lib/libocelli.so" | awk '{print $3}' | grep -v '^ocelli_' && exit 1
 
-model=$root/cli/demo.ocelli
+model=$root/tests/fixtures/cifar10/cifar10.ocelli
 photos=("$root"/examples/{ship,cat,frog}.jpg)
 "$built/ocelli" embed --model "$model" --quiet -o "$work/right.npy" --image "${photos[@]}" --text "a photo of a ship"
 "$built/ocelli" classify --model "$model" --quiet --json "${photos[0]}" >"$work/right.json"

@@ -14,7 +14,7 @@ parts=("$@")
 dist=$root/dist
 arch=$(uname -m)
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-model=$root/cli/demo.ocelli
+model=$root/models/demo.ocelli
 photo=$root/examples/ship.jpg
 [ -d "$dist" ] || { echo "no dist: run scripts/release.sh first" >&2; exit 1; }
 ((EUID == 0)) || { echo "must be root: it makes file system roots and enters them" >&2; exit 1; }
@@ -36,11 +36,11 @@ static=$work/ocelli-$version-$arch-linux/ocelli
 # Without the name of the picture, which differs from place to place.
 same() { diff <(sed 's/"input":"[^"]*"//' "$1") <(sed 's/"input":"[^"]*"//' "$work/right") >/dev/null; }
 
-# As in the Docker image: no file but the program's, the photo and the model inside it.
+# As in the Docker image: no file but the program, the model beside it and the photo.
 scratch() {
     ! ldd "$static" 2>/dev/null | grep -q '=>' || fail "the program is not static"
     mkdir "$work/empty"
-    cp "$dist/docker-$arch/ocelli" "$photo" "$work/empty"
+    cp "$dist/docker-$arch"/{ocelli,demo.ocelli} "$photo" "$work/empty"
     chroot "$work/empty" /ocelli embed --quiet --json /ship.jpg --text "a ship" >"$work/found"
     same "$work/found" || fail "other embeddings in an empty root"
     chroot "$work/empty" /ocelli classify /ship.jpg | sed -n 2p | grep -q 'ship$' || fail "no ship in an empty root"
@@ -85,7 +85,7 @@ debian() {
     same "$work/found" || fail "other embeddings from the package"
     chroot "$to" ocelli-pack inspect /tmp/demo.ocelli >/dev/null || fail "ocelli-pack of the package"
     for name in usr/share/man/man1/{ocelli,ocelli-classify,ocelli-serve,ocelli-pack}.1.gz lib/systemd/system/ocelli-serve.service \
-        usr/share/bash-completion/completions/ocelli usr/share/doc/ocelli/copyright; do
+        usr/share/bash-completion/completions/ocelli usr/share/doc/ocelli/copyright usr/share/ocelli/demo.ocelli; do
         [ -s "$to/$name" ] || fail "the package has no $name"
     done
     chroot "$to" bash -n /usr/share/bash-completion/completions/ocelli || fail "the completions"

@@ -34,7 +34,7 @@ programs() {
     local out=$stage/ocelli-$version-$arch-linux
     rm -rf "$out"
     mkdir -p "$out"
-    cp "$static"/{ocelli,ocelli-pack} LICENSE-* README.md CHANGELOG.md "$out"
+    cp "$static"/{ocelli,ocelli-pack} models/demo.ocelli LICENSE-* README.md CHANGELOG.md "$out"
     size "$static/ocelli"
     size "$static/ocelli-pack"
     tar -C "$stage" --sort=name --owner=0 --group=0 -czf "$dist/ocelli-$version-$arch-linux.tar.gz" "${out##*/}"
@@ -60,6 +60,7 @@ stage_programs() {
     install -d "$to"/{usr/bin,lib/systemd/system} \
         "$to"/usr/share/{man/man1,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d,doc/ocelli}
     install -m 755 "$static"/{ocelli,ocelli-pack} "$to/usr/bin"
+    install -D -m 644 models/demo.ocelli "$to/usr/share/ocelli/demo.ocelli"
     for unit in packaging/*.service; do
         sed 's|/usr/local/bin/ocelli|/usr/bin/ocelli|; /^# .*\/usr\/local\/bin/d' "$unit" >"$to/lib/systemd/system/${unit##*/}"
     done
@@ -116,7 +117,7 @@ debs() {
 docker() {
     rm -rf "$dist/docker-$arch"
     install -D -m 755 "$static/ocelli" "$dist/docker-$arch/ocelli"
-    cp packaging/Dockerfile "$dist/docker-$arch"
+    cp packaging/Dockerfile models/demo.ocelli "$dist/docker-$arch"
 }
 
 sbom() {

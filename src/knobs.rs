@@ -45,6 +45,12 @@ pub const MAX_COST: Knob = Knob {
               multiplied (default: 1)",
 };
 
+/// The model where none is named.
+pub const MODEL: Knob = Knob {
+    name: "OCELLI_MODEL",
+    meaning: "the model of commands that are not given --model (default: the demo model)",
+};
+
 /// Largest picture to decode.
 pub const MAX_PIXELS: Knob = Knob {
     name: "OCELLI_MAX_PIXELS",
@@ -53,7 +59,7 @@ pub const MAX_PIXELS: Knob = Knob {
 };
 
 /// All of them.
-pub const ALL: [Knob; 5] = [ISA, THREADS, VERIFY, MAX_COST, MAX_PIXELS];
+pub const ALL: [Knob; 6] = [MODEL, ISA, THREADS, VERIFY, MAX_COST, MAX_PIXELS];
 
 impl Knob {
     /// The variable's value, if it is set and not empty.

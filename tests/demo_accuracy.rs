@@ -25,7 +25,7 @@ fn int8_is_as_accurate_as_pytorch() {
         // An emulator is a hundred times slower; the agreement of a sample shows a broken kernel too.
         rows = rows.into_iter().step_by(40).collect();
     }
-    let model = Model::open(ocelli_tests::demo()).unwrap();
+    let model = Model::open(ocelli_tests::cifar10()).unwrap();
     // One encoder per CPU, each on one thread: images are many and small.
     let share = rows.len().div_ceil(std::thread::available_parallelism().map_or(1, |n| n.get()));
     let (right, right_pytorch, same) = std::thread::scope(|scope| {

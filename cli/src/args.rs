@@ -1,5 +1,6 @@
 //! Options that several commands share: the model, sizes, resizing.
 
+use crate::default_model;
 use crate::files::path_bytes;
 use clap::ValueEnum;
 use ocelli::preprocess::decode::{self, Limits};
@@ -31,7 +32,8 @@ pub(crate) fn knobs_help() -> String {
 /// Options that choose the model and how it runs.
 #[derive(clap::Args)]
 pub(crate) struct ModelArgs {
-    /// The packed model, written by `ocelli-pack convert` [default: the demo model inside this program]
+    /// The packed model, written by `ocelli-pack convert` [default: the demo model, demo.ocelli, of this program's
+    /// installation or in the folder models]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
     /// Threads [default: one for each CPU that this process may use; where some are big and some little cores, for
@@ -41,25 +43,13 @@ pub(crate) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// What the model is called in results.
-    pub(crate) fn name(&self) -> String {
-        self.model.as_ref().map_or_else(|| "demo".into(), |path| path.display().to_string())
-    }
-
-    /// Its path's bytes, where it is not UTF-8.
-    pub(crate) fn name_bytes(&self) -> Option<String> {
-        self.model.as_ref().and_then(|path| path_bytes(path))
-    }
-
     /// Opens the model, starts the threads and, unless `OCELLI_VERIFY=0`, checks the weights.
     pub(crate) fn open(&self) -> Result<Opened> {
         let options = knobs::runtime_options()?;
         let options = options.threads(self.threads.map_or(options.threads, usize::from));
-        let model = match &self.model {
-            Some(path) => Model::open(path)?,
-            None => demo()?,
-        };
-        let opened = Opened { name: self.name(), runtime: Runtime::new(&options)?, model };
+        let path = self.model.clone().map_or_else(default_model::path, Ok)?;
+        let model = Model::open(&path)?;
+        let opened = Opened { path, runtime: Runtime::new(&options)?, model };
         if knobs::verify()? {
             let remedy = "do not use this file: copy it again, or convert the checkpoint again";
             let checked = opened.model.check_weights(options.threads);
@@ -73,27 +63,27 @@ impl ModelArgs {
 pub(crate) struct Opened {
     pub(crate) model: Arc<Model>,
     pub(crate) runtime: Runtime,
-    name: String,
+    pub(crate) path: PathBuf,
 }
 
 impl Opened {
+    /// What the model is called in results.
+    pub(crate) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Its path's bytes, where it is not UTF-8.
+    pub(crate) fn name_bytes(&self) -> Option<String> {
+        path_bytes(&self.path)
+    }
+
     /// `error` as one of this model, unless it is the text's.
     pub(crate) fn blame(&self, error: Error) -> Error {
         match error {
             Error::TextTooLong { .. } => error,
-            _ => error.in_file(&self.name),
+            _ => error.in_file(&self.path),
         }
     }
-}
-
-#[cfg(feature = "demo")]
-fn demo() -> Result<Arc<Model>> {
-    crate::demo::model()
-}
-
-#[cfg(not(feature = "demo"))]
-fn demo() -> Result<Arc<Model>> {
-    Err(Error::NotAFile { problem: "this build has no demo model inside; name one with --model FILE" })
 }
 
 /// Options that change what the model sees.

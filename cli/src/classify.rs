@@ -89,7 +89,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
             input.and_then(|input| Ok((classify(args, &mut classifier, &input, &decoding, console)?, input)));
         match found {
             Ok((found, input)) => {
-                let report = Report::new(args, classifier.labels(), &input, &found);
+                let report = Report::new(args, &opened, classifier.labels(), &input, &found);
                 match args.json {
                     true => console.print_json(&report)?,
                     false => console.print(&report.text(alone))?,

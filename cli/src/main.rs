@@ -6,8 +6,7 @@
 mod args;
 mod classify;
 mod console;
-#[cfg(feature = "demo")]
-mod demo;
+mod default_model;
 mod embed;
 mod examples;
 mod files;

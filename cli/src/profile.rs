@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     }
     encoder.profile_mut().clear();
     let ms = (0..args.iters).map(|_| embed(&mut encoder)).collect::<Result<Vec<f64>>>()?;
-    let mut report = Report::new(args, &mut encoder, ms, load_ms)?;
+    let mut report = Report::new(args, &opened, &mut encoder, ms, load_ms)?;
     if let Some(seconds) = args.sustained {
         report.sustained = Some(sustained(seconds, || embed(&mut encoder))?);
     }

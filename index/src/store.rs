@@ -38,7 +38,7 @@ impl Identity {
     }
 
     fn model_name(&self) -> String {
-        self.model.as_ref().map_or_else(|| "the demo model".into(), |path| path.display().to_string())
+        self.model.as_ref().map_or_else(|| "one without a file".into(), |path| path.display().to_string())
     }
 }
 

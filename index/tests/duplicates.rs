@@ -56,7 +56,7 @@ fn made_duplicates_are_found_and_scenes_are_told_apart() {
             count += 1;
         }
     }
-    let model = Model::open(repository.join("cli/demo.ocelli")).unwrap();
+    let model = Model::open(repository.join("tests/fixtures/cifar10/cifar10.ocelli")).unwrap();
     let runtime = Runtime::new(&RuntimeOptions::default().threads(2)).unwrap();
     let index = folder.path().join("index");
     let (mut store, _) = Store::write(&index, &Identity::of(&model, None)).unwrap();

@@ -28,7 +28,7 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let model = Model::open(repository().join("cli/demo.ocelli")).unwrap();
+        let model = Model::open(repository().join("tests/fixtures/cifar10/cifar10.ocelli")).unwrap();
         let runtime = Runtime::new(&RuntimeOptions::default().threads(2)).unwrap();
         let world = World { folder: tempfile::tempdir().unwrap(), model, runtime };
         fs::create_dir(world.folder.path().join("photos")).unwrap();

@@ -64,9 +64,9 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// The demo model, which is compiled into the `ocelli` program.
-pub fn demo() -> PathBuf {
-    repository().join("cli/demo.ocelli")
+/// A small CLIP that was trained on CIFAR-10: ten kinds of things at 32 x 32 pixels (`fixtures/README.md`).
+pub fn cifar10() -> PathBuf {
+    repository().join("tests/fixtures/cifar10/cifar10.ocelli")
 }
 
 /// A fixture converted into `directory`.

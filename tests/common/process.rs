@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// `program` without arguments and without knobs in its environment. Under an emulator it runs under the same one: that is
+/// `program` without arguments, and without knobs in its environment but the model of where none is named, which is
+/// [`cifar10`](crate::cifar10). Under an emulator it runs under the same one: that is
 /// what Cargo's variable for the target holds.
 pub fn program(program: impl AsRef<Path>) -> Command {
     let arch = std::env::consts::ARCH.to_uppercase();
@@ -14,6 +15,7 @@ pub fn program(program: impl AsRef<Path>) -> Command {
     for knob in ocelli::knobs::ALL {
         command.env_remove(knob.name);
     }
+    command.env(ocelli::knobs::MODEL.name, crate::cifar10());
     command
 }
 

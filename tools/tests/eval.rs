@@ -133,7 +133,7 @@ fn cats_and_ships() -> (PathBuf, tempfile::TempDir) {
             fs::copy(fixture("cifar10").join(&name), folder.path().join(&name)).unwrap();
         }
     }
-    (Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli"), folder)
+    (Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/cifar10/cifar10.ocelli"), folder)
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_comparison_and_its_page() {
 
 #[test]
 fn unusable_data_is_named() {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli");
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/cifar10/cifar10.ocelli");
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("table.csv");
     let message = |images: &Path| evaluate(&options(&demo, images)).unwrap_err().to_string();
@@ -251,7 +251,9 @@ fn the_demo_model_in_auto_keeps_pytorchs_accuracy() {
 #[test]
 #[cfg_attr(not(target_arch = "x86_64"), ignore = "takes minutes under an emulator")]
 fn the_demo_models_int8_weights_in_fp32_are_as_accurate_as_in_pytorch() {
-    let demo = Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/demo.ocelli")).unwrap();
+    let demo =
+        Model::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/cifar10/cifar10.ocelli"))
+            .unwrap();
     let (file, mut tensors) = (demo.file(), Vec::new());
     for_each_tensor(file.config(), &mut |demand: TensorSpec| {
         let dtype = Dtype::F32;

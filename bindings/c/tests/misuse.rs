@@ -17,7 +17,7 @@ fn refused(status: OcelliStatus, expected: OcelliStatus, words: &str) {
 
 #[test]
 fn handles_that_are_none() {
-    let (model, team) = (open(&ocelli_tests::demo()), runtime(1));
+    let (model, team) = (open(&ocelli_tests::cifar10()), runtime(1));
     let encoder = image_encoder(model, team, 1);
     let mut info = OcelliModelInfo::default();
     // SAFETY: a place for the result; handles are never followed.
@@ -52,7 +52,7 @@ fn handles_that_are_none() {
 
 #[test]
 fn pointers_and_lengths() {
-    let (model, team) = (open(&ocelli_tests::demo()), runtime(1));
+    let (model, team) = (open(&ocelli_tests::cifar10()), runtime(1));
     let encoder = image_encoder(model, team, 1);
     let pixels = pattern(40 * 30 * 3);
     let image = packed(OCELLI_RGB, &pixels, 40, 30, 120);
@@ -81,7 +81,7 @@ fn pointers_and_lengths() {
         refused(ocelli_model_info(model, null_mut()), OCELLI_NULL_POINTER, "the result is null");
         refused(ocelli_model_open(null(), 0, null_mut()), OCELLI_NULL_POINTER, "the path is null");
         refused(ocelli_model_open(c"x".as_ptr(), 4, null_mut()), OCELLI_BAD_ARGUMENT, "0x4");
-        let demo = c_path(&ocelli_tests::demo());
+        let demo = c_path(&ocelli_tests::cifar10());
         refused(ocelli_model_open(demo.as_ptr(), 0, null_mut()), OCELLI_NULL_POINTER, "handle is null");
         let mut team = null_mut();
         refused(ocelli_runtime_new(100_000, null(), &mut team), OCELLI_BAD_ARGUMENT, "thread");
@@ -96,7 +96,7 @@ fn pointers_and_lengths() {
 
 #[test]
 fn pictures_that_do_not_fit() {
-    let (model, team) = (open(&ocelli_tests::demo()), runtime(1));
+    let (model, team) = (open(&ocelli_tests::cifar10()), runtime(1));
     let mut scorer = null_mut();
     let pixels = pattern(40 * 30 * 3);
     let good = packed(OCELLI_RGB, &pixels, 40, 30, 120);
@@ -157,10 +157,10 @@ fn what_files_and_models_lack() {
         refused(ocelli_model_open(c"nowhere.ocelli".as_ptr(), 0, &mut model), OCELLI_FILE, "nowhere.ocelli");
         refused(ocelli_model_open(picture_path.as_ptr(), 0, &mut model), OCELLI_BAD_MODEL, "JPEG");
         refused(ocelli_model_from_bytes(null(), 0, 0, &mut model), OCELLI_BAD_MODEL, "");
-        let demo = c_path(&ocelli_tests::demo());
-        refused(ocelli_picture_open(demo.as_ptr(), &mut picture), OCELLI_BAD_PICTURE, "demo.ocelli");
+        let demo = c_path(&ocelli_tests::cifar10());
+        refused(ocelli_picture_open(demo.as_ptr(), &mut picture), OCELLI_BAD_PICTURE, "cifar10.ocelli");
         refused(ocelli_picture_decode(c"GIF89a".as_ptr().cast(), 6, &mut picture), OCELLI_BAD_PICTURE, "");
-        refused(ocelli_bank_open(demo.as_ptr(), &mut bank), OCELLI_BAD_MODEL, "demo.ocelli");
+        refused(ocelli_bank_open(demo.as_ptr(), &mut bank), OCELLI_BAD_MODEL, "cifar10.ocelli");
         ok(ocelli_model_open(demo.as_ptr(), OCELLI_OPEN_COPY, &mut model));
         let directory = tempfile::tempdir().unwrap();
         let vision = open(&ocelli_tests::packed(directory.path(), "timm-vit", Precision::Int8));
@@ -189,7 +189,7 @@ fn what_files_and_models_lack() {
 
 #[test]
 fn threads_that_share_a_handle_take_turns() {
-    let (model, team) = (open(&ocelli_tests::demo()), runtime(2));
+    let (model, team) = (open(&ocelli_tests::cifar10()), runtime(2));
     let encoder = image_encoder(model, team, 1).expose_provenance();
     let mut info = OcelliModelInfo::default();
     // SAFETY: a place for the result.

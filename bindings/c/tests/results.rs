@@ -22,7 +22,7 @@ fn right_encoder(model: &Arc<Model>, batch: usize) -> ImageEncoder {
 
 #[test]
 fn images_of_every_format() {
-    let path = ocelli_tests::demo();
+    let path = ocelli_tests::cifar10();
     let (model, runtime) = (open(&path), runtime(2));
     let encoder = image_encoder(model, runtime, 3);
     let mut right = right_encoder(&Model::open(&path).unwrap(), 1);
@@ -210,14 +210,14 @@ fn layers_texts_labels_and_scores() {
 
 #[test]
 fn a_model_in_memory_and_what_it_is() {
-    let bytes = std::fs::read(ocelli_tests::demo()).unwrap();
+    let bytes = std::fs::read(ocelli_tests::cifar10()).unwrap();
     let mut model = null_mut();
     // SAFETY: bytes, and a place for the handle.
     ok(unsafe { ocelli_model_from_bytes(bytes.as_ptr(), bytes.len(), OCELLI_OPEN_VERIFY, &mut model) });
     let mut info = OcelliModelInfo::default();
     // SAFETY: a place for the result.
     ok(unsafe { ocelli_model_info(model, &mut info) });
-    let right = Model::open(ocelli_tests::demo()).unwrap();
+    let right = Model::open(ocelli_tests::cifar10()).unwrap();
     assert_eq!(info.bytes, bytes.len() as u64);
     assert_eq!(info.checkpoint_id, right.config().checkpoint_id);
     assert_eq!(info.model_id, right.file().model_id());

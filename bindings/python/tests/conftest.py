@@ -9,7 +9,7 @@ import pytest
 import ocelli
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
-DEMO = REPOSITORY / "cli" / "demo.ocelli"
+DEMO = REPOSITORY / "tests" / "fixtures" / "cifar10" / "cifar10.ocelli"
 PHOTOS = [REPOSITORY / "examples" / f"{name}.jpg" for name in ("ship", "cat", "astronaut")]
 
 

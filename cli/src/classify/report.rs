@@ -1,6 +1,7 @@
 //! What `ocelli classify` prints for an image.
 
 use super::{Args, Found};
+use crate::args::Opened;
 use crate::console::round_ms;
 use crate::files::path_bytes;
 use crate::inputs::Input;
@@ -53,7 +54,7 @@ struct Ms {
 }
 
 impl Report {
-    pub(super) fn new(args: &Args, labels: &Labels, input: &Input, found: &Found) -> Report {
+    pub(super) fn new(args: &Args, opened: &Opened, labels: &Labels, input: &Input, found: &Found) -> Report {
         let label = |scored: &Scored, part: Option<TileBox>| {
             let (similarity, logit) = match labels {
                 Labels::Classes(_) => (None, Some(scored.similarity)),
@@ -73,8 +74,8 @@ impl Report {
             image: input.path().display().to_string(),
             image_bytes: path_bytes(input.path()),
             labels: found.scored.iter().take(args.top_k as usize).map(|scored| label(scored, None)).collect(),
-            model: args.model.name(),
-            model_bytes: args.model.name_bytes(),
+            model: opened.name(),
+            model_bytes: opened.name_bytes(),
             ms: Ms {
                 decode: round_ms(found.times.decode),
                 preprocess: round_ms(found.times.preprocess),

@@ -72,8 +72,8 @@ fn open_model(args: &ModelArgs, store: Option<&Store>) -> Result<Opened> {
 }
 
 /// What a model's index is known by.
-fn identity(opened: &Opened, args: &ModelArgs) -> Identity {
-    Identity::of(&opened.model, args.model.as_deref())
+fn identity(opened: &Opened) -> Identity {
+    Identity::of(&opened.model, Some(&opened.path))
 }
 
 fn image_options() -> Result<ImageOptions> {

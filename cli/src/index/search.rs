@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let folder = args.index.folder()?;
     let store = Store::open(&folder)?;
     let opened = open_model(&args.model, Some(&store))?;
-    store.check(&identity(&opened, &args.model))?;
+    store.check(&identity(&opened))?;
     let mut warn = |warning: String| console.warn(format_args!("{warning}"));
     let (options, limits) = (image_options()?, picture_limits()?);
     let query = Query::embed(&terms, &opened.model, &opened.runtime, &options, limits, &mut warn);

@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     }
     let opened = open_model(&args.model, known.as_ref())?;
     drop(known);
-    let (mut store, lost) = Store::write(&folder, &identity(&opened, &args.model))?;
+    let (mut store, lost) = Store::write(&folder, &identity(&opened))?;
     if lost > 0 {
         console.warn(format_args!(
             "{}: {lost} pictures are indexed again: their rows were lost",

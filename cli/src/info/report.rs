@@ -163,8 +163,8 @@ impl Report {
             (knob.name.to_owned(), Variable { value: knob.get().ok().flatten(), meaning: knob.meaning })
         });
         Ok(Report {
-            model: args.model.name(),
-            model_bytes: args.model.name_bytes(),
+            model: opened.name(),
+            model_bytes: opened.name_bytes(),
             bytes: file.bytes_len(),
             model_id: hex(&file.model_id()),
             checkpoint_id: hex(&config.checkpoint_id),

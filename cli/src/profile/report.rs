@@ -1,6 +1,7 @@
 //! What `ocelli profile` prints.
 
 use super::Args;
+use crate::args::Opened;
 use crate::console::round_ms;
 use crate::sensors::{self, Sensors};
 use ocelli::printable;
@@ -75,7 +76,13 @@ pub(super) fn percentile(sorted: &[f64], percent: usize) -> f64 {
 
 impl Report {
     /// What `ms`, milliseconds per image of each call, and the encoder's profile of these calls say.
-    pub(super) fn new(args: &Args, encoder: &mut ImageEncoder, ms: Vec<f64>, load_ms: f64) -> Result<Report> {
+    pub(super) fn new(
+        args: &Args,
+        opened: &Opened,
+        encoder: &mut ImageEncoder,
+        ms: Vec<f64>,
+        load_ms: f64,
+    ) -> Result<Report> {
         let peaks = Peaks::measure(encoder.runtime(), encoder.model().file().data())?;
         let mut sorted = ms.clone();
         sorted.sort_by(f64::total_cmp);
@@ -113,8 +120,8 @@ impl Report {
             gmacs: round_ms(profile.work().macs() as f64 / seconds / 1e9),
             peak_gmacs: PeakGmacs { i8: round_ms(peaks.macs_i8 / 1e9), f32: round_ms(peaks.macs_f32 / 1e9) },
             memory_gb_per_s: round_ms(peaks.bytes / 1e9),
-            model: args.model.name(),
-            model_bytes: args.model.name_bytes(),
+            model: opened.name(),
+            model_bytes: opened.name_bytes(),
             most_over_bound: over_bound.iter().take(3).map(|(_, name)| *name).collect(),
             ms,
             ops,

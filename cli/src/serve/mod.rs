@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3003")]
     listen: SocketAddr,
     /// A model, and the name that requests give it [default: the file's name without its ending]; may be given several
-    /// times. Requests that name no model get the first [default: the demo model inside this program]
+    /// times. Requests that name no model get the first [default: the demo model, as for other commands]
     #[arg(long, short, value_name = "[NAME=]FILE")]
     model: Vec<PathBuf>,
     /// Serve every .ocelli file in this folder too

@@ -9,14 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Where a model comes from.
-#[derive(Clone, Debug)]
-pub(super) enum Source {
-    File(PathBuf),
-    #[cfg(feature = "demo")]
-    Demo,
-}
-
 /// What there is to know about a model before it is used.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
@@ -36,7 +28,7 @@ pub(super) struct Facts {
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) facts: Facts,
-    source: Source,
+    path: PathBuf,
     settings: Settings,
     open: tokio::sync::Mutex<Option<Arc<Engine>>>,
     used: Mutex<Instant>,
@@ -45,25 +37,16 @@ pub(super) struct Entry {
 /// All models. The first is taken where a request names none.
 pub(super) struct Registry(Vec<Arc<Entry>>);
 
-impl Source {
-    /// Opens the model. With `verify`, its weights are checked on so many threads; in a map of their own, so that what the
-    /// encoders never touch does not stay in memory.
-    fn open(&self, verify: Option<usize>) -> Result<Arc<Model>> {
-        let check = |model: &Model| verify.map_or(Ok(()), |threads| model.check_weights(threads));
-        match self {
-            Source::File(path) => {
-                let open = || {
-                    let file =
-                        File::open(path).map_err(|source| Error::Io { action: "open the model", source })?;
-                    check(&*Model::from_file(&file)?)?;
-                    Model::from_file(&file)
-                };
-                open().map_err(|error| error.in_file(path))
-            }
-            #[cfg(feature = "demo")]
-            Source::Demo => crate::demo::model().and_then(|model| check(&model).map(|()| model)),
-        }
-    }
+/// Opens the model. With `verify`, its weights are checked on so many threads; in a map of their own, so that what the
+/// encoders never touch does not stay in memory.
+fn open(path: &Path, verify: Option<usize>) -> Result<Arc<Model>> {
+    let open = || {
+        let file = File::open(path).map_err(|source| Error::Io { action: "open the model", source })?;
+        let model = Model::from_file(&file)?;
+        verify.map_or(Ok(()), |threads| model.check_weights(threads))?;
+        Model::from_file(&file)
+    };
+    open().map_err(|error| error.in_file(path))
 }
 
 impl Facts {
@@ -82,10 +65,10 @@ impl Facts {
 
 impl Entry {
     /// Looks into the file, so that one that cannot be served is refused at start, and closes it again.
-    fn new(name: String, source: Source, settings: Settings) -> Result<Entry> {
-        let facts = Facts::of(&*source.open(None)?);
+    fn new(name: String, path: PathBuf, settings: Settings) -> Result<Entry> {
+        let facts = Facts::of(&*open(&path, None)?);
         let (open, used) = (tokio::sync::Mutex::default(), Mutex::new(Instant::now()));
-        Ok(Entry { name, facts, source, settings, open, used })
+        Ok(Entry { name, facts, path, settings, open, used })
     }
 
     /// The model, opened if it is not; whoever asks meanwhile waits.
@@ -99,7 +82,7 @@ impl Entry {
         let opening = tokio::task::spawn_blocking(move || {
             let settings = &entry.settings;
             let verify = settings.verify.then(|| settings.runtime.threads());
-            entry.source.open(verify).and_then(|model| Engine::new(model, settings))
+            self::open(&entry.path, verify).and_then(|model| Engine::new(model, settings))
         });
         let opened = opening.await.map_err(|_| Problem::broken("opening the model failed"))?;
         let engine = Arc::new(opened.map_err(|error| Problem::of_server(&error))?);
@@ -129,17 +112,17 @@ impl Entry {
 impl Registry {
     /// # Errors
     /// A model cannot be opened, or two have one name.
-    pub(super) fn new(models: Vec<(String, Source)>, settings: &Settings) -> Result<Registry> {
+    pub(super) fn new(models: Vec<(String, PathBuf)>, settings: &Settings) -> Result<Registry> {
         let mut entries: Vec<Arc<Entry>> = Vec::new();
-        for (name, source) in models {
+        for (name, path) in models {
             if let Some(twin) = entries.iter().find(|entry| entry.name == name) {
                 let message = format!(
-                    "two models are called {name:?} ({:?} and {source:?}): name one with --model NAME=FILE",
-                    twin.source
+                    "two models are called {name:?} ({:?} and {path:?}): name one with --model NAME=FILE",
+                    twin.path
                 );
                 return Err(Error::Message(message));
             }
-            entries.push(Arc::new(Entry::new(name, source, settings.clone())?));
+            entries.push(Arc::new(Entry::new(name, path, settings.clone())?));
         }
         Ok(Registry(entries))
     }

@@ -5,12 +5,13 @@ use super::guard::{self, Guard, Keys, Log};
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::pictures::Pictures;
-use super::registry::{Registry, Source, named};
+use super::registry::{Registry, named};
 use super::service::{App, Queue, Service};
 use super::upstream::Upstream;
 use super::{Args, listen, problem::Problem, routes};
 use crate::args::Resize;
 use crate::console::{Console, Failure};
+use crate::default_model;
 use crate::label_args::open_bank;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware;
@@ -19,7 +20,7 @@ use ocelli::preprocess::decode::Limits;
 use ocelli::{Error, Result, Runtime, knobs, printable};
 use serde_json::json;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,34 +117,24 @@ fn prepare(args: &Args, log: Log) -> Result<(App, Guard), Failure> {
 }
 
 /// The models that `args` name, in their order.
-fn sources(args: &Args) -> Result<Vec<(String, Source)>> {
-    let mut sources: Vec<(String, Source)> = args
-        .model
-        .iter()
-        .map(|argument| {
-            let (name, path) = named(argument);
-            (name, Source::File(path))
-        })
-        .collect();
+fn sources(args: &Args) -> Result<Vec<(String, PathBuf)>> {
+    let mut sources: Vec<(String, PathBuf)> = args.model.iter().map(|argument| named(argument)).collect();
     if let Some(folder) = &args.models {
         let found = models_in(folder)?;
         // One that was named by itself is served under that name alone.
         let new =
             found.into_iter().filter(|path| !args.model.iter().any(|argument| named(argument).1 == *path));
-        sources.extend(new.map(|path| (named(&path).0, Source::File(path))));
+        sources.extend(new.map(|path| (named(&path).0, path)));
     }
-    #[cfg(feature = "demo")]
     if sources.is_empty() {
-        sources.push(("demo".into(), Source::Demo));
+        let path = default_model::path()?;
+        sources.push((named(&path).0, path));
     }
-    match sources.is_empty() {
-        true => Err(Error::Message("there is no model to serve; name one with --model FILE".into())),
-        false => Ok(sources),
-    }
+    Ok(sources)
 }
 
 /// The packed files in `folder`, sorted by name.
-fn models_in(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn models_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = |source| Error::Io { action: "read the folder", source }.in_file(folder);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {

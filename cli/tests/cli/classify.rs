@@ -29,7 +29,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_demo_model_knows_its_example_photos() {
+fn the_default_model_knows_its_example_photos() {
     let result = run(ocelli!["classify", "--json", "--top-k", "10"].args(EXAMPLES.map(example))).ok();
     assert_eq!(result.err, "");
     let objects = result.json();
@@ -37,7 +37,7 @@ fn the_demo_model_knows_its_example_photos() {
     for (object, name) in objects.iter().zip(EXAMPLES) {
         assert_eq!(keys(object), ["image", "labels", "model", "ms"]);
         assert_eq!(object["image"], example(name).to_str().unwrap());
-        assert_eq!(object["model"], "demo");
+        assert_eq!(object["model"], ocelli_tests::cifar10().to_str().unwrap());
 
         let labels = object["labels"].as_array().unwrap();
         let distinct: BTreeSet<_> = labels.iter().map(|label| label["label"].as_str().unwrap()).collect();

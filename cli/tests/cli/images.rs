@@ -122,7 +122,7 @@ fn names_with_spaces_and_other_scripts() {
     fs::create_dir(&inner).unwrap();
     let (photo, model) = (inner.join("кот 猫 🐱.jpg"), inner.join("un modèle.ocelli"));
     fs::copy(example("cat"), &photo).unwrap();
-    fs::copy(ocelli_tests::demo(), &model).unwrap();
+    fs::copy(ocelli_tests::cifar10(), &model).unwrap();
     let result = run(&mut ocelli!["classify", photo, "--json", "-m", model]).ok();
     let object = &result.json()[0];
     assert_eq!(object["image"], photo.to_str().unwrap());

@@ -15,7 +15,7 @@ fn a_bank_serves_every_file_of_its_checkpoint_and_no_other() {
     assert_eq!(object["labels"].as_array().unwrap().len(), 2);
     assert_eq!(object["model"], VISION.to_str().unwrap());
 
-    // The demo model is another checkpoint.
+    // The default model is another checkpoint.
     run(&mut ocelli!["classify", example("cat"), "--bank", bank]).fails(&[
         "pets.bank",
         "made with another model",
@@ -48,7 +48,7 @@ fn a_bank_serves_every_file_of_its_checkpoint_and_no_other() {
 }
 
 #[test]
-fn the_demo_models_own_labels_become_a_bank() {
+fn the_default_models_own_labels_become_a_bank() {
     let folder = tempfile::tempdir().unwrap();
     let bank = folder.path().join("own.bank");
     run(&mut ocelli!["labels", "-o", bank]).ok();

@@ -1,11 +1,9 @@
 //! The `ocelli` command as a user meets it: exit codes (0 done, 1 failed, 2 wrong usage), results on stdout, everything
 //! else on stderr, and errors that name the file.
 
-#![cfg(feature = "demo")]
-
 mod classify;
+mod default_model;
 mod examples;
-
 mod images;
 #[cfg(all(feature = "index", unix))]
 mod index;
@@ -25,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// What the demo model was made to tell apart and the repository has photos of.
+/// What the small model of the tests was made to tell apart and the repository has photos of.
 const EXAMPLES: [&str; 5] = ["automobile", "cat", "frog", "horse", "ship"];
 
 fn example(name: &str) -> PathBuf {

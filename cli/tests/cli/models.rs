@@ -93,7 +93,7 @@ fn info_shows_the_model_and_this_machine() {
     assert_eq!(vision["cpu"]["used"], "scalar");
     assert_eq!(vision["environment"]["OCELLI_ISA"]["value"], "scalar");
     let text = run(&mut ocelli!["info"]).ok().out;
-    for part in ["model: demo", "arena\n", "OCELLI_THREADS\n", "kernels\n"] {
+    for part in ["cifar10.ocelli", "arena\n", "OCELLI_THREADS\n", "kernels\n"] {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
 }

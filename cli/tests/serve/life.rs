@@ -164,14 +164,14 @@ fn the_start_and_each_request_are_told() {
     server.address = line.trim().strip_prefix("http://").unwrap().to_owned();
     server.get("/v1/models?api_key=secret").ok();
     let text = log(server);
-    for part in ["models: demo", "limits: 32 MB", "127.0.0.1 GET /v1/models 200 ", "stopped"] {
+    for part in ["models: cifar10", "limits: 32 MB", "127.0.0.1 GET /v1/models 200 ", "stopped"] {
         assert!(text.contains(part), "{part:?} is not in: {text}");
     }
     assert!(!text.contains("secret"), "{text}");
 
     let (mut server, line) = run(&["--json"]);
     let start: Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(start["models"], json!(["demo"]));
+    assert_eq!(start["models"], json!(["cifar10"]));
     server.address = start["listening"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
     server.get("/x\u{1b}y");
     let text = log(server);

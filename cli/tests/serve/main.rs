@@ -1,6 +1,6 @@
 //! `ocelli serve` as its clients meet it: every dialect, every limit, and what goes wrong.
 
-#![cfg(all(feature = "serve", feature = "demo", unix))]
+#![cfg(all(feature = "serve", unix))]
 
 mod clients;
 mod http;

@@ -78,11 +78,11 @@ fn pictures_are_classified_as_the_command_does_it() {
 }
 
 #[test]
-fn the_demo_model_is_served_without_any_other() {
+fn the_default_model_is_served_without_any_other() {
     let server = Server::new(&[]);
     let answer = server.post("/classify", "image/jpeg", &photo("ship")).ok();
     assert_eq!(answer["labels"], classify(&[])["labels"]);
-    assert_eq!((&answer["model"], &answer["labels"][0]["label"]), (&json!("demo"), &json!("ship")));
+    assert_eq!((&answer["model"], &answer["labels"][0]["label"]), (&json!("cifar10"), &json!("ship")));
 }
 
 #[test]

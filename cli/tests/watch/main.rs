@@ -1,6 +1,6 @@
 //! `ocelli watch` as a camera and a house meet it: streams, damage, events, and what goes wrong around them.
 
-#![cfg(all(feature = "watch", feature = "demo", target_os = "linux"))]
+#![cfg(all(feature = "watch", target_os = "linux"))]
 
 mod damage;
 mod live;
@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// Frames of the photos that the demo model knows: 32 x 32 pixels.
+/// Frames of the photos that the default model knows: 32 x 32 pixels.
 const SIZE: &[&str] = &["--format", "rgb24", "--size", "32x32"];
 /// Every frame counts at once, and all are scored.
 const PLAIN: &[&str] =

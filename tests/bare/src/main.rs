@@ -12,7 +12,7 @@ use ocelli::format::{Aligned, Dtype, File, Layout};
 use ocelli_kernels::pack::NR;
 use ocelli_kernels::{Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Remainders, RowScale};
 
-static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../cli/demo.ocelli"));
+static MODEL: &Aligned<[u8]> = &Aligned(*include_bytes!("../../../tests/fixtures/cifar10/cifar10.ocelli"));
 
 /// Longest row that is multiplied.
 const MAX_K: usize = 1024;

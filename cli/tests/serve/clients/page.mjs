@@ -1,4 +1,4 @@
-// The page in a real browser with a camera that is a file: `node page.mjs`, with OCELLI_URL (a server with the demo model),
+// The page in a real browser with a camera that is a file: `node page.mjs`, with OCELLI_URL (a server with the default model),
 // OCELLI_IMAGE (a photo), OCELLI_BEST (what it shows) and CHROMIUM in the environment. OCELLI_SHOTS names a folder for
 // screenshots. Speaks the browser's own protocol over a pipe, so that nothing has to be installed.
 import { spawn } from 'node:child_process';
