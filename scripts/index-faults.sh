@@ -17,6 +17,8 @@ photos=${1:-2000} kills=${2:-50}
 [ -n "${OCELLI:-}" ] || cargo build -p ocelli-cli --locked --quiet
 ocelli=${OCELLI:-${CARGO_TARGET_DIR:-target}/debug/ocelli}
 work=$(mktemp -d)
+# A small model, so that what is measured is the index.
+export OCELLI_MODEL=$PWD/tests/fixtures/cifar10/cifar10.ocelli
 trap 'umount "$work/full" 2>/dev/null || true; rm -rf "$work"' EXIT
 fail() { echo "FAULT: $*"; tail -n 3 "$work/err" 2>/dev/null || true; exit 1; }
 

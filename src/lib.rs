@@ -35,7 +35,7 @@
 //! use ocelli::{Classifier, ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions};
 //!
 //! # fn main() -> ocelli::Result<()> {
-//! let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cifar10/cifar10.ocelli"))?;
+//! let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo.ocelli"))?;
 //! let runtime = Runtime::new(&RuntimeOptions::default().threads(2))?;
 //! let mut encoder = ImageEncoder::new(&model, &runtime, &ImageOptions::default())?;
 //!

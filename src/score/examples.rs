@@ -26,7 +26,7 @@ const MOST_LEFT_OUT: usize = 4000;
 /// # use ocelli::preprocess::{Packed, PixelView};
 ///
 /// # fn main() -> ocelli::Result<()> {
-/// let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cifar10/cifar10.ocelli"))?;
+/// let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo.ocelli"))?;
 /// let runtime = Runtime::new(&RuntimeOptions::default())?;
 /// let mut encoder = ImageEncoder::new(&model, &runtime, &ImageOptions::default())?;
 /// let mut examples = Examples::new(model.config());

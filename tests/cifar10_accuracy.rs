@@ -1,4 +1,4 @@
-//! The demo model keeps its promise: on 2,000 test photographs of CIFAR-10 it is as accurate as PyTorch running the
+//! The small CLIP of the tests keeps its promise: on 2,000 test photographs of CIFAR-10 it is as accurate as PyTorch running the
 //! unquantized checkpoint, whose answers are in `predictions.csv`.
 
 use ocelli::format::LabelBank;
