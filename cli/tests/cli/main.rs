@@ -3,6 +3,7 @@
 
 mod classify;
 mod default_model;
+mod demo;
 mod examples;
 mod images;
 #[cfg(all(feature = "index", unix))]
