@@ -5,6 +5,7 @@ use crate::{CLIP, SIGLIP, Server, command, example, photo, until};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
@@ -302,6 +303,38 @@ fn keys_are_asked_for_and_servers_without_an_index_say_so() {
     server.json("/search", &json!({"query": "a"})).fails(404, &["without --index"]);
     server.get(&path).fails(404, &["without --index"]);
     assert_eq!(server.get("/healthz").ok()["search"], json!(false));
+}
+
+#[test]
+fn searches_and_thumbnails_take_places_in_the_queue() {
+    let world = World::indexed(&["cat"]);
+    let server = world.serve(&["--queue", "1"]);
+    let thumbnail = format!("/thumbnail/{}", world.id(&server, "cat.jpg"));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (server, done) = (&server, &done);
+        scope.spawn(move || {
+            let mut salt = 0;
+            until("the end", || {
+                salt += 1;
+                let terms: Vec<String> =
+                    (0..256).map(|i| format!("{salt} {i} and a few more words")).collect();
+                let answer = server.json("/search", &json!({ "query": terms }));
+                assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+                done.load(Ordering::Relaxed)
+            });
+        });
+        let refused = |answer: Answer| {
+            if answer.status == 503 {
+                answer.fails(503, &["waiting"]);
+            }
+            answer.status == 503
+        };
+        until("a search refused", || refused(server.json("/search", &json!({ "query": "a" }))));
+        until("a thumbnail refused", || refused(server.get(&thumbnail)));
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(server.get(&thumbnail).status, 200);
 }
 
 /// Asserts that the server does not start, and says why.

@@ -13,6 +13,7 @@ pub(super) struct Fields {
     images: Vec<Bytes>,
     values: Vec<(String, String)>,
     /// Held as long as the pictures are.
+    #[cfg_attr(not(feature = "index"), expect(dead_code))]
     room: Room,
 }
 
