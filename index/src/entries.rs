@@ -36,23 +36,53 @@ impl Store {
     /// # Errors
     /// SQLite refuses.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        let query = "SELECT p.row, f.path, p.hash, f.size, f.mtime, p.width, p.height, p.taken, p.phash
-                     FROM pictures p JOIN files f ON f.picture = p.id WHERE p.row NOT NULL ORDER BY p.row, f.path";
+        let query = format!(
+            "SELECT {COLUMNS} FROM pictures p JOIN files f ON f.picture = p.id WHERE p.row NOT NULL ORDER BY p.row, f.path"
+        );
         let mut entries: Vec<Entry> = Vec::new();
-        for entry in self.catalog.all(query, [], read_entry)? {
+        for entry in self.catalog.all(&query, [], read_entry)? {
             match entries.last_mut().filter(|last| last.row == entry.row) {
-                Some(last) => {
-                    last.modified = last.modified.min(entry.modified);
-                    last.paths.extend(entry.paths);
-                }
+                Some(last) => last.join(entry),
                 None => entries.push(entry),
             }
         }
         Ok(entries)
     }
+
+    /// The picture whose file has this XXH3-128, if it has a row and a file.
+    ///
+    /// # Errors
+    /// SQLite refuses.
+    pub fn entry(&self, hash: &[u8; 16]) -> Result<Option<Entry>> {
+        let query = format!(
+            "SELECT {COLUMNS} FROM pictures p JOIN files f ON f.picture = p.id
+             WHERE p.hash = ? AND p.row NOT NULL ORDER BY f.path"
+        );
+        Ok(joined(self.catalog.all(&query, [hash], read_entry)?))
+    }
 }
 
-/// Of columns row, path, hash, size, mtime, width, height, taken, phash.
+impl Entry {
+    /// Takes the file of `other`, which has the same picture.
+    fn join(&mut self, other: Entry) {
+        self.modified = self.modified.min(other.modified);
+        self.paths.extend(other.paths);
+    }
+}
+
+/// One entry of those that [`read_entry`] gave for one picture's files.
+pub(crate) fn joined(files: Vec<Entry>) -> Option<Entry> {
+    files.into_iter().reduce(|mut all, one| {
+        all.join(one);
+        all
+    })
+}
+
+/// What [`read_entry`] reads, of pictures `p` and files `f`.
+pub(crate) const COLUMNS: &str =
+    "p.row, f.path, p.hash, f.size, f.mtime, p.width, p.height, p.taken, p.phash";
+
+/// Reads [`COLUMNS`].
 pub(crate) fn read_entry(row: &rusqlite::Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         row: row.get::<_, i64>(0)? as u64,

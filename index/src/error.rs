@@ -59,6 +59,11 @@ pub enum Error {
         /// The model's.
         found: u64,
     },
+    /// A picture of which no file has the bytes any more that were indexed.
+    Gone {
+        /// The first of its files.
+        path: PathBuf,
+    },
     /// Another process writes to the index.
     Busy {
         /// The index.
@@ -108,6 +113,9 @@ impl fmt::Display for Error {
                  {found:016x}; give that model with --model, or make another index with --index",
                 path.display()
             ),
+            Error::Gone { path } => {
+                write!(f, "{}: the photo is gone, or another one than when it was indexed", path.display())
+            }
             Error::Busy { path } => write!(
                 f,
                 "{}: another ocelli index is at work on this index; wait for it, or end it",

@@ -15,7 +15,7 @@
 //! | [`vectors`] | one mapped, append-only file of checksummed rows |
 //! | `catalog` | SQLite: which file shows which picture, and what is known of it |
 //! | [`store`] | both together: what survives a crash, and how |
-//! | `entries` | what is in a store, picture by picture |
+//! | `entries`, `content` | what is in a store, picture by picture; a picture's bytes |
 //! | `maintain` | damage, and what is no longer there |
 //! | [`walk`] | folders to files |
 //! | [`phash`] | a picture's perceptual hash |
@@ -30,6 +30,7 @@
 //! once, however many files have it and wherever they are moved. A *row* is a picture's embedding in the files of vectors.
 
 mod catalog;
+mod content;
 pub mod duplicates;
 mod entries;
 pub mod error;

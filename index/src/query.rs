@@ -33,22 +33,44 @@ impl Term {
     /// # Errors
     /// A sign without a term, a term without words, a weight that is no number or zero, a picture that is not there.
     pub fn parse_all(words: &[String]) -> Result<Vec<Term>> {
-        let mut terms = Vec::new();
-        let mut sign = None;
-        for word in words {
-            match (word.as_str(), sign) {
-                ("+", None) => sign = Some(1.0),
-                ("-", None) => sign = Some(-1.0),
-                (word, _) => {
-                    let term = Term::parse(word)?;
-                    terms.push(Term { weight: term.weight * sign.take().unwrap_or(1.0), ..term });
+        let terms = signed(words, |word| Term::parse(word).map(|Term { weight, what }| (weight, what)))?;
+        Ok(terms.into_iter().map(|(weight, what)| Term { weight, what }).collect())
+    }
+
+    /// Reads terms of the same spelling of which none is a picture, for queries that come from elsewhere: words with their
+    /// weights. No file is looked for.
+    ///
+    /// # Errors
+    /// As [`parse_all`](Self::parse_all); a term that starts like a path.
+    pub fn parse_words(words: &[String]) -> Result<Vec<(f32, String)>> {
+        signed(words, |word| {
+            let (weight, rest) = weighed(word)?;
+            match starts_like_a_path(rest) {
+                true => {
+                    let problem = "a query has words and names no files; a picture is sent along with it";
+                    Err(wrong(format!("{}: {problem}", excerpt(rest))))
                 }
+                false => Ok((weight, rest.to_owned())),
             }
+        })
+    }
+
+    /// The terms of a query that is written in one line, as [`parse_all`](Self::parse_all) takes them: `+` or `-` at the
+    /// start of a word begins the next one.
+    pub fn split(line: &str) -> Vec<String> {
+        let mut terms: Vec<String> = Vec::new();
+        let mut begins = true;
+        for word in line.split_whitespace() {
+            match terms.last_mut().filter(|_| !begins && !word.starts_with(['+', '-'])) {
+                Some(term) => {
+                    term.push(' ');
+                    term.push_str(word);
+                }
+                None => terms.push(word.to_owned()),
+            }
+            begins = matches!(word, "+" | "-");
         }
-        match sign {
-            Some(_) => Err(wrong("the query ends with a + or - to which nothing belongs".into())),
-            None => Ok(terms),
-        }
+        terms
     }
 
     /// Reads one term.
@@ -56,26 +78,11 @@ impl Term {
     /// # Errors
     /// As [`parse_all`](Self::parse_all).
     pub fn parse(text: &str) -> Result<Term> {
-        let (sign, rest) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
-            (Some(rest), _) => (-1.0, rest),
-            (_, Some(rest)) => (1.0, rest),
-            _ => (1.0, text),
-        };
-        let (weight, rest) = match rest.split_once(':').map(|(weight, rest)| (weight.parse::<f32>(), rest)) {
-            Some((Ok(weight), rest)) => (weight, rest),
-            _ => (1.0, rest),
-        };
-        if !weight.is_finite() || weight == 0.0 {
-            return Err(wrong(format!("{:?}: a weight is a number that is not 0", excerpt(text))));
-        }
-        let rest = rest.trim();
-        if rest.is_empty() {
-            return Err(wrong(format!("{:?}: there are no words in it", excerpt(text))));
-        }
+        let (weight, rest) = weighed(text)?;
         let path = Path::new(rest);
         let what = match path.is_file() && (rest.contains('/') || is_picture(path)) {
             true => What::Picture(path.to_owned()),
-            false if rest.starts_with("./") || rest.starts_with("../") || rest.starts_with('/') => {
+            false if starts_like_a_path(rest) => {
                 return Err(wrong(format!(
                     "{}: there is no such file; words do not start like a path",
                     excerpt(rest)
@@ -83,8 +90,52 @@ impl Term {
             }
             false => What::Words(rest.to_owned()),
         };
-        Ok(Term { weight: sign * weight, what })
+        Ok(Term { weight, what })
     }
+}
+
+/// What `read` makes of each word that is no lone sign, with the weight that it gives and the sign before it.
+fn signed<T>(words: &[String], read: impl Fn(&str) -> Result<(f32, T)>) -> Result<Vec<(f32, T)>> {
+    let mut terms = Vec::new();
+    let mut sign = None;
+    for word in words {
+        match (word.as_str(), sign) {
+            ("+", None) => sign = Some(1.0),
+            ("-", None) => sign = Some(-1.0),
+            (word, _) => {
+                let (weight, what) = read(word)?;
+                terms.push((weight * sign.take().unwrap_or(1.0), what));
+            }
+        }
+    }
+    match sign {
+        Some(_) => Err(wrong("the query ends with a + or - to which nothing belongs".into())),
+        None => Ok(terms),
+    }
+}
+
+/// A term's weight, with its sign, and the rest.
+fn weighed(text: &str) -> Result<(f32, &str)> {
+    let (sign, rest) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
+        (Some(rest), _) => (-1.0, rest),
+        (_, Some(rest)) => (1.0, rest),
+        _ => (1.0, text),
+    };
+    let (weight, rest) = match rest.split_once(':').map(|(weight, rest)| (weight.parse::<f32>(), rest)) {
+        Some((Ok(weight), rest)) => (weight, rest),
+        _ => (1.0, rest),
+    };
+    if !weight.is_finite() || weight == 0.0 {
+        return Err(wrong(format!("{:?}: a weight is a number that is not 0", excerpt(text))));
+    }
+    match rest.trim() {
+        "" => Err(wrong(format!("{:?}: there are no words in it", excerpt(text)))),
+        rest => Ok((sign * weight, rest)),
+    }
+}
+
+fn starts_like_a_path(text: &str) -> bool {
+    ["./", "../", "/"].iter().any(|start| text.starts_with(start))
 }
 
 fn wrong(problem: String) -> Error {
@@ -227,6 +278,42 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(problem), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_line_is_split_at_signs() {
+        for (line, terms) in [
+            ("", &[][..]),
+            ("  a  red car ", &["a red car"]),
+            ("2:beach - people", &["2:beach", "-", "people"]),
+            ("beach -two people +sea", &["beach", "-two people", "+sea"]),
+            ("a well-known place + 0.5:the sea", &["a well-known place", "+", "0.5:the sea"]),
+            ("a -", &["a", "-"]),
+        ] {
+            assert_eq!(Term::split(line), terms, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn words_never_become_files() {
+        let parse = |line: &str| Term::parse_words(&Term::split(line));
+        let file = tempfile::Builder::new().suffix(".jpg").tempfile().unwrap();
+        let path = file.path().to_str().unwrap();
+        assert!(matches!(Term::parse(path).unwrap().what, What::Picture(_)));
+        for line in [path, &format!("+{path}"), &format!("a - 2:{path}"), "./x.jpg", "-../x", "2:/etc/passwd"]
+        {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains("names no files"), "{line}: {error}");
+        }
+        // The name of a file in this folder.
+        assert!(Path::new("Cargo.toml").is_file());
+        let words = |weight: f32, words: &str| (weight, words.to_owned());
+        assert_eq!(
+            parse("Cargo.toml -src/lib.rs").unwrap(),
+            [words(1.0, "Cargo.toml"), words(-1.0, "src/lib.rs")]
+        );
+        assert_eq!(parse("2:beach - people").unwrap(), [words(2.0, "beach"), words(-1.0, "people")]);
+        assert!(parse("a -").is_err() && parse("0:a").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The pictures that are most similar to a query: every int8 row is scanned, and the best are scored again in f16.
 
 use crate::catalog::below;
-use crate::entries::{Entry, read_entry};
+use crate::entries::{COLUMNS, Entry, joined, read_entry};
 use crate::error::{Error, Result};
 use crate::query::Query;
 use crate::store::Store;
@@ -22,7 +22,7 @@ const SHARE: usize = 1 << 15;
 /// Which pictures may be found.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Only files below one of these folders; with none, all.
+    /// Only files below one of these folders, named as the index names them ([`Filter::resolved`]); with none, all.
     pub folders: Vec<PathBuf>,
     /// Only pictures from this day, month or year on: `2024`, `2024-05` or `2024-05-01`, also with a time behind a space.
     pub since: Option<String>,
@@ -104,15 +104,22 @@ impl RowSet {
 const MOMENT: &str = "coalesce(p.taken, datetime(f.mtime / 1000000000, 'unixepoch', 'localtime'))";
 
 impl Filter {
+    /// The same with folders as the index names them: absolute, and links resolved.
+    pub fn resolved(mut self) -> Filter {
+        for folder in &mut self.folders {
+            let found = std::fs::canonicalize(&*folder).or_else(|_| std::path::absolute(&*folder));
+            *folder = found.unwrap_or_else(|_| std::mem::take(folder));
+        }
+        self
+    }
+
     /// Conditions on `p` and `f`, and the values in them; empty if all pictures meet it.
     fn conditions(&self) -> Result<(String, Vec<rusqlite::types::Value>)> {
         let mut conditions = String::new();
         let mut values = Vec::new();
         let mut ranges = Vec::new();
         for folder in &self.folders {
-            let folder = std::fs::canonicalize(folder).or_else(|_| std::path::absolute(folder));
-            let range = folder.ok().and_then(|folder| below(&folder));
-            let Some((from, to)) = range else { continue };
+            let Some((from, to)) = below(folder) else { continue };
             ranges.push("(f.path >= ? AND f.path < ?)");
             values.extend([from.into(), to.into()]);
         }
@@ -290,8 +297,7 @@ fn rescore(
     scored.sort_by(|(row, a), (other, b)| b.total_cmp(a).then(row.cmp(other)));
     let (conditions, values) = options.filter.conditions()?;
     let statement = format!(
-        "SELECT p.row, f.path, p.hash, f.size, f.mtime, p.width, p.height, p.taken, p.phash
-         FROM pictures p JOIN files f ON f.picture = p.id WHERE p.row = ?{conditions} ORDER BY f.path"
+        "SELECT {COLUMNS} FROM pictures p JOIN files f ON f.picture = p.id WHERE p.row = ?{conditions} ORDER BY f.path"
     );
     let mut hits = Vec::new();
     for (row, similarity) in scored {
@@ -300,12 +306,11 @@ fn rescore(
         }
         let values = std::iter::once((row as i64).into()).chain(values.iter().cloned());
         let files = store.catalog.all(&statement, rusqlite::params_from_iter(values), read_entry)?;
-        let joined = files.into_iter().reduce(|mut all, one| {
-            all.paths.extend(one.paths);
-            all.modified = all.modified.min(one.modified);
-            all
-        });
-        hits.extend(joined.map(|picture| Hit { similarity, score: similarity * query.length(), picture }));
+        hits.extend(joined(files).map(|picture| Hit {
+            similarity,
+            score: similarity * query.length(),
+            picture,
+        }));
     }
     let enough = hits.len() == options.top_k;
     Ok((hits, enough))

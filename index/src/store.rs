@@ -100,6 +100,8 @@ pub struct Store {
     pub(crate) catalog: Catalog,
     identity: Identity,
     pub(crate) generation: u64,
+    /// Which file the catalog was when it was opened.
+    file: Option<FileId>,
     /// Of the process that writes.
     writing: Option<Writing>,
 }
@@ -112,6 +114,20 @@ pub(crate) struct Writing {
 }
 
 pub(crate) const ELEMENTS: [Element; 2] = [Element::I8, Element::F16];
+
+/// What a file is known by while it is there, where the system says so: its device and number.
+type FileId = (u64, u64);
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn file_id(_: &Path) -> Option<FileId> {
+    None
+}
 
 pub(crate) fn catalog_file(folder: &Path) -> PathBuf {
     folder.join("catalog.sqlite")
@@ -127,6 +143,7 @@ impl Store {
         if !file.exists() {
             return Err(Error::Absent { path: folder.to_owned() });
         }
+        let id = file_id(&file);
         let catalog = Catalog::open(folder, &file)?;
         let Some(checkpoint) = catalog.meta::<[u8; 16]>("checkpoint")? else {
             return Err(Error::Absent { path: folder.to_owned() });
@@ -139,7 +156,13 @@ impl Store {
         let model = catalog.meta::<Vec<u8>>("model")?.map(bytes_path);
         let identity = Identity { checkpoint, dim, model };
         let generation = catalog.meta::<i64>("generation")?.unwrap_or(0) as u64;
-        Ok(Store { folder: folder.to_owned(), catalog, identity, generation, writing: None })
+        Ok(Store { folder: folder.to_owned(), catalog, identity, generation, file: id, writing: None })
+    }
+
+    /// Whether another index has taken the place of this one in its folder, or none, so that it has to be opened anew.
+    /// What another process commits to this index shows without that.
+    pub fn is_replaced(&self) -> bool {
+        file_id(&catalog_file(&self.folder)) != self.file
     }
 
     /// Opens the index in `folder` for writing, or begins one for `identity`. Gives also how many pictures have to be read

@@ -56,13 +56,16 @@ struct IndexArgs {
 
 impl IndexArgs {
     fn folder(&self) -> Result<PathBuf> {
-        let data = || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || std::env::home_dir().map(|home| home.join(".local/share"));
-        let folder = self.index.clone().or_else(|| Some(data().or_else(home)?.join("ocelli/index")));
-        folder.ok_or_else(|| {
-            Error::Message("there is no home folder: name the index with --index FOLDER".into())
-        })
+        self.index.clone().map_or_else(default_folder, Ok)
     }
+}
+
+/// The index where no other is named.
+pub(crate) fn default_folder() -> Result<PathBuf> {
+    let data = || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || std::env::home_dir().map(|home| home.join(".local/share"));
+    let folder = data().or_else(home).map(|data| data.join("ocelli/index"));
+    folder.ok_or_else(|| Error::Message("there is no home folder: name the index with --index FOLDER".into()))
 }
 
 /// Opens the model that was asked for, or else the one that `store` was made with.
@@ -86,7 +89,7 @@ fn picture_limits() -> Result<Limits> {
 
 /// A picture in JSON.
 #[derive(Serialize)]
-struct Picture {
+pub(crate) struct Picture {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
@@ -99,7 +102,7 @@ struct Picture {
 }
 
 impl Picture {
-    fn new(entry: &Entry) -> Picture {
+    pub(crate) fn new(entry: &Entry) -> Picture {
         let (first, copies) = entry.paths.split_first().expect("an entry has a path");
         let (width, height) = entry.facts.size;
         Picture {

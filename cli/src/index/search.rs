@@ -94,8 +94,9 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     options.top_k = args.top_k as usize;
     options.threshold = args.threshold;
     options.threads = opened.runtime.threads();
-    options.filter =
+    let filter =
         Filter { folders: args.folder.clone(), since: args.since.clone(), until: args.until.clone() };
+    options.filter = filter.resolved();
     let hits = search::search(&store, opened.runtime.kernels(), &query, &options)?;
     if hits.is_empty() {
         console.tell(format_args!("{}: nothing is found", folder.display()));

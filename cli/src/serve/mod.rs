@@ -6,12 +6,16 @@ mod guard;
 mod intake;
 mod listen;
 mod metrics;
+#[cfg(feature = "index")]
+mod photos;
 mod pictures;
 mod problem;
 mod registry;
 mod routes;
 mod service;
 mod start;
+#[cfg(feature = "index")]
+mod thumbnails;
 mod upstream;
 mod worker;
 
@@ -25,7 +29,8 @@ use std::process::ExitCode;
 ///
 /// Speaks the dialects of Immich's machine learning service (/predict), of OpenAI's and Infinity's embeddings
 /// (/v1/embeddings), of llama.cpp's server as Frigate uses it (/embeddings) and of Roboflow's inference server (/clip/...),
-/// and its own (/classify, /embed), which /openapi.json describes. There is a page for people at /.
+/// and its own (/classify, /embed), which /openapi.json describes. There is a page for people at /. With --index it finds
+/// photos of an index by words and by pictures (/search) and shows them small (/thumbnail/ID), on the page too.
 ///
 /// The address is printed on stdout when the server is ready, and one line per request on stderr. SIGTERM and SIGINT end it
 /// when what runs is finished; SIGHUP closes the models, so that files that were replaced are opened anew.
@@ -44,6 +49,11 @@ pub(crate) struct Args {
     /// A label bank for /classify, made by `ocelli labels`; may be given several times
     #[arg(long, value_name = "[NAME=]FILE")]
     bank: Vec<PathBuf>,
+    /// Search the photos of this index, made by `ocelli index` [default of FOLDER: as for `ocelli index`]. Whoever may ask
+    /// sees their paths and thumbnails. Without --model and --models, the model that made it is served
+    #[cfg(feature = "index")]
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1)]
+    index: Option<Option<PathBuf>>,
     /// Another server that speaks Immich's dialect: it gets the tasks (faces, text recognition) and models that are not
     /// served here, as in http://immich-machine-learning:3003
     #[arg(long, value_name = "URL")]

@@ -9,7 +9,7 @@ use ocelli::encoder::Frame;
 use ocelli::preprocess::decode::{self, Limits};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
 
 /// Decodes, preprocesses and encodes pictures.
 pub(super) struct Pictures {
@@ -68,32 +68,39 @@ impl Pictures {
         file: Bytes,
         classes: bool,
     ) -> Result<Picture, Problem> {
-        let closed = |_| Problem::broken("the server is closing");
         let _frame = self.frames.acquire().await.map_err(closed)?;
-        let decoder = Arc::clone(&self.decoders).acquire_owned().await.map_err(closed)?;
-        let mut options = decode::Options::default();
-        options.limits = self.limits;
         let (fast, of) = (self.fast, Arc::clone(engine));
-        let preparing = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&of, &file, options, fast);
-            drop(decoder);
-            prepared
-        });
-        let prepared = preparing.await.map_err(|_| Problem::broken("decoding the picture failed"))??;
+        let prepared = self.decoding(move |limits| prepare(&of, &file, limits, fast)).await??;
         let Prepared { frame, size: (width, height), decode, preprocess } = prepared;
         self.metrics.stage(Stage::Decode, decode);
         self.metrics.stage(Stage::Preprocess, preprocess);
         let encoded = engine.encode(frame, classes).await?;
         Ok(Picture { encoded, width, height, decode, preprocess })
     }
+
+    /// Has `work`, which decodes one picture within the limits that it is given, done when its memory may be taken.
+    pub(super) async fn decoding<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Limits) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let decoder = Arc::clone(&self.decoders).acquire_owned().await.map_err(closed)?;
+        let limits = self.limits;
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work(limits);
+            drop(decoder);
+            done
+        });
+        working.await.map_err(|_| Problem::broken("decoding the picture failed"))
+    }
 }
 
-fn prepare(
-    engine: &Engine,
-    file: &[u8],
-    mut options: decode::Options,
-    fast: bool,
-) -> Result<Prepared, Problem> {
+fn closed(_: AcquireError) -> Problem {
+    Problem::broken("the server is closing")
+}
+
+fn prepare(engine: &Engine, file: &[u8], limits: Limits, fast: bool) -> Result<Prepared, Problem> {
+    let mut options = decode::Options::default();
+    options.limits = limits;
     let mut preprocessor = engine.preprocessor().map_err(|error| Problem::of_server(&error))?;
     options.fast_for = fast.then(|| *preprocessor.frame_spec());
     let start = Instant::now();

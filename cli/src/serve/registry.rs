@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 pub(super) struct Facts {
     /// Length of an embedding.
     pub(super) dim: usize,
+    /// What all files of its checkpoint have in common.
+    #[cfg_attr(not(feature = "index"), expect(dead_code))]
+    pub(super) checkpoint: [u8; 16],
     /// Height and width of its pictures, if it has an image tower.
     pub(super) image: Option<(u32, u32)>,
     /// Tokens of a text, if it has a text tower.
@@ -55,6 +58,7 @@ impl Facts {
         let classes = file.labels().count();
         Facts {
             dim: config.score.embed_dim as usize,
+            checkpoint: config.checkpoint_id,
             image: file.has_vision().then_some((config.vision.height, config.vision.width)),
             context: file.has_text().then_some(config.text.context),
             labels: file.bank().map_or(classes, |bank| bank.len()),

@@ -3,6 +3,8 @@
 use super::engine::Text;
 use super::intake::Intake;
 use super::metrics::Metrics;
+#[cfg(feature = "index")]
+use super::photos::Photos;
 use super::pictures::{Picture, Pictures};
 use super::problem::Problem;
 use super::registry::{Entry, Registry};
@@ -11,6 +13,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ocelli::format::LabelBank;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -29,6 +32,9 @@ pub(super) struct Service {
     pub(super) queue: Queue,
     pub(super) pictures: Pictures,
     pub(super) upstream: Option<Upstream>,
+    /// What `--index` names.
+    #[cfg(feature = "index")]
+    pub(super) photos: Option<Arc<Photos>>,
     pub(super) metrics: Arc<Metrics>,
     /// How long a request may take, from its headers to its answer.
     pub(super) time: Duration,
@@ -118,6 +124,21 @@ impl Service {
         }
         check_count(texts.len())?;
         entry.engine().await?.texts(texts).await
+    }
+
+    /// The index of photos.
+    #[cfg(feature = "index")]
+    pub(super) fn photos(&self) -> Result<&Arc<Photos>, Problem> {
+        let none = "there are no photos to search here: the server was started without --index";
+        self.photos.as_ref().ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, none))
+    }
+
+    /// The folder of the index of photos, if there is one.
+    pub(super) fn index(&self) -> Option<&Path> {
+        #[cfg(feature = "index")]
+        return self.photos.as_ref().map(|photos| photos.folder());
+        #[cfg(not(feature = "index"))]
+        return None;
     }
 
     /// The label bank called `name`.

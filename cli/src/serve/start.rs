@@ -4,6 +4,8 @@ use super::engine::Settings;
 use super::guard::{self, Guard, Keys, Log};
 use super::intake::Intake;
 use super::metrics::Metrics;
+#[cfg(feature = "index")]
+use super::photos::{self, Photos};
 use super::pictures::Pictures;
 use super::registry::{Registry, named};
 use super::service::{App, Queue, Service};
@@ -80,6 +82,15 @@ fn prepare(args: &Args, log: Log) -> Result<(App, Guard), Failure> {
         texts: NonZeroUsize::new(args.text_cache).unwrap_or(NonZeroUsize::MIN),
         metrics: Arc::clone(&metrics),
     };
+    #[cfg(feature = "index")]
+    let store = photos::open(args.index.as_ref())?;
+    #[cfg(feature = "index")]
+    let known = store.as_ref().and_then(|store| store.identity().model.clone());
+    #[cfg(not(feature = "index"))]
+    let known = None;
+    let models = Registry::new(sources(args, known)?, &settings)?;
+    #[cfg(feature = "index")]
+    let photos = store.map(|store| Photos::new(store, &models, &settings.runtime)).transpose()?;
     let time = Duration::from_secs(args.timeout);
     // Its time ends before ours, so that there is an answer that says so.
     let upstream = args.upstream.as_deref().map(|url| Upstream::new(url, time * 3 / 4));
@@ -90,12 +101,14 @@ fn prepare(args: &Args, log: Log) -> Result<(App, Guard), Failure> {
         open_bank(&path).map(|bank| (name, bank))
     };
     let app = Arc::new(Service {
-        models: Registry::new(sources(args)?, &settings)?,
+        models,
         banks: args.bank.iter().map(|path| bank(path)).collect::<Result<_>>()?,
         intake: Intake::new(most, most.saturating_mul(4), time / 4),
         queue: Queue::new(args.queue),
         pictures: Pictures::new(args.decoders, args.batch, limits, fast, Arc::clone(&metrics)),
         upstream: upstream.transpose().map_err(Failure::Usage)?,
+        #[cfg(feature = "index")]
+        photos: photos.map(Arc::new),
         metrics: Arc::clone(&metrics),
         time,
     });
@@ -116,8 +129,8 @@ fn prepare(args: &Args, log: Log) -> Result<(App, Guard), Failure> {
     Ok((app, guard))
 }
 
-/// The models that `args` name, in their order.
-fn sources(args: &Args) -> Result<Vec<(String, PathBuf)>> {
+/// The models that `args` name, in their order; without any the one that is `known` from an index, or the default.
+fn sources(args: &Args, known: Option<PathBuf>) -> Result<Vec<(String, PathBuf)>> {
     let mut sources: Vec<(String, PathBuf)> = args.model.iter().map(|argument| named(argument)).collect();
     if let Some(folder) = &args.models {
         let found = models_in(folder)?;
@@ -127,7 +140,7 @@ fn sources(args: &Args) -> Result<Vec<(String, PathBuf)>> {
         sources.extend(new.map(|path| (named(&path).0, path)));
     }
     if sources.is_empty() {
-        let path = default_model::path()?;
+        let path = known.map_or_else(default_model::path, Ok)?;
         sources.push((named(&path).0, path));
     }
     Ok(sources)
@@ -174,13 +187,17 @@ fn announce(args: &Args, app: &App, listener: &TcpListener, console: &Console) -
     let address = listener.local_addr()?;
     let url = format!("http://{address}");
     let names: Vec<&str> = app.models.all().iter().map(|entry| entry.name.as_str()).collect();
+    let index = app.index().map(|folder| folder.display().to_string());
     if args.json {
         return console.print_json(&json!({
-            "listening": url, "models": names, "queue": args.queue, "connections": args.connections,
+            "listening": url, "models": names, "index": index, "queue": args.queue, "connections": args.connections,
             "max_body": args.max_body * 1_000_000, "timeout_s": args.timeout,
         }));
     }
     console.tell(format_args!("models: {}", names.join(", ")));
+    if let Some(index) = index {
+        console.tell(format_args!("photos: those of the index {}", printable(&index)));
+    }
     console.tell(format_args!(
         "limits: {} MB a request, {} requests waiting, {} connections, {} s",
         args.max_body, args.queue, args.connections, args.timeout

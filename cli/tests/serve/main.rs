@@ -11,7 +11,11 @@ mod openai;
 mod others;
 mod own;
 mod page;
+#[cfg(feature = "index")]
+mod search;
 mod soak;
+#[cfg(feature = "index")]
+mod thumbnails;
 mod upstream;
 
 use http::Answer;

@@ -32,7 +32,7 @@ fn browsers_get_a_page_that_asks_nobody_else() {
         assert!(text.contains(part), "{part}");
     }
     // Every field has a label.
-    for id in ["model", "labels", "key"] {
+    for id in ["query", "model", "labels", "key"] {
         assert!(text.contains(&format!("<label for=\"{id}\">")), "{id}");
     }
 }
@@ -51,6 +51,11 @@ fn the_page_works_in_a_browser() {
         println!("no node: skipped");
         return;
     }
+    #[cfg(feature = "index")]
+    let world = crate::search::World::indexed(&crate::search::ALL);
+    #[cfg(feature = "index")]
+    let server = Server::new(&["--index", &world.folder()]);
+    #[cfg(not(feature = "index"))]
     let server = Server::new(&[]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/serve/clients/page.mjs");
     let mut command = Command::new("node");
@@ -58,6 +63,7 @@ fn the_page_works_in_a_browser() {
     let output = command
         .env("OCELLI_IMAGE", example("ship").canonicalize().unwrap())
         .env("OCELLI_BEST", "ship")
+        .env("OCELLI_SEARCH", if cfg!(feature = "index") { "yes" } else { "" })
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -55,7 +55,7 @@ pub(in crate::serve) async fn classify(
     request: Request,
 ) -> Result<Json<Answer>, Problem> {
     let fields = Fields::read(&app, request, &["model", "labels", "template", "bank", "top_k"]).await?;
-    let entry = app.models.get(fields.one("model")?)?;
+    let (image, entry) = (fields.image()?, app.models.get(fields.one("model")?)?);
     let top_k = match fields.one("top_k")? {
         None => TOP_K,
         Some(text) => text
@@ -67,7 +67,7 @@ pub(in crate::serve) async fn classify(
     let _place = app.enter()?;
     let against = against(&app, entry, &fields).await?;
     let classes = matches!(against, Against::Classes);
-    let picture = app.picture(entry, fields.image.clone(), classes).await?;
+    let picture = app.picture(entry, image, classes).await?;
     let engine = entry.engine().await?;
     let (config, file) = (engine.model.config(), engine.model.file());
     let embedding = &picture.encoded.embedding;

@@ -53,9 +53,9 @@ pub(in crate::serve) async fn embed(
         }));
     }
     let fields = Fields::read(&app, request, &["model"]).await?;
-    let entry = app.models.get(fields.one("model")?)?;
+    let (image, entry) = (fields.image()?, app.models.get(fields.one("model")?)?);
     let _place = app.enter()?;
-    let picture = app.picture(entry, fields.image.clone(), false).await?;
+    let picture = app.picture(entry, image, false).await?;
     Ok(Json(Answer {
         model: entry.name.clone(),
         kind: "image",

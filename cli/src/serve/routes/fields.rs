@@ -7,12 +7,14 @@ use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::StatusCode;
 
-/// A picture and parameters.
+/// Pictures and parameters.
 pub(super) struct Fields {
-    pub(super) image: Bytes,
+    /// One, unless it is a form.
+    images: Vec<Bytes>,
     values: Vec<(String, String)>,
-    /// Held as long as the picture is.
-    _room: Room,
+    /// Held as long as the pictures are.
+    #[cfg_attr(not(feature = "index"), expect(dead_code))]
+    room: Room,
 }
 
 impl Fields {
@@ -23,16 +25,16 @@ impl Fields {
         let mut values: Vec<(String, String)> =
             form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         values.retain(|(name, _)| name != "api_key");
-        let (image, room) = if is(&head.headers, "multipart/form-data") {
+        let (images, room) = if is(&head.headers, "multipart/form-data") {
             let mut form = app.intake.form(&head.headers, body)?;
-            let mut image = None;
+            let mut images = Vec::new();
             while let Some(part) = form.part().await? {
                 match part.name.as_str() {
-                    "image" => image = Some(part.bytes),
+                    "image" => images.push(part.bytes),
                     _ => values.push((part.name.clone(), part.text()?)),
                 }
             }
-            (image.ok_or_else(|| Problem::bad("the form has no part image"))?, form.room)
+            (images, form.room)
         } else {
             let kind = content_type(&head.headers).unwrap_or("image/*").to_ascii_lowercase();
             if !kind.starts_with("image/") && !kind.starts_with("application/octet-stream") {
@@ -40,14 +42,25 @@ impl Fields {
                 return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
             }
             let taken = app.intake.bytes(body).await?;
-            (taken.bytes, taken.room)
+            (vec![taken.bytes], taken.room)
         };
         match values.iter().find(|(name, _)| !names.contains(&name.as_str())) {
             Some((name, _)) => {
                 Err(Problem::bad(format!("there is no parameter {name:?}; there is {}", names.join(", "))))
             }
-            None => Ok(Fields { image, values, _room: room }),
+            None => Ok(Fields { images, values, room }),
         }
+    }
+
+    /// The picture, of several the last.
+    pub(super) fn image(&self) -> Result<Bytes, Problem> {
+        self.images.last().cloned().ok_or_else(|| Problem::bad("the form has no part image"))
+    }
+
+    /// All pictures, and the room that they take.
+    #[cfg(feature = "index")]
+    pub(super) fn into_images(self) -> (Vec<Bytes>, Room) {
+        (self.images, self.room)
     }
 
     /// All values of a parameter.

@@ -9,6 +9,8 @@ mod llama;
 mod openai;
 mod page;
 mod roboflow;
+#[cfg(feature = "index")]
+mod search;
 mod state;
 
 use super::problem::Problem;
@@ -18,13 +20,17 @@ use axum::http::StatusCode;
 use axum::routing::{MethodRouter, get, post};
 
 /// Every route. `openapi.json` describes the same ones.
-fn table() -> [(&'static str, MethodRouter<App>); 18] {
-    [
+fn table() -> Vec<(&'static str, MethodRouter<App>)> {
+    vec![
         ("/", get(page::root)),
         ("/ping", get(immich::ping)),
         ("/predict", post(immich::predict)),
         ("/classify", post(classify::classify)),
         ("/embed", post(embed::embed)),
+        #[cfg(feature = "index")]
+        ("/search", post(search::search)),
+        #[cfg(feature = "index")]
+        ("/thumbnail/{id}", get(search::thumbnail)),
         ("/healthz", get(state::health)),
         ("/metrics", get(state::metrics)),
         ("/openapi.json", get(state::openapi)),
@@ -57,8 +63,11 @@ mod tests {
     #[test]
     fn every_route_is_described_and_no_other() {
         let described: serde_json::Value = serde_json::from_str(state::OPENAPI).unwrap();
-        let described: BTreeSet<&str> =
+        let mut described: BTreeSet<&str> =
             described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        if cfg!(not(feature = "index")) {
+            described.retain(|path| !["/search", "/thumbnail/{id}"].contains(path));
+        }
         assert_eq!(described, table().iter().map(|(path, _)| *path).collect());
     }
 }

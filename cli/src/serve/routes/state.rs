@@ -18,6 +18,7 @@ pub(in crate::serve) async fn health(State(app): State<App>) -> Json<Value> {
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
         "queue": { "length": app.queue.len(), "limit": app.queue.limit() },
+        "search": app.index().is_some(),
     }))
 }
 

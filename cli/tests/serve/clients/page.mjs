@@ -1,5 +1,6 @@
 // The page in a real browser with a camera that is a file: `node page.mjs`, with OCELLI_URL (a server with the default model),
-// OCELLI_IMAGE (a photo), OCELLI_BEST (what it shows) and CHROMIUM in the environment. OCELLI_SHOTS names a folder for
+// OCELLI_IMAGE (a photo), OCELLI_BEST (what it shows) and CHROMIUM in the environment. OCELLI_SEARCH says that the server has an
+// index in which a photo is called OCELLI_BEST.jpg. OCELLI_SHOTS names a folder for
 // screenshots. Speaks the browser's own protocol over a pipe, so that nothing has to be installed.
 import { spawn } from 'node:child_process';
 import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -7,7 +8,7 @@ import { ok, deepStrictEqual, match, strictEqual } from 'node:assert';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const { OCELLI_URL: url, OCELLI_IMAGE: image, OCELLI_BEST: best, CHROMIUM: program, OCELLI_SHOTS: shots } = process.env;
+const { OCELLI_URL: url, OCELLI_IMAGE: image, OCELLI_BEST: best, CHROMIUM: program, OCELLI_SEARCH: searches, OCELLI_SHOTS: shots } = process.env;
 const folder = await mkdtemp(join(tmpdir(), 'ocelli-page-'));
 const camera = join(folder, 'camera.mjpeg');
 await copyFile(image, camera);
@@ -109,6 +110,28 @@ try {
   await until('an alert', 'document.getElementById("problem").textContent.length > 10');
   await run('document.getElementById("labels").value = ""');
   await until('an end of the alert', 'document.getElementById("problem").textContent === ""');
+
+  // Photos of the index, by the keyboard alone: from the field over the buttons to the first photo.
+  if (searches) {
+    await until('a field for words', '!document.getElementById("search").hidden');
+    await run('document.getElementById("query").focus()');
+    await send('Input.insertText', { text: `a photo of a ${best}` });
+    await key('Enter', 13, '\r');
+    await until('photos', '[...document.querySelectorAll("#photos img")].filter((e) => e.naturalWidth).length === 5');
+    strictEqual(await run('document.querySelector("#photos span").textContent'), `${best}.jpg`);
+    match(await run('document.querySelector("#photos .similarity").textContent'), /^0\.\d{3}$/);
+    await shot('search');
+    for (let i = 0; i < 8 && !(await run('document.activeElement.closest("#photos")')); i++) await key('Tab', 9);
+    await key('Enter', 13, '\r');
+    await until('photos like this one', `document.getElementById("like-name").textContent === "Like ${best}.jpg"`);
+    await until('itself as the nearest', 'parseFloat(document.querySelector("#photos .similarity")?.textContent) > 0.9');
+    ok(await run('document.activeElement === document.querySelector("#photos button")'), 'focus is lost');
+    // What the server says is wrong is shown; names are text.
+    await run('document.getElementById("unlike").click(); document.getElementById("query").value = "./x.jpg"; document.getElementById("search-form").requestSubmit()');
+    await until('a reason', 'document.getElementById("found").textContent.includes("names no files")');
+    await run('document.getElementById("photos").replaceChildren(entry({ id: "", path: "/<b>.jpg", similarity: 0 }).item)');
+    strictEqual(await run('document.querySelector("#photos span").textContent'), '<b>.jpg');
+  } else strictEqual(await run('document.getElementById("search").hidden'), true);
 
   // A phone at night.
   await screen(390, 844, true);
