@@ -33,9 +33,9 @@ use std::process::ExitCode;
 
 /// Zero-shot image classification and embeddings with CLIP and Vision Transformers on small CPUs.
 ///
-/// Without --model, a small demo model inside this program is used. It knows ten kinds of things (airplane, automobile,
-/// bird, cat, deer, dog, frog, horse, ship, truck) at 32x32 pixels and nothing else. Convert a real checkpoint with
-/// ocelli-pack.
+/// Without --model, commands take the model that OCELLI_MODEL names, or demo.ocelli beside this program, in the folder models or in
+/// a data folder (share/ocelli). The demo model knows some hundred everyday things and animals by sight, and English words;
+/// ocelli-pack pulls and converts better ones.
 #[derive(Parser)]
 #[command(name = "ocelli", version, max_term_width = 110)]
 struct Cli {

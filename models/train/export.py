@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the trained towers as a checkpoint of open_clip, which ocelli-pack converts.
 
-    python models/train/export.py WORK --backbone DIR -o CHECKPOINT [--patches 8] [--patch 8]
+    python models/train/export.py WORK --backbone DIR -o CHECKPOINT [--patches 8] [--patch 8] [--logit-scale 25]
 
 The finished tower sees `--patches` by `--patches` patches of `--patch` pixels a side. Positions are interpolated as transformers
 does it for DINOv2. Pictures that were enlarged before they were cut into patches of 14 pixels, as Tiny-ImageNet's 64 pixels to
@@ -89,6 +89,7 @@ def main():
     parser.add_argument("--backbone", type=Path, required=True)
     parser.add_argument("--patches", type=int, default=8)
     parser.add_argument("--patch", type=int, default=8)
+    parser.add_argument("--logit-scale", type=float, default=25.0, help="what a cosine counts: fitted on tinyval")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     trained = torch.load(args.work / "trained.pt")
@@ -101,7 +102,8 @@ def main():
     tensors |= {f"text.transformer.{key}": value for key, value in text.items() if not key.startswith(left_out)}
     tensors["visual.head.proj.weight"] = trained["weights"]["image.weight"]
     tensors["text.proj.weight"] = trained["weights"]["text.weight"]
-    tensors["logit_scale"] = trained["weights"]["logit_scale"]
+    # Smoothed labels train it too low.
+    tensors["logit_scale"] = torch.tensor(args.logit_scale).log()
     args.output.mkdir(parents=True, exist_ok=True)
     tensors = {key: value.float().contiguous().clone() for key, value in tensors.items()}
     save_file(tensors, args.output / "open_clip_model.safetensors")
