@@ -29,8 +29,7 @@ run_one() {
   log=$logs/$(basename "$program")-$cpu
   # Tests that start the command itself find the emulator where Cargo would have put it.
   export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L / -cpu $cpu"
-  # One test at a time per program: two programs run already, and the harness allocates (which zero_alloc would count)
-  # when it tells that a test beside it is slow.
+  # One test at a time per program: two programs run already.
   RUST_TEST_THREADS=1 timeout 1200 $CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER "$program" >"$log" 2>&1 || status=FAILED
   local name tests
   name=$(basename "${program%-*}")

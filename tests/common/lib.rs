@@ -4,7 +4,7 @@ mod limits;
 mod process;
 
 pub use limits::{Limits, Tower, limits};
-pub use process::{program, usage};
+pub use process::{program, under_shell, usage};
 
 use ocelli::format::Limits as Costs;
 use ocelli::{ImageEncoder, ImageOptions, Model, Runtime, RuntimeOptions, TextEncoder};

@@ -19,6 +19,20 @@ pub fn program(program: impl AsRef<Path>) -> Command {
     command
 }
 
+/// `command` under a shell that first does `setup`.
+pub fn under_shell(setup: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// Resident KiB, threads and open descriptors of process `id`, as Linux tells them.
 pub fn usage(id: u32) -> (usize, usize, usize) {
     let process = format!("/proc/{id}");

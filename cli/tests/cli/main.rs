@@ -17,6 +17,8 @@ mod profile;
 mod sizes;
 mod usage;
 
+#[cfg(unix)]
+use ocelli_tests::under_shell;
 use ocelli_tools::families::ModelOptions;
 use ocelli_tools::{ConvertOptions, Precision, convert};
 use serde_json::Value;
@@ -90,21 +92,6 @@ impl Run {
 /// The command without arguments and without knobs in its environment.
 fn command() -> Command {
     ocelli_tests::program(env!("CARGO_BIN_EXE_ocelli"))
-}
-
-/// `command` under a shell that first does `setup`.
-#[cfg(unix)]
-fn under_shell(setup: &str, command: &Command) -> Command {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("{setup}; exec \"$0\" \"$@\"")]);
-    shell.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell
 }
 
 fn run(command: &mut Command) -> Run {

@@ -4,7 +4,6 @@ use crate::{PLAIN, RECORDED, SIZE, command, run, scenes};
 use std::fs;
 use std::io::pipe;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn names(folder: &Path) -> Vec<String> {
@@ -49,18 +48,13 @@ fn a_full_disk_stops_snapshots_and_recordings_and_nothing_else() {
     let more = ["--snapshot", pictures.to_str().unwrap(), "--record", record.to_str().unwrap()];
     let failing = command(&[&["-"], SIZE, PLAIN, RECORDED, &more]);
     // A limit of 0 bytes on files acts as a full disk, once the signal that comes with it is ignored.
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]);
-    shell.arg(failing.get_program()).args(failing.get_args());
-    let full = run(&mut shell, &turns(2));
+    let full_disk = "trap '' XFSZ; ulimit -f 0";
+    let full = run(&mut ocelli_tests::under_shell(full_disk, &failing), &turns(2));
     // The recording's first line is written at the start: that is an error before anything else.
     assert_eq!(full.code, Some(1), "{}", full.err);
     full.says(&["scores", "cannot write the recording"]);
     let failing = command(&[&["-"], SIZE, PLAIN, RECORDED, &more[..2]]);
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\""]);
-    shell.arg(failing.get_program()).args(failing.get_args());
-    let full = run(&mut shell, &turns(2)).ok();
+    let full = run(&mut ocelli_tests::under_shell(full_disk, &failing), &turns(2)).ok();
     assert_eq!(full.events().len(), 8, "{}", full.out);
     assert!(!full.out.contains("snapshot"), "{}", full.out);
     full.says(&["pictures", "cannot write", "8 events"]);
