@@ -32,12 +32,12 @@ NEVER = -1e4
 def embed_words(words):
     """[words, templates, channels]: the mean of each prompt's tokens."""
     tokenizer, model = AutoTokenizer.from_pretrained(MINILM), AutoModel.from_pretrained(MINILM).eval()
-    found = []
-    for word in words:
-        batch = tokenizer([template.format(word) for template in TEMPLATES], padding=True, return_tensors="pt")
+    prompts, found = [template.format(word) for word in words for template in TEMPLATES], []
+    for at in range(0, len(prompts), BATCH):
+        batch = tokenizer(prompts[at : at + BATCH], padding=True, return_tensors="pt")
         mask = batch["attention_mask"][..., None].float()
         found.append((model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1))
-    return torch.stack(found)
+    return torch.cat(found).view(len(words), len(TEMPLATES), -1)
 
 
 class Names:
