@@ -63,8 +63,9 @@ fn roboflows_requests_are_answered() {
     let text = server.json("/clip/embed_text", &json!({ "text": "a person at the door" })).ok();
     assert!(same(&floats(&text["embeddings"][0]), &expected[2]));
 
-    // As they are written: in the shortest digits of an f32.
-    let cosine = |a: usize, b: usize| ocelli::score::dot(&expected[a], &expected[b]);
+    // As they are written: in the shortest digits of an f32, 1 as 1.0.
+    let cosine =
+        |a: usize, b: usize| serde_json::to_string(&ocelli::score::dot(&expected[a], &expected[b])).unwrap();
     let compare = |request: Value| {
         let text = server.json("/clip/compare", &request);
         text.ok();
