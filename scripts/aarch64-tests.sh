@@ -10,12 +10,12 @@ cd "$(dirname "$0")/.."
 
 cpus=(cortex-a53 cortex-a72 cortex-a76 max)
 # Kernels. Everything else runs on the last CPU, which has every tier, and what must hold without any extension (accuracy of
-# the image towers, equal bits, no allocation) on the first too: what lies between differs in kernels alone.
+# the image towers, no allocation) on the first too: what lies between differs in kernels alone.
 on_every_cpu='/ocelli_kernels-[0-9a-f]+$'
-on_the_first='/(parity_vision|determinism|zero_alloc)-[0-9a-f]+$'
+on_the_first='/(parity_vision|zero_alloc)-[0-9a-f]+$'
 # Conversion, evaluation and downloads are for the computer where checkpoints are converted, and take ten minutes here. The
-# tests of `ocelli watch` expect events in the time that a real CPU takes.
-elsewhere='/(hub|convert|eval|calibration|ocelli_pack|watch)-[0-9a-f]+$'
+# tests of `ocelli watch` and `ocelli serve` expect events and answers in the time that a real CPU takes.
+elsewhere='/(hub|convert|eval|calibration|ocelli_pack|watch|serve)-[0-9a-f]+$'
 
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
