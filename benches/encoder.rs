@@ -110,7 +110,7 @@ fn main() {
     let mut report = Vec::new();
     let open_demo = || {
         Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/cifar10/cifar10.ocelli"))
-            .expect("the demo model is valid")
+            .expect("the small model is valid")
     };
     c.bench_function("open/demo", |bencher| bencher.iter(open_demo));
     let demo = open_demo();

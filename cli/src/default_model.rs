@@ -1,5 +1,6 @@
 //! The model that is used where none is named.
 
+use crate::files::data_folder;
 use ocelli::{Error, Result, knobs};
 use std::path::{Path, PathBuf};
 
@@ -32,13 +33,11 @@ pub(crate) fn path() -> Result<PathBuf> {
 fn folders() -> Vec<PathBuf> {
     let program = std::env::current_exe().ok();
     let beside = program.as_deref().and_then(Path::parent);
-    let own = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let user =
-        own("XDG_DATA_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".local").join("share")));
     let system = std::env::var_os("XDG_DATA_DIRS").filter(|value| !value.is_empty());
     let system = system.unwrap_or_else(|| "/usr/local/share:/usr/share".into());
     let data = beside.and_then(Path::parent).map(|prefix| prefix.join("share")).into_iter();
-    let data = data.chain(user).chain(std::env::split_paths(&system)).map(|folder| folder.join("ocelli"));
+    let data =
+        data.chain(data_folder()).chain(std::env::split_paths(&system)).map(|folder| folder.join("ocelli"));
     let mut folders: Vec<PathBuf> =
         beside.map(Path::to_path_buf).into_iter().chain(["models".into()]).chain(data).collect();
     let mut seen = std::collections::HashSet::new();

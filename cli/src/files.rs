@@ -1,10 +1,16 @@
-//! Files that are written, and the names of files in JSON.
+//! Files that are written, the names of files in JSON, and where a user's data lies.
 
 use ocelli::atomic::write_atomically;
 use ocelli::{Error, Result};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The user's data folder (XDG Base Directory Specification, which ignores relative ones).
+pub(crate) fn data_folder() -> Option<PathBuf> {
+    let own = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    own.or_else(|| std::env::home_dir().map(|home| home.join(".local").join("share")))
+}
 
 /// Writes `bytes` to `path`, whole or not at all.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -70,7 +70,7 @@ impl TextEncoder {
     }
 
     /// Embeds `texts` into the rows of `out`, [texts, embed_dim], each normalised to length 1. Those of the same number of
-    /// tokens go through the tower together, several times as quick as one by one, and with the same results. Says which
+    /// tokens go through the tower together, which is quicker than one by one, with the same results. Says which
     /// texts were longer than the model reads, and were cut.
     ///
     /// # Errors

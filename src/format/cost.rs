@@ -156,7 +156,8 @@ impl Cost {
         })
     }
 
-    /// The text tower's, for one text (the memory: for as many as go together) on `threads` threads; `None` without a text tower. `config` must be valid.
+    /// The text tower's, for one text (the memory: for as many as go together) on `threads` threads; `None` without a text
+    /// tower. `config` must be valid.
     pub fn of_text(config: &Config, threads: usize) -> Option<Cost> {
         let (tower, tokens) = (TEXT.of(config)?, u64::from(config.text.context));
         // Each text has a remainder, and the last one may be filled up.

@@ -62,9 +62,7 @@ impl IndexArgs {
 
 /// The index where no other is named.
 pub(crate) fn default_folder() -> Result<PathBuf> {
-    let data = || std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().map(|home| home.join(".local/share"));
-    let folder = data().or_else(home).map(|data| data.join("ocelli/index"));
+    let folder = crate::files::data_folder().map(|data| data.join("ocelli/index"));
     folder.ok_or_else(|| Error::Message("there is no home folder: name the index with --index FOLDER".into()))
 }
 

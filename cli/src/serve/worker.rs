@@ -33,7 +33,7 @@ pub(super) struct TextJob {
 }
 
 /// Texts that are embedded before it is looked whether their client is still there.
-const TEXTS_AT_ONCE: usize = 64;
+const TEXTS_BETWEEN_LOOKS: usize = 64;
 
 /// The encoders of a model, each made when it is first needed.
 pub(super) struct Worker {
@@ -144,7 +144,7 @@ impl Worker {
     /// Embeds the texts of `job`; `None` if its client has gone meanwhile.
     fn embed(&mut self, job: &TextJob) -> Option<Result<Vec<Arc<Text>>, Problem>> {
         let mut made = Vec::new();
-        for texts in job.texts.chunks(TEXTS_AT_ONCE) {
+        for texts in job.texts.chunks(TEXTS_BETWEEN_LOOKS) {
             if job.reply.is_closed() {
                 return None;
             }
