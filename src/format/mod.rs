@@ -66,6 +66,7 @@ pub use bank::Bank;
 pub use bank::LabelBank;
 pub use config::*;
 pub use cost::{Cost, Limits};
+#[cfg(feature = "std")]
 pub(crate) use cost::{TEXT_ROWS, TEXTS_AT_ONCE};
 pub use file::File;
 pub use header::{
