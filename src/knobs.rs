@@ -27,8 +27,7 @@ pub const ISA: Knob = Knob {
 /// Threads to use.
 pub const THREADS: Knob = Knob {
     name: "OCELLI_THREADS",
-    meaning: "threads where a command is not given --threads (default: one for each CPU that this process may use; where some \
-              are big and some little cores, for each big one)",
+    meaning: "threads where a command is not given --threads (default: one for each CPU that this process may use)",
 };
 
 /// Whether weights are verified at start.

@@ -36,8 +36,7 @@ pub(crate) struct ModelArgs {
     /// installation or in the folder models]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-    /// Threads [default: one for each CPU that this process may use; where some are big and some little cores, for
-    /// each big one]
+    /// Threads [default: one for each CPU that this process may use]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=ocelli::runtime::MAX_THREADS as i64))]
     pub(crate) threads: Option<u16>,
 }

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 /// Show a model, what it costs and how it would run here: architecture, precision, memory plan, CPU cores and features,
 /// kernels.
 ///
-/// The kernels follow from the features alone (OCELLI_ISA chooses among them), which all cores of a machine share. The kind
-/// of a core decides how many threads there are (OCELLI_THREADS) and, on boards with big and little cores, where they run.
+/// The kernels follow from the features alone (OCELLI_ISA chooses among them), which all cores of a machine share. There is
+/// a thread for each CPU (OCELLI_THREADS); on boards with big and little cores, the kind of a core decides where they run.
 /// The cost is computed from the architecture; a model beyond the limits (see OCELLI_MAX_COST) is shown, not run.
 #[derive(clap::Args)]
 pub(crate) struct Args {

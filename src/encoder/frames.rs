@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::VisionConfig;
 use crate::model::Model;
 use crate::preprocess::{FrameSpec, PixelView, ResizePlan, Resizer, Tables, Window, naflex};
-use crate::runtime::Team;
+use crate::runtime::{Divisible, Team};
 use bytemuck::Zeroable;
 use ocelli_kernels::{Isa, Kernels};
 use std::vec;
@@ -117,15 +117,13 @@ pub(super) fn preprocess(
     resizer.prepare(image, tables)?;
     let (resizer, tables) = (&*resizer, &*tables);
     let (height, row_len) = (spec.height as usize, spec.width as usize * 3);
-    let mut rest = &mut slot[..height * row_len];
-    let parts = rings.chunks_exact_mut(sizes.memory.scratch).enumerate().map(|(thread, ring)| {
-        let rows = height * thread / threads..height * (thread + 1) / threads;
-        let (part, others) = core::mem::take(&mut rest).split_at_mut(rows.len() * row_len);
-        rest = others;
-        (rows, part, ring)
+    // Rows of the picture that two pieces read are resized for each: no smaller pieces than needed.
+    let frame = &mut slot[..height * row_len];
+    let rows = Divisible::new(height, height.div_ceil(threads), frame, |frame, rows, at| {
+        frame.split_at_mut((at - rows.start) * row_len)
     });
-    team.run_parts(parts, |(rows, part, ring)| {
-        resizer.resize_rows(image, tables, rows, ring, part).expect("prepared for this image");
+    team.divide(rows, rings.chunks_exact_mut(sizes.memory.scratch), |rows, frame, ring| {
+        resizer.resize_rows(image, tables, rows, ring, frame).expect("prepared for this image");
     });
     Ok(())
 }

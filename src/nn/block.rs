@@ -124,7 +124,7 @@ pub(crate) fn block(
     if let Some(norm) = &weights.attention_norm {
         // Queries, keys and values are done with: the heads' values lie side by side in their place.
         let rows = &mut qkv[..images * queries * inner];
-        forward.each_row(2 * size_of_val(rows), Op::AttentionRows, rows, inner, |i, row| {
+        forward.each_row(2 * size_of_val(rows), Op::AttentionRows, rows, inner, |i, row, _| {
             heads_of(i / queries).copy_row(i % queries, 0, row);
         });
         forward.produce(Op::AttentionRows, &weights.out, images * queries, |i, row| {

@@ -1,10 +1,11 @@
 //! What every step of a forward pass is made of: *produce* rows for the next GEMM, *multiply* them by its weights,
-//! *attend*. Each divides its work among the team statically, so one thread and many give the same bits.
+//! *attend*. Each piece of their work is done in the same way whichever thread does it, so one thread and many give the
+//! same bits.
 
 use super::stage::Tap;
 use crate::model::{Linear, Norm, Projection};
 use crate::profile::{Op, Profile, Work};
-use crate::runtime::Team;
+use crate::runtime::{Divisible, Team};
 use core::ops::Range;
 use ocelli_kernels::pack::{K_ALIGN, MR, padded_k};
 use ocelli_kernels::{
@@ -197,45 +198,37 @@ impl Forward<'_> {
         buffer.remainders = held.remainders;
         buffer.shape = (kernels.lhs_format(&next.weights), rows, k);
         let work = Work::moved(read + buffer.bytes_len());
-        let threads = team.threads();
-        let mut rest = Some(buffer.rows_mut());
-        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
-            let range = tiles(rows, thread, threads);
-            let (part, others) = rest.take().expect("put back below").split_at_row(range.len());
-            rest = Some(others);
-            (range.start, part, scratch.tile)
+        let tiles = rows.div_ceil(MR);
+        let tiles = Divisible::new(tiles, piece(tiles, team), buffer.rows_mut(), |part, tiles, at| {
+            part.split_at_row((at - tiles.start) * MR)
         });
         profile.time(op, work, || {
-            team.run_parts(parts, |(first, mut part, scratch)| {
+            team.divide(tiles, scratch.parts(), |tiles, mut part, scratch| {
                 for at in (0..part.rows()).step_by(MR) {
-                    write(&mut part, at, first + at, &mut scratch[..MR * padded_k(k)]);
+                    write(&mut part, at, tiles.start * MR + at, &mut scratch.tile[..MR * padded_k(k)]);
                 }
             });
         });
     }
 
-    /// Calls `change(i, row)` for every row i of `values`, which has rows of `len`. All calls together read and write
-    /// `moved` bytes.
+    /// Calls `change(i, row, tile)` for every row i of `values`, which has rows of `len`; `tile` has room for MR rows. All
+    /// calls together read and write `moved` bytes.
     pub(crate) fn each_row(
         &mut self,
         moved: usize,
         op: Op,
         values: &mut [f32],
         len: usize,
-        change: impl Fn(usize, &mut [f32]) + Sync,
+        change: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
     ) {
-        let Forward { team, profile, .. } = self;
-        let (rows, threads) = (values.len() / len, team.threads());
-        let mut rest = values;
-        let parts = (0..threads).map(|thread| {
-            let range = share(rows, thread, threads);
-            let (part, others) = core::mem::take(&mut rest).split_at_mut(range.len() * len);
-            rest = others;
-            (range.start, part)
+        let Forward { team, profile, scratch, .. } = self;
+        let rows = values.len() / len;
+        let rows = Divisible::new(rows, piece(rows, team), values, |values, rows, at| {
+            values.split_at_mut((at - rows.start) * len)
         });
         profile.time(op, Work::moved(moved), || {
-            team.run_parts(parts, |(first, part)| {
-                part.chunks_exact_mut(len).enumerate().for_each(|(i, row)| change(first + i, row));
+            team.divide(rows, scratch.parts(), |rows, values, scratch| {
+                rows.zip(values.chunks_exact_mut(len)).for_each(|(i, row)| change(i, row, scratch.tile));
             });
         });
     }
@@ -271,19 +264,15 @@ impl Forward<'_> {
             Weights::I8(_) => Work { macs_i8: macs, ..Work::moved(moved) },
             _ => Work { macs_float: macs, ..Work::moved(moved) },
         };
-        let threads = team.threads();
-        let mut rest = Some(MatMut::blocks(out, rows, n, block));
-        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
-            let panels = gemm::share(n, thread, threads);
-            let cols = gemm::channels(n, panels.clone()).len();
-            let (window, others) = rest.take().expect("put back below").split_at_col(cols);
-            rest = Some(others);
-            (panels, window, scratch.gemm)
+        let panels = |groups| gemm::group_panels(n, groups);
+        let (groups, out) = (gemm::groups(n), MatMut::blocks(out, rows, n, block));
+        let groups = Divisible::new(groups, piece(groups, team), out, |out, groups, at| {
+            out.split_at_col(gemm::channels(n, panels(groups.start..at)).len())
         });
         let gemm = Gemm { lhs, weights, bias, epilogue, remainders };
         profile.time(op, work, || {
-            team.run_parts(parts, |(panels, mut window, scratch)| {
-                kernels.gemm(&gemm, panels, &mut window, scratch);
+            team.divide(groups, scratch.parts(), |groups, mut out, scratch| {
+                kernels.gemm(&gemm, panels(groups), &mut out, scratch.gemm);
             });
         });
     }
@@ -298,31 +287,25 @@ impl Forward<'_> {
         let row = |item: usize| {
             item / items * image_rows + kernels.attention_rows(shape, item % items..item % items).start
         };
-        let threads = team.threads();
-        let mut rest = out;
-        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
-            let total = images * items;
-            let share = total * thread / threads..total * (thread + 1) / threads;
-            let len = (row(share.end) - row(share.start)) * shape.head_dim;
-            let (part, others) = core::mem::take(&mut rest).split_at_mut(len);
-            rest = others;
-            (share, part, scratch.attention)
+        let len = |items: Range<usize>| (row(items.end) - row(items.start)) * shape.head_dim;
+        // A thread packs the keys and values of a head for the items that it does of it: best all.
+        let all = Divisible::new(images * items, items / shape.heads, out, |out, items, at| {
+            out.split_at_mut(len(items.start..at))
         });
         // Queries and the result, keys and values.
         let values = 2 * images * shape.heads * shape.head_dim * (shape.queries + shape.tokens);
         let moved = values * size_of::<f32>();
         let work = Work { macs_float: images as u64 * shape.macs(), ..Work::moved(moved) };
         profile.time(Op::Attention, work, || {
-            team.run_parts(parts, |(share, mut part, scratch)| {
-                let mut item = share.start;
-                while item < share.end {
+            team.divide(all, scratch.parts(), |part, mut values, scratch| {
+                let mut item = part.start;
+                while item < part.end {
                     let image = item / items;
-                    let end = share.end.min((image + 1) * items);
-                    let len = (row(end) - row(item)) * shape.head_dim;
-                    let (out, others) = part.split_at_mut(len);
+                    let end = part.end.min((image + 1) * items);
+                    let (out, others) = values.split_at_mut(len(item..end));
                     let (items, token) = (item - image * items..end - image * items, image * shape.tokens);
-                    kernels.attention(shape, qkv, token, items, out, scratch);
-                    (part, item) = (others, end);
+                    kernels.attention(shape, qkv, token, items, out, scratch.attention);
+                    (values, item) = (others, end);
                 }
             });
         });
@@ -330,23 +313,11 @@ impl Forward<'_> {
 
     /// `x = norm(x)` for every row of `x`, which has the norm's width.
     pub(crate) fn norm_rows(&mut self, norm: &Norm<'_>, eps: f32, x: &mut [f32]) {
-        let Forward { kernels, team, profile, scratch, .. } = self;
-        let (width, threads) = (norm.gamma.len(), team.threads());
-        let (rows, moved) = (x.len() / width, 2 * size_of_val(x));
-        let mut rest = x;
-        let parts = scratch.parts().enumerate().map(|(thread, scratch)| {
-            let range = share(rows, thread, threads);
-            let (part, others) = core::mem::take(&mut rest).split_at_mut(range.len() * width);
-            rest = others;
-            (part, &mut scratch.tile[..width])
-        });
-        profile.time(Op::Norm, Work::moved(moved), || {
-            team.run_parts(parts, |(part, before)| {
-                for row in part.chunks_exact_mut(width) {
-                    before.copy_from_slice(row);
-                    kernels.layer_norm(before, norm.gamma, norm.beta, eps, row);
-                }
-            });
+        let (kernels, width) = (self.kernels, norm.gamma.len());
+        self.each_row(2 * size_of_val(x), Op::Norm, x, width, |_, row, tile| {
+            let before = &mut tile[..width];
+            before.copy_from_slice(row);
+            kernels.layer_norm(before, norm.gamma, norm.beta, eps, row);
         });
     }
 
@@ -384,14 +355,7 @@ impl Forward<'_> {
     }
 }
 
-/// The rows of thread `thread`.
-fn share(rows: usize, thread: usize, threads: usize) -> Range<usize> {
-    rows * thread / threads..rows * (thread + 1) / threads
-}
-
-/// The rows of thread `thread`: whole tiles.
-fn tiles(rows: usize, thread: usize, threads: usize) -> Range<usize> {
-    let count = rows.div_ceil(MR);
-    let row = |part: usize| (count * part / threads * MR).min(rows);
-    row(thread)..row(thread + 1)
+/// Units of a piece of `units`: small enough that threads of unequal speed end close together.
+fn piece(units: usize, team: &Team) -> usize {
+    (units / (8 * team.threads())).max(1)
 }

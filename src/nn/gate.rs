@@ -10,7 +10,7 @@ pub(crate) fn gate(forward: &mut Forward<'_>, act: Activation, width: usize, hid
     let kernels = forward.kernels;
     // Reads both halves, writes the first.
     let moved = size_of_val(hidden) / 2 * 3;
-    forward.each_row(moved, Op::Gate, hidden, 2 * width, |_, row| {
+    forward.each_row(moved, Op::Gate, hidden, 2 * width, |_, row, _| {
         let (gate, value) = row.split_at_mut(width);
         kernels.activate(act, gate);
         gate.iter_mut().zip(value).for_each(|(gate, value)| *gate *= *value);

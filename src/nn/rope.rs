@@ -98,7 +98,7 @@ impl<'a> Rotations<'a> {
         let inner = shape.heads * shape.head_dim;
         let patches = shape.images * (shape.tokens - self.prefix);
         let moved = 2 * patches * 2 * inner * size_of::<f32>();
-        forward.each_row(moved, Op::Rotate, qkv, 3 * inner, |i, row| {
+        forward.each_row(moved, Op::Rotate, qkv, 3 * inner, |i, row, _| {
             if let Some(patch) = (i % shape.tokens).checked_sub(self.prefix) {
                 row[..2 * inner].chunks_exact_mut(shape.head_dim).for_each(|head| self.turn(patch, head));
             }

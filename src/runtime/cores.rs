@@ -1,8 +1,8 @@
 //! Which CPUs the threads of a team run on, and how many there are.
 //!
 //! Where some CPUs are faster than others (big.LITTLE: RK3588), each worker is bound to one of its own, the fastest
-//! first, other than the one that the caller runs on: an operation takes as long as its slowest thread. Elsewhere the
-//! scheduler knows better, since it sees what else runs. The caller's own thread is left alone.
+//! first, other than the one that the caller runs on, so that a thread's speed stays what its share of the work follows
+//! from. Elsewhere the scheduler knows better, since it sees what else runs. The caller's own thread is left alone.
 
 use super::cpu::{self, Cpu};
 use core::cmp::Reverse;
@@ -50,16 +50,9 @@ pub fn cpus() -> Vec<Cpu> {
     cpu::read(Path::new("/"), &affinity().0)
 }
 
-/// Threads that make an image fastest: one for each CPU that this process may use (cpuset, cgroup), without the little
-/// ones if there are big ones too. Work is divided evenly, and an in-order core takes several times as long.
+/// One thread for each CPU that this process may use (cpuset, cgroup), little ones too: each does what it can.
 pub fn default_threads() -> usize {
-    let all = std::thread::available_parallelism().map_or(1, |n| n.get());
-    all.min(useful(&cpus()).unwrap_or(all))
-}
-
-/// How many of `cpus` are no little cores, if there are any.
-fn useful(cpus: &[Cpu]) -> Option<usize> {
-    Some(cpus.iter().filter(|cpu| !cpu.little).count()).filter(|&count| count > 0)
+    std::thread::available_parallelism().map_or(1, |n| n.get())
 }
 
 /// A CPU for each of `workers`; empty where the system does not tell, or [`choose`] finds none.
@@ -103,11 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn rk3588_runs_on_its_big_cores_whatever_the_kernel_tells() {
+    fn rk3588_runs_on_its_big_cores_first_whatever_the_kernel_tells() {
         for (capacity, clock) in [(true, true), (true, false), (false, true), (false, false)] {
             let cpus = rk3588(capacity, clock).read(0..8);
             assert_eq!(describe(&cpus), "4 x Cortex-A76, 4 x Cortex-A55");
-            assert_eq!(useful(&cpus), Some(4));
             assert_eq!(choose(cpus.clone(), Some(4), 3), [5, 6, 7]);
             assert_eq!(choose(cpus.clone(), Some(0), 5), [4, 5, 6, 7, 1]);
             assert_eq!(choose(cpus.clone(), None, 8), [4, 5, 6, 7, 0, 1, 2, 3]);
@@ -119,11 +111,11 @@ mod tests {
     fn a_cpuset_is_kept_to() {
         let machine = rk3588(true, true);
         let mixed = machine.read([1, 3, 6]);
-        assert_eq!((useful(&mixed), choose(mixed, Some(3), 2)), (Some(1), [6, 1].to_vec()));
+        assert_eq!(choose(mixed, Some(3), 2), [6, 1]);
         let big = machine.read(4..8);
-        assert_eq!((useful(&big), choose(big, Some(4), 2)), (Some(4), Vec::new()));
+        assert!(choose(big, Some(4), 2).is_empty());
         let little = machine.read(0..4);
-        assert_eq!((useful(&little), choose(little, Some(0), 3)), (None, Vec::new()));
+        assert!(choose(little, Some(0), 3).is_empty());
     }
 
     #[test]
@@ -135,7 +127,7 @@ mod tests {
             machine.of_cpu(cpu, "cpufreq/cpuinfo_max_freq", "2400000\n");
         }
         let cpus = machine.read(0..4);
-        assert_eq!((describe(&cpus).as_str(), useful(&cpus)), ("4 x Cortex-A76", Some(4)));
+        assert_eq!(describe(&cpus), "4 x Cortex-A76");
         assert!(choose(cpus, Some(0), 3).is_empty());
     }
 
@@ -149,7 +141,7 @@ mod tests {
         }
         let cpus = machine.read(0..8);
         assert_eq!(describe(&cpus), "1 x Cortex-X1, 3 x Cortex-A78, 4 x Cortex-A55");
-        assert_eq!((useful(&cpus), choose(cpus, Some(2), 4)), (Some(4), [7, 4, 5, 6].to_vec()));
+        assert_eq!(choose(cpus, Some(2), 4), [7, 4, 5, 6]);
         // Snapdragon 855: one of its four A76 has a higher clock, and its little cores tell only cpuinfo.
         let machine = Machine::new();
         let cpuinfo: Vec<_> = (0..8)
@@ -179,9 +171,8 @@ mod tests {
     #[test]
     fn a_silent_system_binds_nothing() {
         let cpus = Machine::new().read(0..4);
-        assert_eq!((describe(&cpus).as_str(), useful(&cpus)), ("", Some(4)));
+        assert_eq!(describe(&cpus), "");
         assert!(choose(cpus, Some(0), 3).is_empty());
-        assert_eq!(useful(&[]), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What Linux tells of a CPU: which core it is, and how fast compared with the others.
 //!
-//! The core decides where threads run and how many there are, never which kernels: those follow from the CPU's features
+//! The core decides where threads run, never which kernels: those follow from the CPU's features
 //! alone. All cores of a big.LITTLE board have the same features, so its threads share one packing of the activations
 //! and give the same bits wherever they run, and the tiles keep the multipliers of an A53 as busy as those of an A76.
 
@@ -20,7 +20,7 @@ struct Core {
 const ARM: u32 = 0x41;
 const QUALCOMM: u32 = 0x51;
 
-/// Cores that boards combine, slowest first. The first [`IN_ORDER`] are the little ones.
+/// Cores that boards combine, slowest first. The first eight work in order: the little ones.
 const CORES: [(u32, u32, &str); 34] = [
     (ARM, 0xd04, "Cortex-A35"),
     (ARM, 0xd03, "Cortex-A53"),
@@ -57,7 +57,6 @@ const CORES: [(u32, u32, &str); 34] = [
     (ARM, 0xd82, "Cortex-X4"),
     (ARM, 0xd85, "Cortex-X925"),
 ];
-const IN_ORDER: usize = 8;
 
 impl Core {
     /// Its place in [`CORES`]; after all of them for a core that is newer than the list.
@@ -96,8 +95,6 @@ pub struct Cpu {
     /// The name of its core, where the system tells.
     pub name: Option<String>,
     pub(super) speed: Speed,
-    /// An in-order core, as the little ones of big.LITTLE are.
-    pub(super) little: bool,
 }
 
 /// What the system under `root` (`/` but in tests) tells of the CPUs `numbers`.
@@ -123,7 +120,7 @@ pub(super) fn read(root: &Path, numbers: &[usize]) -> Vec<Cpu> {
             Some(core) => Speed { capacity, rank: core.rank(), khz: decimal("cpufreq/cpuinfo_max_freq") },
             None => Speed { capacity, ..Speed::default() },
         };
-        Cpu { number, name, speed, little: core.is_some_and(|core| core.rank() < IN_ORDER) }
+        Cpu { number, name, speed }
     };
     numbers.iter().map(read).collect()
 }
@@ -207,7 +204,6 @@ pub(super) mod tests {
         );
         let cpus = machine.read([0, 1, 2, 10, 11]);
         assert_eq!(names(&cpus), ["Cortex-A72", "Kryo 4xx Silver", "Arm core 0x61/0x022", "-", "-"]);
-        assert_eq!(cpus.iter().map(|cpu| cpu.little).collect::<Vec<_>>(), [false, true, false, false, false]);
         assert_eq!(describe(&cpus), "1 x Arm core 0x61/0x022, 1 x Cortex-A72, 1 x Kryo 4xx Silver");
     }
 

@@ -1,10 +1,11 @@
 //! How a job gets from the caller to the workers of a team, and its end back.
 //!
-//! The caller stores the job, then advances `round`; a worker that sees the new round calls the job, then takes itself
-//! off `pending`; the caller returns once that is 0. Each of these is a release that the other side acquires. A thread
-//! that has to wait first spins, then sleeps. Below, loom tries the orders that these steps can take.
+//! The caller stores the job, then opens a new round of `state`; a worker that sees it open counts itself in, calls the
+//! job, and counts itself out; the caller closes the round, so that nobody comes in any more, and returns once all are
+//! out. Each of these is a release that the other side acquires. A thread that has to wait first spins, then sleeps.
+//! Below, loom tries the orders that these steps can take.
 
-use super::sync::{Arc, AtomicBool, AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering, fence};
+use super::sync::{Arc, AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Condvar, Mutex, Ordering, fence};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::PoisonError;
 
@@ -14,13 +15,42 @@ const SPINS: usize = if cfg!(loom) { 1 } else { 4000 };
 /// Called once on every thread, with the thread's number.
 pub(super) type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
+/// Whom a job waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Every thread has its part in the job.
+    Everyone,
+    /// Whoever comes before the caller is done with its own part. A worker that the system lets wait, since another
+    /// program has its CPU, comes to a later job.
+    WhoeverComes,
+}
+
+/// One worker that is in the job.
+const IN: u64 = 1;
+/// One worker that has come in, and may be out again.
+const CAME: u64 = 1 << 8;
+/// Nobody comes in any more.
+const CLOSED: u64 = 1 << 16;
+/// One job.
+const ROUND: u64 = 1 << 24;
+const _: () = assert!(super::MAX_THREADS < 1 << 8, "both counts of workers have 8 bits");
+
+/// Workers that are in the job.
+const fn inside(state: u64) -> u64 {
+    state % CAME
+}
+
+/// Workers that have come in.
+const fn came(state: u64) -> u64 {
+    state % CLOSED / CAME
+}
+
 struct Shared {
-    /// Points to the current [`Job`]; read by a worker only after it has seen `round` advance.
+    /// Points to the current [`Job`]; read by a worker only while it is in.
     job: AtomicPtr<()>,
-    /// Counts jobs.
-    round: AtomicUsize,
-    /// Workers that have not finished the current job.
-    pending: AtomicUsize,
+    /// A multiple of `ROUND` that counts the jobs, `CLOSED` or not, and multiples of `CAME` and `IN`. While a worker is in,
+    /// the round stays.
+    state: AtomicU64,
     /// A worker panicked in the current job.
     panicked: AtomicBool,
     /// There will be no more jobs.
@@ -65,6 +95,8 @@ impl Shared {
 pub(super) struct Caller {
     shared: Arc<Shared>,
     workers: usize,
+    /// Of the last job.
+    round: u64,
 }
 
 /// The side of one worker.
@@ -72,37 +104,35 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     /// Of this thread; the caller is thread 0.
     thread: usize,
-    /// The last job that this worker has no part in.
-    round: usize,
+    /// Of the last job that this worker has had its part in, or has none.
+    round: u64,
 }
 
 impl Caller {
     pub(super) fn new() -> Caller {
         let shared = Shared {
             job: AtomicPtr::new(core::ptr::null_mut()),
-            round: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
+            state: AtomicU64::new(CLOSED),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
             lock: Mutex::new(()),
             changed: Condvar::new(),
         };
-        Caller { shared: Arc::new(shared), workers: 0 }
+        Caller { shared: Arc::new(shared), workers: 0, round: 0 }
     }
 
-    /// One more worker. Every later job waits for it, so a thread must be running [`Worker::work`] by then.
+    /// One more worker. Every later job may wait for it, so a thread must be running [`Worker::work`] by then.
     pub(super) fn worker(&mut self) -> Worker {
         self.workers += 1;
-        let round = self.shared.round.load(Ordering::Relaxed);
-        Worker { shared: Arc::clone(&self.shared), thread: self.workers, round }
+        Worker { shared: Arc::clone(&self.shared), thread: self.workers, round: self.round }
     }
 
-    /// Calls `job(thread)` on every thread, 0 being this one, and returns when all are done.
+    /// Calls `job(thread)` once on every thread, 0 being this one, or on those that come, and returns when all are done.
     ///
     /// # Panics
     /// If a call panicked; the others are finished then, and the next job starts afresh.
-    pub(super) fn run(&mut self, job: Job<'_>) {
+    pub(super) fn run(&mut self, who: Who, job: Job<'_>) {
         if self.workers == 0 {
             return job(0);
         }
@@ -110,11 +140,16 @@ impl Caller {
         // The workers get the address of this reference, which outlives their use of it: a panic of this thread's own
         // part is held back until they are done.
         shared.job.store((&raw const job).cast_mut().cast(), Ordering::Relaxed);
-        shared.pending.store(self.workers, Ordering::Relaxed);
-        shared.round.fetch_add(1, Ordering::Release);
+        self.round += 1;
+        // The last round is closed and nobody is in: no worker changes the state before it is opened here.
+        shared.state.store(self.round * ROUND, Ordering::Release);
         shared.announce();
         let own = catch_unwind(AssertUnwindSafe(|| job(0)));
-        shared.wait(|| shared.pending.load(Ordering::Acquire) == 0);
+        if who == Who::Everyone {
+            shared.wait(|| came(shared.state.load(Ordering::Acquire)) == self.workers as u64);
+        }
+        shared.state.fetch_or(CLOSED, Ordering::AcqRel);
+        shared.wait(|| inside(shared.state.load(Ordering::Acquire)) == 0);
         // Taken back before anything unwinds: it is not the next job's panic.
         let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = own {
@@ -137,22 +172,30 @@ impl Worker {
         let Worker { shared, thread, mut round } = self;
         let stop = || shared.stop.load(Ordering::Acquire);
         loop {
-            shared.wait(|| shared.round.load(Ordering::Acquire) != round || stop());
+            let open = |state: u64| state & CLOSED == 0 && state / ROUND != round;
+            shared.wait(|| open(shared.state.load(Ordering::Acquire)) || stop());
             if stop() {
                 return;
             }
-            round = round.wrapping_add(1);
+            let come_in = |state| open(state).then_some(state + CAME + IN);
+            let Ok(state) = shared.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, come_in) else {
+                // Closed meanwhile.
+                continue;
+            };
+            round = state / ROUND;
             let job = shared.job.load(Ordering::Relaxed).cast::<Job<'_>>();
-            // SAFETY: `run` stored the address of its own `job` before it advanced `round`. It neither returns nor
-            // unwinds before `pending` is 0, and this thread is counted there until after the call; nor does another
-            // `run` replace the job until then, since this one borrows the only `Caller`. The closure is Sync.
+            // SAFETY: `run` stored the address of its own `job` before it opened the round. It neither returns nor unwinds
+            // before it has closed it and nobody is in, and this thread is until after the call; nor does another `run`
+            // replace the job until then, since this one borrows the only `Caller`. The closure is Sync.
             let job = unsafe { *job };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(thread))) {
                 // Dropping what a panic carries may panic again, and this thread is still waited for.
                 core::mem::forget(panic);
                 shared.panicked.store(true, Ordering::Relaxed);
             }
-            if shared.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The caller may wait for the last one out, or for the last one to have come.
+            let state = shared.state.fetch_sub(IN, Ordering::AcqRel);
+            if inside(state) == 1 {
                 shared.announce();
             }
         }
@@ -220,7 +263,7 @@ mod tests {
         try_orders(1, 5, |caller| {
             let mut values = Values::new(2);
             for job in 1..=2 {
-                caller.run(&|thread| values.add(thread, 10 * job + thread));
+                caller.run(Who::Everyone, &|thread| values.add(thread, 10 * job + thread));
                 assert_eq!(values.take(), [10 * job, 10 * job + 1]);
             }
         });
@@ -231,10 +274,30 @@ mod tests {
         try_orders(2, 2, |caller| {
             let mut values = Values::new(3);
             for job in 1..=2 {
-                caller.run(&|thread| values.add(thread, 10 * job + thread));
+                caller.run(Who::Everyone, &|thread| values.add(thread, 10 * job + thread));
                 assert_eq!(values.take(), [10 * job, 10 * job + 1, 10 * job + 2]);
             }
         });
+    }
+
+    /// A worker has its whole part in a job, or none, and none after the job's end.
+    #[test]
+    fn whoever_comes() {
+        for (workers, preemptions) in [(1, 5), (2, 2)] {
+            try_orders(workers, preemptions, move |caller| {
+                let mut values = Values::new(workers + 1);
+                for job in 1..=2 {
+                    caller.run(Who::WhoeverComes, &|thread| values.add(thread, 10 * job + thread));
+                    let found = values.take();
+                    assert_eq!(found[0], 10 * job);
+                    for thread in 1..=workers {
+                        assert!([0, 10 * job + thread].contains(&found[thread]), "{found:?}");
+                    }
+                }
+                caller.run(Who::Everyone, &|thread| values.add(thread, thread));
+                assert_eq!(values.take(), (0..=workers).collect::<Vec<_>>());
+            });
+        }
     }
 
     #[test]
@@ -248,7 +311,7 @@ mod tests {
             try_orders(1, 4, |caller| {
                 let mut values = Values::new(2);
                 let result = catch_unwind(AssertUnwindSafe(|| {
-                    caller.run(&|thread| {
+                    caller.run(Who::Everyone, &|thread| {
                         values.add(thread, 1);
                         if panicking.contains(&thread) {
                             // A panic without its message.
@@ -258,7 +321,7 @@ mod tests {
                 }));
                 assert!(result.is_err());
                 assert_eq!(values.take(), [1, 1]);
-                caller.run(&|thread| values.add(thread, 2));
+                caller.run(Who::Everyone, &|thread| values.add(thread, 2));
                 assert_eq!(values.take(), [2, 2]);
             });
         }

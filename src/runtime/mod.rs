@@ -13,6 +13,7 @@ mod handover;
 mod peaks;
 mod plan;
 mod shared;
+mod shares;
 mod sync;
 mod team;
 
@@ -23,6 +24,7 @@ pub use peaks::Peaks;
 pub use plan::{Buffer, Plan};
 pub(crate) use plan::{Carver, Place};
 pub(crate) use shared::Hold;
+pub(crate) use shares::Divisible;
 pub use shared::{Runtime, RuntimeOptions};
 pub use team::MAX_THREADS;
 pub(crate) use team::Team;

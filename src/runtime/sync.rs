@@ -4,11 +4,11 @@
 #[cfg(not(all(loom, test)))]
 pub(super) use std::sync::{
     Arc, Condvar, Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(all(loom, test))]
 pub(super) use loom::sync::{
     Arc, Condvar, Mutex,
-    atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };

@@ -1,11 +1,13 @@
 //! A fixed team of threads that works through one operation at a time.
 //!
-//! The threads are made once. [`Team::run`] hands every one of them the same closure and returns when all are done,
-//! so the code between two operations is plain sequential code. Between operations a thread first spins, since the
+//! The threads are made once. [`Team::divide`] hands them an operation and returns when it is done, so the code between
+//! two operations is plain sequential code. Between operations a thread first spins, since the
 //! next one is usually microseconds away, then sleeps. Nothing here allocates after [`Team::new`].
 
-use super::handover::{Caller, Job};
+use super::handover::{Caller, Job, Who};
+use super::shares::{Divisible, Shares, Speeds};
 use crate::error::{Error, Result};
+use core::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::vec::Vec;
@@ -16,6 +18,7 @@ pub const MAX_THREADS: usize = 32;
 /// The threads. One job at a time: a job borrows the team mutably, so no part of it can reach the team again.
 pub(crate) struct Team {
     caller: Caller,
+    speeds: Speeds,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -32,7 +35,7 @@ impl Team {
                 found: threads as u64,
             });
         }
-        let mut team = Team { caller: Caller::new(), workers: Vec::with_capacity(threads - 1) };
+        let mut team = Team { caller: Caller::new(), speeds: Speeds::new(), workers: Vec::with_capacity(threads - 1) };
         let cpus = super::cores::for_workers(threads - 1);
         for index in 1..threads {
             let worker = team.caller.worker();
@@ -63,7 +66,34 @@ impl Team {
     /// # Panics
     /// If a call panicked. The team is as good as before.
     pub(crate) fn run(&mut self, job: Job<'_>) {
-        self.caller.run(job);
+        self.caller.run(Who::Everyone, job);
+    }
+
+    /// Does all of `work`, each piece on some thread: `job(units, data, own)` does `units` of it in their `data`. Each
+    /// thread has one of `own`, of which there are as many as threads. Waits for no thread that has not begun.
+    ///
+    /// # Panics
+    /// If a call panicked.
+    pub(crate) fn divide<T: Send, S: Send>(
+        &mut self,
+        work: Divisible<T, impl Fn(T, Range<usize>, usize) -> (T, T) + Sync>,
+        own: impl IntoIterator<Item = S>,
+        job: impl Fn(Range<usize>, T, &mut S) + Sync,
+    ) {
+        let (threads, mut own) = (self.threads(), own.into_iter());
+        if threads == 1 {
+            let mut own = own.next().expect("the thread has its own");
+            return job(0..work.units, work.data, &mut own);
+        }
+        let own: [Mutex<Option<S>>; MAX_THREADS] = core::array::from_fn(|_| Mutex::new(own.next()));
+        let shares = Shares::new(work, threads, &self.speeds);
+        self.caller.run(Who::WhoeverComes, &|thread| {
+            let mut own = own[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let own = own.as_mut().expect("each thread has its own");
+            shares.work(thread, |units, data| job(units, data, own));
+        });
+        let done = shares.into_done();
+        self.speeds.learn(&done[..threads]);
     }
 
     /// Gives each of `parts` to a thread of its own; there may not be more of them than threads.

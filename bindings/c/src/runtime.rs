@@ -15,7 +15,7 @@ impl Resource for OcelliRuntime {
 }
 
 /// Starts `threads` threads, the calling one included, and chooses the kernels; 0 takes what OCELLI_THREADS says or as many
-/// as there are CPUs (big ones, where there are little ones too). `isa` names the instruction sets to use, as in
+/// as there are CPUs. `isa` names the instruction sets to use, as in
 /// "neon+dotprod"; null takes what OCELLI_ISA says or all that this CPU has.
 ///
 /// # Safety

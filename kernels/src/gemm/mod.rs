@@ -122,16 +122,19 @@ pub const fn macs(rows: usize, n: usize, k: usize) -> u64 {
     (rows as u64).saturating_mul(n as u64).saturating_mul(k as u64)
 }
 
-/// How the RHS panels of `n` channels divide among `parts` threads: the share of thread `part`. Whole groups of `MAX_PANELS`.
+/// The groups of up to `MAX_PANELS` RHS panels in which `n` channels are multiplied: what threads divide among them.
+pub const fn groups(n: usize) -> usize {
+    pack::panels(n).div_ceil(MAX_PANELS)
+}
+
+/// The panels of `groups` of those of `n` channels.
 ///
 /// # Panics
-/// If `part` is not below `parts`.
-pub const fn share(n: usize, part: usize, parts: usize) -> Range<usize> {
-    assert!(part < parts, "thread `part` of `parts`");
-    let (all, groups) = (pack::panels(n), pack::panels(n).div_ceil(MAX_PANELS));
-    let most = groups.checked_mul(part + 1).expect("so many shares fit usize");
-    let end = most / parts * MAX_PANELS;
-    (most - groups) / parts * MAX_PANELS..if end < all { end } else { all }
+/// If there are not so many groups.
+pub const fn group_panels(n: usize, groups: Range<usize>) -> Range<usize> {
+    assert!(groups.start <= groups.end && groups.end <= self::groups(n), "groups that do not exist");
+    let (all, end) = (pack::panels(n), groups.end * MAX_PANELS);
+    groups.start * MAX_PANELS..if end < all { end } else { all }
 }
 
 /// The output channels of `panels` in a matrix of `n`: those that exist.

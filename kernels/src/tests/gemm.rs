@@ -1,7 +1,7 @@
 //! Whole GEMMs against a naive f64 product, at sizes around the edges of tiles and panels.
 
 use super::{Failures, UNIT};
-use crate::gemm::{Epilogue, Gemm, GemmScratch, share};
+use crate::gemm::{Epilogue, Gemm, GemmScratch, group_panels, groups};
 use crate::kernels::Kernels;
 use crate::matrix::{Mat, MatMut};
 use crate::pack::{LhsFormat, LhsMut, NR, Weights, WeightsFloat, WeightsI8, padded_k, padded_n, panels};
@@ -176,7 +176,12 @@ impl Case {
         let mut rest = MatMut::blocks(&mut out, self.rows, self.n, block);
         for part in 0..parts {
             // As many parts as panels: one each, also where a block holds two.
-            let panels = if parts == panels(self.n) { part..part + 1 } else { share(self.n, part, parts) };
+            let panels = if parts == panels(self.n) {
+                part..part + 1
+            } else {
+                let end = |part: usize| groups(self.n) * part / parts;
+                group_panels(self.n, end(part)..end(part + 1))
+            };
             let cols = (panels.end * NR).min(self.n) - (panels.start * NR).min(self.n);
             let (mut part, right) = rest.split_at_col(cols);
             kernels.gemm(&gemm, panels, &mut part, &mut scratch);

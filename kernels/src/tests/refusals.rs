@@ -2,7 +2,7 @@
 //! them. Nothing may be read or written on the way.
 
 use crate::attention::Attention;
-use crate::gemm::{Epilogue, Gemm, GemmScratch, channels, macs, share};
+use crate::gemm::{Epilogue, Gemm, GemmScratch, channels, group_panels, macs};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
 use crate::matrix::{Mat, MatMut};
@@ -37,7 +37,7 @@ fn sizes_that_wrap() {
     }
     assert!(refused(|| padded_k(usize::MAX)) && refused(|| padded_n(usize::MAX - 3)));
     assert_eq!((macs(1 << 32, 1 << 32, 2), macs(2, 3, 5)), (u64::MAX, 30));
-    assert!(refused(|| share(16, 1, 1)) && refused(|| share(16, 0, 0)));
+    assert!(refused(|| group_panels(16, 0..2)) && refused(|| group_panels(0, 1..1)));
     assert!(refused(|| pack_i8(&[], 0, 0, &mut [])) && refused(|| pack_i8(&[0; 5], 0, 2, &mut [0; 256])));
 }
 

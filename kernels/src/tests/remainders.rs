@@ -76,8 +76,8 @@ impl Weighed {
             out[place(at / n, at % n)] = *start;
         }
         let mut rest = Some(MatMut::blocks(&mut out, rows, n, block));
-        for thread in 0..2 {
-            let panels = gemm::share(n, thread, 2);
+        for groups in [0..1, 1..gemm::groups(n)] {
+            let panels = gemm::group_panels(n, groups);
             let cols = gemm::channels(n, panels.clone()).len();
             let (mut part, others) = rest.take().expect("put back").split_at_col(cols);
             rest = Some(others);

@@ -14,7 +14,7 @@ class Runtime:
     """Threads and kernels that encoders share: what one encoder computes, others of the same runtime wait for."""
 
     def __init__(self, threads: int | None = None, isa: str | None = None) -> None:
-        """``threads``, the calling one included: ``OCELLI_THREADS`` or one for each (big) CPU unless given. ``isa``:
+        """``threads``, the calling one included: ``OCELLI_THREADS`` or one for each CPU unless given. ``isa``:
         instruction sets, as in "neon+dotprod": ``OCELLI_ISA`` or all that this CPU has unless given."""
         self._native = _native.Runtime(threads, isa)
 
