@@ -4,10 +4,11 @@ mod report;
 
 use crate::args::{ModelArgs, Resize, SizeArgs};
 use crate::console::{Console, Failure, ms_since};
-use crate::inputs::{Input, ListArgs};
+use crate::decoders::{Decoded, each_decoded};
+use crate::inputs::ListArgs;
 use crate::label_args::{self, LabelArgs};
 use ocelli::format::Scoring;
-use ocelli::preprocess::{PixelView, TileBox, Tiles, decode};
+use ocelli::preprocess::{PixelView, TileBox, Tiles};
 use ocelli::score::Scored;
 use ocelli::{Classifier, Result};
 use report::Report;
@@ -59,7 +60,7 @@ struct Found {
     times: Times,
 }
 
-/// Milliseconds that an image took.
+/// Milliseconds that an image took. It is decoded while the one before is encoded.
 #[derive(Default)]
 struct Times {
     decode: f64,
@@ -84,11 +85,11 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     }
     let mut code = ExitCode::SUCCESS;
     console.start(inputs.len());
-    for input in inputs {
+    each_decoded(inputs, &decoding, console, |decoded| -> Result<(), Failure> {
         let found =
-            input.and_then(|input| Ok((classify(args, &mut classifier, &input, &decoding, console)?, input)));
+            decoded.and_then(|decoded| Ok((classify(args, &mut classifier, &decoded, console)?, decoded)));
         match found {
-            Ok((found, input)) => {
+            Ok((found, Decoded { input, .. })) => {
                 let report = Report::new(args, &opened, classifier.labels(), &input, &found);
                 match args.json {
                     true => console.print_json(&report)?,
@@ -101,30 +102,24 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
             }
         }
         console.step(1);
-    }
+        Ok(())
+    })?;
     console.done();
     Ok(code)
 }
 
-fn classify(
-    args: &Args,
-    classifier: &mut Classifier,
-    input: &Input,
-    decoding: &decode::Options,
-    console: &Console,
-) -> Result<Found> {
+fn classify(args: &Args, classifier: &mut Classifier, decoded: &Decoded, console: &Console) -> Result<Found> {
     let scored = vec![Scored::default(); classifier.labels().len()];
-    let mut found = Found { scored, tiles: Vec::new(), times: Times::default() };
+    let times = Times { decode: decoded.ms, ..Times::default() };
+    let mut found = Found { scored, tiles: Vec::new(), times };
     let start = Instant::now();
-    let image = input.decode(decoding, console)?;
-    found.times.decode = ms_since(start);
-    let view = image.view();
+    let view = decoded.image.view();
     let result = match args.size.tiles(classifier.encoder(), &view) {
         Some(tiles) => by_tiles(classifier, &view, tiles, &mut found, console),
         None => at_once(classifier, &view, &mut found),
     };
-    result.map_err(|error| error.in_file(input.path()))?;
-    found.times.total = ms_since(start);
+    result.map_err(|error| error.in_file(decoded.input.path()))?;
+    found.times.total = decoded.ms + ms_since(start);
     Ok(found)
 }
 

@@ -4,6 +4,7 @@ mod output;
 
 use crate::args::{ModelArgs, Opened, Resize, SizeArgs};
 use crate::console::{Console, Failure};
+use crate::decoders::each_decoded;
 use crate::files::path_bytes;
 use crate::inputs::{Input, ListArgs};
 use clap::ValueEnum;
@@ -130,10 +131,9 @@ fn embed(
     if !inputs.is_empty() {
         let mut encoder = args.size.encoder(opened)?;
         let decoding = args.resize.decoding(&encoder)?;
-        for input in inputs {
-            let lines = input.and_then(|input| {
-                let image = input.decode(&decoding, console)?;
-                embed_image(args, &mut encoder, &input, &image.view(), console)
+        each_decoded(inputs, &decoding, console, |decoded| -> Result<(), Failure> {
+            let lines = decoded.and_then(|decoded| {
+                embed_image(args, &mut encoder, &decoded.input, &decoded.image.view(), console)
             });
             match lines {
                 Ok(lines) => lines.iter().try_for_each(|line| sink.put(line))?,
@@ -143,7 +143,8 @@ fn embed(
                 }
             }
             console.step(1);
-        }
+            Ok(())
+        })?;
     }
     if let Some(encoder) = &mut texts {
         for text in &args.text {

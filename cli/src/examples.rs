@@ -2,7 +2,8 @@
 
 use crate::args::Opened;
 use crate::console::{Console, Failure};
-use crate::inputs::{self, Input};
+use crate::decoders::{Decoded, each_decoded};
+use crate::inputs;
 use ocelli::format::{Bank, LabelBank};
 use ocelli::preprocess::decode;
 use ocelli::preprocess::decode::Limits;
@@ -75,10 +76,12 @@ impl ExampleArgs {
         console.start(count);
         for (label, inputs) in labels {
             let mut read = 0;
-            for input in inputs {
-                let added = input.and_then(|input| {
-                    embed(&mut encoder, &input, &decoding, &mut embedding, console)?;
-                    examples.add(&label, &embedding).map_err(|error| error.in_file(input.path()))
+            each_decoded(inputs, &decoding, console, |decoded| -> Result<()> {
+                let added = decoded.and_then(|Decoded { input, image, .. }| {
+                    encoder
+                        .embed_into(&image.view(), &mut embedding)
+                        .and_then(|()| examples.add(&label, &embedding))
+                        .map_err(|error| error.in_file(input.path()))
                 });
                 match added {
                     Ok(()) => read += 1,
@@ -88,7 +91,8 @@ impl ExampleArgs {
                     }
                 }
                 console.step(1);
-            }
+                Ok(())
+            })?;
             if read == 0 {
                 let message = "none of this label's pictures can be used".to_owned();
                 return Err(Error::Message(message).in_file(folder.join(&label)).into());
@@ -98,17 +102,6 @@ impl ExampleArgs {
         let (bank, left_out) = examples.bank(self.prototypes.into())?;
         Ok(Taught { bank, left_out, incomplete })
     }
-}
-
-fn embed(
-    encoder: &mut ImageEncoder,
-    input: &Input,
-    decoding: &decode::Options,
-    embedding: &mut [f32],
-    console: &Console,
-) -> Result<()> {
-    let image = input.decode(decoding, console)?;
-    encoder.embed_into(&image.view(), embedding).map_err(|error| error.in_file(input.path()))
 }
 
 /// [`LeftOut`] in JSON.

@@ -44,18 +44,14 @@ impl Input {
         }
     }
 
-    /// Reads and decodes it, and says what was wrong with it; errors name it.
-    pub(crate) fn decode(&self, options: &Options, console: &Console) -> Result<DecodedImage> {
-        let image = match self {
-            Input::File(path) => decode_file(path, options)?,
+    /// Reads and decodes it; errors name it.
+    pub(crate) fn decode(&self, options: &Options) -> Result<DecodedImage> {
+        match self {
+            Input::File(path) => decode_file(path, options),
             Input::Stdin => {
-                decode(&read_stdin("read the picture")?, options).map_err(|error| error.in_file("stdin"))?
+                decode(&read_stdin("read the picture")?, options).map_err(|error| error.in_file("stdin"))
             }
-        };
-        for problem in image.warnings() {
-            console.warn(format_args!("{}: {problem}", self.path().display()));
         }
-        Ok(image)
     }
 }
 
@@ -143,6 +139,13 @@ fn read_all(source: impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
+/// The picture `path`, or all pictures in the folder `path`; each may be an error instead.
+pub(crate) fn pictures(path: &Path) -> Vec<Result<Input>> {
+    let mut inputs = Vec::new();
+    expand(path, &mut inputs);
+    inputs
+}
+
 /// Adds the picture `path`, or all pictures in the folder `path`.
 fn expand(path: &Path, inputs: &mut Vec<Result<Input>>) {
     if !path.is_dir() {
@@ -185,8 +188,7 @@ pub(crate) fn folders(folder: &Path, console: &Console) -> Result<Vec<(String, V
             let message = "the name of this folder is not UTF-8, so it can be no label: rename it";
             return Err(Error::Message(message.into()).in_file(&path));
         };
-        let mut inputs = Vec::new();
-        expand(&path, &mut inputs);
+        let mut inputs = pictures(&path);
         // Without a picture, what `expand` found is the reason.
         if inputs.iter().all(Result::is_err) {
             return Err(inputs.swap_remove(0).expect_err("all of them are errors"));

@@ -6,6 +6,7 @@
 mod args;
 mod classify;
 mod console;
+mod decoders;
 mod default_model;
 mod embed;
 mod examples;

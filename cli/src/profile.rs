@@ -1,5 +1,6 @@
 //! `ocelli profile`
 
+mod pipeline;
 mod report;
 
 use crate::args::ModelArgs;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Time the image tower, per image and per operation, against what this machine can do, measured in the same run.
 ///
-/// The timed work is normalised pixels to embedding; decoding and resizing photos is not part of it. All figures are per
+/// The timed work is normalised pixels to embedding; decoding and resizing photos is part of --pipeline only. All figures are per
 /// image, except calls, which are per batch.
 ///
 /// GMAC/s: multiply-accumulates (MACs) per second. Of peak: against a loop that touches registers only, int8 where weights
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     /// Then keep embedding for so long, and report how time, clock and temperature develop
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     sustained: Option<u64>,
+    /// Then go through the photos in this folder, and report where their time goes from file to embedding: decoding,
+    /// preprocessing, encoding, and how much of it is saved by decoding the next one meanwhile
+    #[arg(long, value_name = "DIR")]
+    pipeline: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -90,6 +95,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let mut report = Report::new(args, &opened, &mut encoder, ms, load_ms)?;
     if let Some(seconds) = args.sustained {
         report.sustained = Some(sustained(seconds, || embed(&mut encoder))?);
+    }
+    if let Some(folder) = &args.pipeline {
+        report.pipeline = Some(pipeline::measure(folder, &mut encoder, console)?);
     }
     match args.json {
         true => console.print_json(&report)?,

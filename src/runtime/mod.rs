@@ -24,7 +24,7 @@ pub use peaks::Peaks;
 pub use plan::{Buffer, Plan};
 pub(crate) use plan::{Carver, Place};
 pub(crate) use shared::Hold;
-pub(crate) use shares::Divisible;
 pub use shared::{Runtime, RuntimeOptions};
+pub(crate) use shares::Divisible;
 pub use team::MAX_THREADS;
 pub(crate) use team::Team;

@@ -255,7 +255,8 @@ mod tests {
         let piece = |units: usize| (units / (8 * cores.len())).max(1);
         let mut time = 0.0;
         for _ in 0..blocks {
-            time = BLOCK.iter().map(|&(units, cost)| cost * simulate(units, piece(units), cores, speeds)).sum();
+            time =
+                BLOCK.iter().map(|&(units, cost)| cost * simulate(units, piece(units), cores, speeds)).sum();
         }
         time
     }
@@ -293,8 +294,12 @@ mod tests {
         let mut speeds = Speeds::new();
         block_time(&[1.0; 4], &mut speeds, 2);
         let throttled = [1.0, 1.0, 1.0, 0.5];
-        assert!(block_time(&throttled, &mut speeds, 1) <= 1.35 * block_time(&[1.0; 4], &mut Speeds::new(), 1));
-        assert!(block_time(&throttled, &mut speeds, 12) <= 1.25 * block_time(&[1.0; 4], &mut Speeds::new(), 1));
+        assert!(
+            block_time(&throttled, &mut speeds, 1) <= 1.35 * block_time(&[1.0; 4], &mut Speeds::new(), 1)
+        );
+        assert!(
+            block_time(&throttled, &mut speeds, 12) <= 1.25 * block_time(&[1.0; 4], &mut Speeds::new(), 1)
+        );
         assert!((speeds.0[3] - 0.5).abs() < 0.1, "{}", speeds.0[3]);
         block_time(&[1.0; 4], &mut speeds, 12);
         assert!(speeds.0[3] > 0.95, "{}", speeds.0[3]);

@@ -35,7 +35,8 @@ impl Team {
                 found: threads as u64,
             });
         }
-        let mut team = Team { caller: Caller::new(), speeds: Speeds::new(), workers: Vec::with_capacity(threads - 1) };
+        let mut team =
+            Team { caller: Caller::new(), speeds: Speeds::new(), workers: Vec::with_capacity(threads - 1) };
         let cpus = super::cores::for_workers(threads - 1);
         for index in 1..threads {
             let worker = team.caller.worker();

@@ -1,6 +1,7 @@
 //! What `ocelli profile` prints.
 
 use super::Args;
+use super::pipeline::Pipeline;
 use crate::args::Opened;
 use crate::console::round_ms;
 use crate::sensors::{self, Sensors};
@@ -35,6 +36,8 @@ pub(super) struct Report {
     sensors: Sensors,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sustained: Option<Vec<Interval>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pipeline: Option<Pipeline>,
 }
 
 /// What this machine can do at most.
@@ -127,6 +130,7 @@ impl Report {
             ops,
             sensors: sensors::read(Path::new("/")),
             sustained: None,
+            pipeline: None,
         })
     }
 
@@ -187,6 +191,9 @@ impl Report {
         writeln!(out, "{}", self.sensors)?;
         for Interval { at_s, p50_ms, sensors, .. } in self.sustained.iter().flatten() {
             writeln!(out, "after {at_s:.1} s: p50 {p50_ms:.1} ms; {sensors}")?;
+        }
+        if let Some(pipeline) = &self.pipeline {
+            write!(out, "{pipeline}")?;
         }
         Ok(())
     }

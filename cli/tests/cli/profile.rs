@@ -110,3 +110,34 @@ fn profile_counts_what_is_multiplied_and_moved_per_image() {
         assert!(over.iter().all(|(us, name)| *us <= least || most.contains(name)), "{most:?} of {over:?}");
     }
 }
+
+#[test]
+fn profile_says_where_a_photos_time_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.png", "b.png", "c.png"] {
+        image::RgbImage::from_fn(120, 80, |x, y| image::Rgb([x as u8, y as u8, 7]))
+            .save(folder.path().join(name))
+            .unwrap();
+    }
+    fs::write(folder.path().join("broken.jpg"), "no picture").unwrap();
+    let profile =
+        || ocelli!["profile", "-m", *VISION, "--iters", "1", "-t", "1", "--pipeline", folder.path()];
+    let result = run(profile().arg("--json"));
+    assert!(result.code == Some(0) && result.err.contains("broken.jpg"), "{}", result.err);
+    let pipeline = result.json().remove(0)["pipeline"].take();
+    assert_eq!((&pipeline["photos"], &pipeline["megapixels"]), (&3.into(), &0.01.into()));
+    let number =
+        |value: &Value| value.as_f64().filter(|&ms| ms > 0.0).unwrap_or_else(|| panic!("{pipeline}"));
+    let ms = |name: &str| number(&pipeline["ms"][name]);
+    let sum = ms("decode") + ms("preprocess") + ms("encode");
+    assert!((ms("total") - sum).abs() < 0.01 && number(&pipeline["of_encoder"]) < 3.0, "{pipeline}");
+    assert!(number(&pipeline["overlapped_ms"]) < 20.0 * sum, "{pipeline}");
+    let text = run(&mut profile()).out;
+    assert!(
+        text.contains("3 photos of 0.0 megapixels") && text.contains("% of the encoder's own rate"),
+        "{text}"
+    );
+    let missing = folder.path().join("none");
+    run(&mut ocelli!["profile", "-m", *VISION, "--iters", "1", "--pipeline", missing])
+        .fails(&["none", "no picture"]);
+}
