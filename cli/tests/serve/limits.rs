@@ -81,6 +81,38 @@ fn headers_have_a_largest_size() {
 }
 
 #[test]
+fn an_answer_has_its_time() {
+    // Portable code keeps the encoder busy for seconds with so many texts.
+    let model = CLIP.to_str().unwrap();
+    let server = Server::with(
+        &["--model", model, "--timeout", "1"],
+        &[("OCELLI_ISA", "scalar"), ("OCELLI_THREADS", "1")],
+    );
+    let start = Instant::now();
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let ask = |i| {
+            scope.spawn({
+                let server = &server;
+                move || {
+                    server.post("/v1/embeddings", "application/json", many(&format!("late {i}")).as_bytes())
+                }
+            })
+        };
+        let asked: Vec<_> = (0..12).map(ask).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let late: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
+    assert!(!late.is_empty(), "all within {:?}", start.elapsed());
+    for answer in late {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("10")), "{}", answer.text());
+        assert!(answer.text().contains("longer than 1 s"), "{}", answer.text());
+    }
+    // What nobody waits for any more is not worked on.
+    until("an answer in time", || server.post("/embed", "image/jpeg", &photo("ship")).status == 200);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+}
+
+#[test]
 fn slow_clients_are_cut() {
     let server = Server::clip(&["--timeout", "4"]);
     // A body that does not come.
