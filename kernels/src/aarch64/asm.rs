@@ -1,7 +1,4 @@
-//! Inline assembly of one instruction each, or of none.
-//!
-//! SDOT and SMMLA have no stable intrinsics. And an empty statement hides a value's origin from the optimiser, where what
-//! it would conclude makes the code slower.
+//! Inline assembly of one instruction each: SDOT and SMMLA have no stable intrinsics.
 
 use core::arch::aarch64::{int8x16_t, int32x4_t};
 use core::arch::asm;
@@ -39,14 +36,4 @@ pub(super) fn smmla(mut acc: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t
         );
     }
     acc
-}
-
-/// `x`, hidden from the optimiser. Where the compiler sees that both halves of a factor are equal, it replaces SMULL2 by
-/// SMULL and an EXT that moves the other factor's upper half down: a third more instructions.
-#[inline]
-#[target_feature(enable = "neon")]
-pub(super) fn opaque(mut x: int8x16_t) -> int8x16_t {
-    // SAFETY: no instruction.
-    unsafe { asm!("/* {x:v} */", x = inout(vreg) x, options(pure, nomem, nostack, preserves_flags)) }
-    x
 }

@@ -25,10 +25,12 @@ pub struct RowScale {
 /// How int8 codes lie in a panel of [`MR`] rows: `[k/group][row][group]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LhsCodes {
-    /// i8 in groups of four: SDOT and NEON's widening multiplies.
+    /// i8 in groups of four: SDOT.
     S8K4,
     /// i8 in groups of eight: SMMLA reads two rows as one register.
     S8K8,
+    /// i8 in groups of sixteen: NEON's widening multiplies.
+    S8K16,
     /// code + 128 as u8 in groups of four: `vpdpbusd`, whose left operand is unsigned.
     U8K4,
     /// Of every 16 `k`, what `U8K4` holds, then what `S8K4` holds: AVX2's micro-kernel reads now the one, now the other.
@@ -40,6 +42,7 @@ impl LhsCodes {
     pub const fn group(self) -> usize {
         match self {
             LhsCodes::S8K8 => 8,
+            LhsCodes::S8K16 => 16,
             _ => 4,
         }
     }

@@ -35,7 +35,7 @@ pub(crate) unsafe fn quantize_panel(
             let to = (i / group * MR + row) * group + i % group;
             let code = code(x, by);
             match form {
-                LhsCodes::S8K4 | LhsCodes::S8K8 => out[to] = code as u8,
+                LhsCodes::S8K4 | LhsCodes::S8K8 | LhsCodes::S8K16 => out[to] = code as u8,
                 LhsCodes::U8K4 => out[to] = code as u8 ^ 0x80,
                 LhsCodes::BothK4 => {
                     let to = to + to / SIGNED_OFFSET * SIGNED_OFFSET;

@@ -48,7 +48,7 @@ fn panel_bytes(format: LhsCodes, codes: &[i8], k: usize) -> Vec<u8> {
         let (row, i) = (at / k, at % k);
         let to = (i / group * MR + row) * group + i % group;
         match format {
-            LhsCodes::S8K4 | LhsCodes::S8K8 => tile[to] = code as u8,
+            LhsCodes::S8K4 | LhsCodes::S8K8 | LhsCodes::S8K16 => tile[to] = code as u8,
             LhsCodes::U8K4 => tile[to] = (i32::from(code) + 128) as u8,
             // 16 k of six rows one way, then the other.
             LhsCodes::BothK4 => {
@@ -185,7 +185,8 @@ fn panels_are_quantized_to_the_bit() {
                 }
             }
             let codes: Vec<i8> = (0..rows * k).map(|at| code(x[at], &by[at / k])).collect();
-            for format in [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::U8K4, LhsCodes::BothK4] {
+            for format in [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::S8K16, LhsCodes::U8K4, LhsCodes::BothK4]
+            {
                 let right = panel_bytes(format, &codes, k);
                 // Codes of missing rows are arbitrary: compared are those of the others.
                 let present = panel_bytes(format, &vec![1; rows * k], k);

@@ -1,82 +1,106 @@
-//! int8 micro-kernel from widening multiplies: per two groups of four `k`, SMULL and SMLAL leave sums of two products
-//! in i16, where they fit because no activation is −128, and SADALP adds pairs of those into i32.
+//! int8 micro-kernel from widening multiplies: of sixteen `k` of a row and a channel, SMULL and SMLAL2 leave sums of two
+//! products in i16, where they fit because no activation is −128, and SADALP adds pairs of those into i32.
+//!
+//! Both operands lie in runs of sixteen `k`, a register each, so that nothing is spread over lanes: the RHS panel is
+//! repacked for it. Three rows by four channels at a time: twelve sums and twelve products under way leave room for the
+//! operands, and an in-order core (Cortex-A53) waits for no result.
 
-use super::super::asm::opaque;
 use crate::pack::{K_GROUP, LhsCodes, MR, NR};
 use crate::table::{AccI8, MicroKernelI8};
 use core::arch::aarch64::*;
-use core::sync::atomic::{Ordering, compiler_fence};
 
 pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
-    name: "i8_gemm_6x16c4_neon",
-    lhs: LhsCodes::S8K4,
+    name: "i8_gemm_6x16c16_neon",
+    lhs: LhsCodes::S8K16,
     offset: 0,
     run,
     run_2x2: None,
-    repack: None,
+    repack: Some(repack),
 };
 
-/// Rows at a time: 2 × 8 accumulators, each of two channels, leave room for the panel and products in flight.
-const ROWS: usize = 2;
+/// `k` of a register.
+const STEP: usize = 16;
+/// Rows at a time.
+const ROWS: usize = 3;
+/// Channels at a time.
+const COLS: usize = 4;
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says; the CPU has NEON.
+/// As [`MicroKernelI8::run`] says, `b` being what `repack` made; the CPU has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn run(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
-    for (i, acc) in acc.as_chunks_mut::<{ ROWS * NR }>().0.iter_mut().enumerate() {
-        // SAFETY: as the caller promises; the rows are `K_GROUP` bytes apart.
-        unsafe { rows_i8(k, a.add(i * ROWS * K_GROUP), b, acc) }
+    for first_col in (0..NR).step_by(COLS) {
+        for first_row in (0..MR).step_by(ROWS) {
+            // SAFETY: as the caller promises: of each step of the LHS panel the rows lie `STEP` apart, and `repack` wrote
+            // `k` steps of the channels before.
+            let sums =
+                unsafe { multiply(k / STEP, a.cast::<i8>().add(first_row * STEP), b.add(first_col * k)) };
+            for (row, [a, b, c, d]) in sums.into_iter().enumerate() {
+                let sums = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+                // SAFETY: the row has four channels there.
+                unsafe { vst1q_s32(acc[(first_row + row) * NR + first_col..].as_mut_ptr(), sums) };
+            }
+        }
     }
 }
 
+/// The sums of `ROWS` rows by `COLS` channels, each in four parts.
+///
 /// # Safety
-/// As [`run`], with `a` at the first of `ROWS` rows of the LHS panel.
+/// `a` holds `steps` steps of `MR` rows, the first of which is a row; `b` as many of `COLS` channels.
 #[inline]
 #[target_feature(enable = "neon")]
-unsafe fn rows_i8(k: usize, a: *const u8, b: *const i8, out: &mut [i32; ROWS * NR]) {
-    let mut acc = [[vdupq_n_s32(0); NR / 2]; ROWS];
-    for step in 0..k / (2 * K_GROUP) {
-        // SAFETY: `k` is a multiple of 16, so two groups of both panels start here.
-        unsafe {
-            let b = b.add(step * 2 * K_GROUP * NR);
-            let a = a.add(step * 2 * K_GROUP * MR);
-            let a0: [int8x16_t; ROWS] = core::array::from_fn(|row| repeat(a.add(row * K_GROUP)));
-            let a1: [int8x16_t; ROWS] = core::array::from_fn(|row| repeat(a.add((MR + row) * K_GROUP)));
-            for half in 0..2 {
-                // Half of the panel's channels at a time: loaded earlier, the other half would crowd out sums.
-                compiler_fence(Ordering::SeqCst);
-                let b = b.add(32 * half);
-                let b0 = [vld1q_s8(b), vld1q_s8(b.add(16))];
-                let b1 = [vld1q_s8(b.add(64)), vld1q_s8(b.add(80))];
-                for row in 0..ROWS {
-                    let acc = &mut acc[row][4 * half..][..4];
-                    for j in 0..2 {
-                        let low = vmull_s8(vget_low_s8(b0[j]), vget_low_s8(a0[row]));
-                        let low = vmlal_s8(low, vget_low_s8(b1[j]), vget_low_s8(a1[row]));
-                        acc[2 * j] = vpadalq_s16(acc[2 * j], low);
-                        let high = vmull_high_s8(b0[j], a0[row]);
-                        let high = vmlal_high_s8(high, b1[j], a1[row]);
-                        acc[2 * j + 1] = vpadalq_s16(acc[2 * j + 1], high);
-                    }
+unsafe fn multiply(steps: usize, a: *const i8, b: *const i8) -> [[int32x4_t; COLS]; ROWS] {
+    let mut sums = [[vdupq_n_s32(0); COLS]; ROWS];
+    for step in 0..steps {
+        // SAFETY: as the caller promises.
+        let (a, b): ([int8x16_t; ROWS], [int8x16_t; COLS]) = unsafe {
+            (
+                core::array::from_fn(|row| vld1q_s8(a.add((step * MR + row) * STEP))),
+                core::array::from_fn(|col| vld1q_s8(b.add((step * COLS + col) * STEP))),
+            )
+        };
+        let low = a.map(|a| b.map(|b| vmull_s8(vget_low_s8(b), vget_low_s8(a))));
+        let mut both = low;
+        for (both, a) in both.iter_mut().zip(a) {
+            for (both, b) in both.iter_mut().zip(b) {
+                *both = vmlal_high_s8(*both, b, a);
+            }
+        }
+        for (sum, both) in sums.as_flattened_mut().iter_mut().zip(both.as_flattened()) {
+            *sum = vpadalq_s16(*sum, *both);
+        }
+    }
+    sums
+}
+
+/// Four channels after the other, each `[k/STEP][COLS][STEP]`.
+///
+/// # Safety
+/// As [`MicroKernelI8::repack`] says; the CPU has NEON.
+#[target_feature(enable = "neon")]
+unsafe fn repack(k: usize, b: *const i8, repacked: *mut i8) {
+    let mut to = repacked;
+    for first_col in (0..NR).step_by(COLS) {
+        for step in 0..k / STEP {
+            // SAFETY: `k` is a multiple of `STEP`, of which the panel holds four groups of four `k` of all channels, and
+            // the result takes as many bytes as the panel.
+            unsafe {
+                let group = |i: usize| {
+                    let at = (step * STEP / K_GROUP + i) * NR + first_col;
+                    vreinterpretq_s32_s8(vld1q_s8(b.add(at * K_GROUP)))
+                };
+                let [p, q, r, s] = core::array::from_fn(group);
+                // A transposition of groups and channels.
+                let wide = |x| vreinterpretq_s64_s32(x);
+                let (pq, rs) = ([vtrn1q_s32(p, q), vtrn2q_s32(p, q)], [vtrn1q_s32(r, s), vtrn2q_s32(r, s)]);
+                for (col, odd) in [0, 1, 0, 1].into_iter().enumerate() {
+                    let (pq, rs) = (wide(pq[odd]), wide(rs[odd]));
+                    let channel = if col < 2 { vtrn1q_s64(pq, rs) } else { vtrn2q_s64(pq, rs) };
+                    vst1q_s8(to, vreinterpretq_s8_s64(channel));
+                    to = to.add(STEP);
                 }
             }
         }
     }
-    for (acc, out) in acc.iter().zip(out.as_chunks_mut::<NR>().0) {
-        for (acc, out) in acc.as_chunks::<2>().0.iter().zip(out.as_chunks_mut::<4>().0) {
-            // SAFETY: four elements to write.
-            unsafe { vst1q_s32(out.as_mut_ptr(), vpaddq_s32(acc[0], acc[1])) }
-        }
-    }
-}
-
-/// The group of four codes at `a`, four times.
-///
-/// # Safety
-/// `a` holds four bytes.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn repeat(a: *const u8) -> int8x16_t {
-    // SAFETY: as the caller promises; any alignment will do.
-    opaque(vreinterpretq_s8_s32(vdupq_n_s32(unsafe { a.cast::<i32>().read_unaligned() })))
 }

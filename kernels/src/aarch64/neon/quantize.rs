@@ -18,7 +18,7 @@ pub(in super::super) unsafe fn quantize_panel(
     by: &[QuantizeBy; MR],
     out: &mut [u8],
 ) {
-    if !matches!(form, LhsCodes::S8K4 | LhsCodes::S8K8) {
+    if !matches!(form, LhsCodes::S8K4 | LhsCodes::S8K8 | LhsCodes::S8K16) {
         // No AArch64 kernel reads the others.
         // SAFETY: as the caller promises.
         return unsafe { scalar::quantize_panel(form, x, width, rows, by, out) };
@@ -30,7 +30,11 @@ pub(in super::super) unsafe fn quantize_panel(
             let values = unsafe { &*x.add(row * width + 16 * i).cast::<[f32; 16]>() };
             codes(values, &by[row])
         });
-        if form == LhsCodes::S8K4 { write_k4(codes, out) } else { write_k8(codes, out) }
+        match form {
+            LhsCodes::S8K4 => write_k4(codes, out),
+            LhsCodes::S8K8 => write_k8(codes, out),
+            _ => write_k16(codes, out),
+        }
     }
 }
 
@@ -71,6 +75,16 @@ fn write_k8(codes: [int8x16_t; MR], out: &mut [u8; MR * 16]) {
                 vst1q_u8(out.as_mut_ptr().add(group * MR * 8 + 16 * pair), vreinterpretq_u8_s64(two));
             }
         }
+    }
+}
+
+/// A group of sixteen codes of each row.
+#[inline]
+#[target_feature(enable = "neon")]
+fn write_k16(codes: [int8x16_t; MR], out: &mut [u8; MR * 16]) {
+    for (codes, out) in codes.into_iter().zip(out.as_chunks_mut::<16>().0) {
+        // SAFETY: sixteen bytes to write.
+        unsafe { vst1q_u8(out.as_mut_ptr(), vreinterpretq_u8_s8(codes)) };
     }
 }
 
