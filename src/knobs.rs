@@ -5,6 +5,7 @@ use crate::format::Limits;
 use crate::printable::excerpt;
 use crate::runtime::{MAX_THREADS, RuntimeOptions, default_threads};
 use ocelli_kernels::Isa;
+use std::path::PathBuf;
 use std::string::String;
 
 /// An environment variable: name and meaning.
@@ -57,8 +58,15 @@ pub const MAX_PIXELS: Knob = Knob {
               10 bytes of memory for each of them",
 };
 
+/// Where the sensors are.
+pub const SYSFS: Knob = Knob {
+    name: "OCELLI_SYSFS",
+    meaning: "the folder where clocks and temperatures are read, as Linux' sysfs has them; for containers that have it \
+              elsewhere (default: /sys)",
+};
+
 /// All of them.
-pub const ALL: [Knob; 6] = [MODEL, ISA, THREADS, VERIFY, MAX_COST, MAX_PIXELS];
+pub const ALL: [Knob; 7] = [MODEL, ISA, THREADS, VERIFY, MAX_COST, MAX_PIXELS, SYSFS];
 
 impl Knob {
     /// The variable's value, if it is set and not empty.
@@ -147,4 +155,12 @@ pub fn max_pixels() -> Result<Option<u64>> {
     let Some(value) = MAX_PIXELS.get()? else { return Ok(None) };
     let pixels = value.parse().ok().filter(|&pixels| pixels > 0);
     pixels.ok_or_else(|| MAX_PIXELS.refuse(&value, "a number of pixels above 0")).map(Some)
+}
+
+/// The folder where the sensors are, as [`SYSFS`] names it, or `/sys`.
+///
+/// # Errors
+/// Not UTF-8.
+pub fn sysfs() -> Result<PathBuf> {
+    Ok(SYSFS.get()?.unwrap_or_else(|| "/sys".into()).into())
 }

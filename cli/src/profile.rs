@@ -122,7 +122,7 @@ fn sustained(seconds: u64, mut embed: impl FnMut() -> Result<f64>) -> Result<Vec
             at_s: round_ms(start.elapsed().as_secs_f64()),
             calls: ms.len(),
             p50_ms: report::percentile(&ms, 50),
-            sensors: sensors::read(Path::new("/")),
+            sensors: sensors::read(&knobs::sysfs()?),
         });
     }
     Ok(intervals)

@@ -39,15 +39,15 @@ impl fmt::Display for Sensors {
     }
 }
 
-/// What the system under `root` (`/` but in tests) says.
-pub(crate) fn read(root: &Path) -> Sensors {
-    Sensors { mhz: clocks(root), celsius: temperatures(root), throttled: throttled(root) }
+/// What the system says in `sysfs`, which [`ocelli::knobs::sysfs`] names.
+pub(crate) fn read(sysfs: &Path) -> Sensors {
+    Sensors { mhz: clocks(sysfs), celsius: temperatures(sysfs), throttled: throttled(sysfs) }
 }
 
 /// The temperature of the hottest thermal zone in degrees Celsius, where the system tells one.
 #[cfg(any(feature = "index", all(feature = "watch", target_os = "linux")))]
-pub(crate) fn hottest(root: &Path) -> Option<f64> {
-    let Named(zones) = temperatures(root)?;
+pub(crate) fn hottest(sysfs: &Path) -> Option<f64> {
+    let Named(zones) = temperatures(sysfs)?;
     zones.into_iter().map(|(_, celsius)| celsius).reduce(f64::max)
 }
 
@@ -71,8 +71,8 @@ fn numbered(folder: &Path, prefix: &str) -> Vec<std::path::PathBuf> {
 }
 
 /// The clock of every CPU in MHz.
-fn clocks(root: &Path) -> Option<Vec<u64>> {
-    let mhz: Vec<u64> = numbered(&root.join("sys/devices/system/cpu"), "cpu")
+fn clocks(sysfs: &Path) -> Option<Vec<u64>> {
+    let mhz: Vec<u64> = numbered(&sysfs.join("devices/system/cpu"), "cpu")
         .iter()
         .filter_map(|cpu| text(&cpu.join("cpufreq/scaling_cur_freq"))?.parse::<u64>().ok())
         .map(|khz| khz / 1000)
@@ -81,8 +81,8 @@ fn clocks(root: &Path) -> Option<Vec<u64>> {
 }
 
 /// The temperature of every thermal zone, by its type.
-fn temperatures(root: &Path) -> Option<Named<f64>> {
-    let zones: Vec<(String, f64)> = numbered(&root.join("sys/class/thermal"), "thermal_zone")
+fn temperatures(sysfs: &Path) -> Option<Named<f64>> {
+    let zones: Vec<(String, f64)> = numbered(&sysfs.join("class/thermal"), "thermal_zone")
         .iter()
         .filter_map(|zone| {
             let millidegrees: f64 = text(&zone.join("temp"))?.parse().ok()?;
@@ -105,8 +105,8 @@ const THROTTLED: [(u32, &str); 8] = [
     (19, "soft temperature limit since start"),
 ];
 
-fn throttled(root: &Path) -> Option<Vec<&'static str>> {
-    let hex = text(&root.join("sys/devices/platform/soc/soc:firmware/get_throttled"))?;
+fn throttled(sysfs: &Path) -> Option<Vec<&'static str>> {
+    let hex = text(&sysfs.join("devices/platform/soc/soc:firmware/get_throttled"))?;
     let bits = u32::from_str_radix(hex.strip_prefix("0x").unwrap_or(&hex), 16).ok()?;
     Some(THROTTLED.iter().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, meaning)| *meaning).collect())
 }
@@ -126,13 +126,13 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         for (cpu, khz) in [(0, 1_800_000), (1, 600_000), (10, 2_400_000)] {
-            write(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq"), &format!("{khz}\n"));
+            write(&format!("devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq"), &format!("{khz}\n"));
         }
-        write("sys/devices/system/cpu/cpuidle/current_driver", "none");
-        write("sys/class/thermal/thermal_zone0/temp", "61234\n");
-        write("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n");
-        write("sys/class/thermal/thermal_zone1/temp", "broken\n");
-        write("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n");
+        write("devices/system/cpu/cpuidle/current_driver", "none");
+        write("class/thermal/thermal_zone0/temp", "61234\n");
+        write("class/thermal/thermal_zone0/type", "cpu-thermal\n");
+        write("class/thermal/thermal_zone1/temp", "broken\n");
+        write("devices/platform/soc/soc:firmware/get_throttled", "50005\n");
         let expected = json!({
             "mhz": [1800, 600, 2400],
             "celsius": {"cpu-thermal": 61.234},

@@ -4,6 +4,8 @@ mod dupes;
 mod export;
 mod search;
 mod sheet;
+mod terminal;
+pub(crate) mod thumbnail;
 mod update;
 mod watch;
 

@@ -1,14 +1,20 @@
 //! `ocelli search`
 
-use super::{IndexArgs, Picture, ended_by, identity, image_options, open_model, picture_limits, sheet};
+use super::terminal::{Choice, Protocol};
+use super::thumbnail::Thumbnail;
+use super::{
+    IndexArgs, Picture, ended_by, identity, image_options, open_model, picture_limits, sheet, terminal,
+};
 use crate::args::ModelArgs;
 use crate::console::{Console, Failure};
 use crate::files::write_file;
-use ocelli::{Error, printable};
+use ocelli::preprocess::decode::Limits;
+use ocelli::{Error, Runtime, printable};
 use ocelli_index::query::What;
-use ocelli_index::{Filter, Hit, Query, SearchOptions, Store, Term, search};
+use ocelli_index::{Entry, Filter, Hit, Query, SearchOptions, Store, Term, search};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// Find photos in an index by words, by pictures, or by both.
@@ -54,6 +60,18 @@ pub(crate) struct Args {
     /// Print paths only, each with NUL behind it, as `xargs -0` reads them
     #[arg(long, short = '0')]
     null: bool,
+    /// Show a small version of each photo below its line
+    #[arg(
+        long,
+        value_name = "PROTOCOL",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "none",
+        default_missing_value = "auto",
+        conflicts_with_all = ["json", "null"]
+    )]
+    thumbnails: Choice,
     /// Write a page with the photos, to be looked at on this computer
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -101,8 +119,12 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     if hits.is_empty() {
         console.tell(format_args!("{}: nothing is found", folder.display()));
     }
+    let protocol = if hits.is_empty() { None } else { protocol(args.thumbnails, console) };
     for hit in &hits {
         print(args, hit, console)?;
+        if let Some(protocol) = protocol {
+            show(&hit.picture, protocol, limits, &opened.runtime, console)?;
+        }
     }
     if let Some(path) = &args.html {
         write_file(path, sheet::page(&args.query.join(" "), &hits).as_bytes())?;
@@ -127,8 +149,35 @@ fn print(args: &Args, hit: &Hit, console: &Console) -> Result<(), Failure> {
     }
 }
 
+/// How thumbnails are shown, if they are.
+fn protocol(choice: Choice, console: &Console) -> Option<Protocol> {
+    let protocol = choice.protocol();
+    if protocol.is_none() && choice == Choice::Auto && io::stdout().is_terminal() {
+        console.warn(format_args!("this terminal does not say that it shows pictures: no thumbnails"));
+    }
+    protocol
+}
+
+/// Shows a photo in the terminal, or says why it can't be shown.
+fn show(
+    photo: &Entry,
+    protocol: Protocol,
+    limits: Limits,
+    runtime: &Runtime,
+    console: &Console,
+) -> Result<(), Failure> {
+    let thumbnail = Thumbnail::of(photo, terminal::SIDE, limits, runtime);
+    match thumbnail.and_then(|thumbnail| protocol.shown(&thumbnail)) {
+        Ok(shown) => console.write(&shown),
+        Err(failed) => {
+            console.warn(format_args!("{}: {failed}", photo.paths[0].display()));
+            Ok(())
+        }
+    }
+}
+
 /// Opens a file in the desktop's program for it, which goes on by itself.
-fn open(path: &std::path::Path) -> Result<(), Error> {
+fn open(path: &Path) -> Result<(), Error> {
     let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     // Paths of an index are absolute, so none is taken for an option.
     let mut command = Command::new(opener);

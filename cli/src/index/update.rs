@@ -6,7 +6,7 @@ use crate::console::{Console, Failure};
 use crate::files::path_bytes;
 use crate::sensors;
 use clap::ValueEnum;
-use ocelli::Error;
+use ocelli::{Error, knobs};
 use ocelli_index::{Event, Store, Summary, UpdateOptions, Walk, update};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -145,7 +145,7 @@ fn index(
     let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
     options.readers = args.readers.map_or_else(cpus, usize::from);
     (options.retry, options.forget) = (args.retry, args.forget);
-    let mut watcher = Watcher::new(args, console);
+    let mut watcher = Watcher::new(args, console, knobs::sysfs()?);
     let done = update::update(store, &opened.model, &opened.runtime, walk, &options, &mut |event| {
         watcher.see(event)
     });
@@ -162,6 +162,7 @@ fn index(
 struct Watcher<'a> {
     args: &'a Args,
     console: &'a Console,
+    sysfs: PathBuf,
     failure: Option<Failure>,
     started: Instant,
     done: usize,
@@ -214,9 +215,9 @@ enum Counts {
 }
 
 impl<'a> Watcher<'a> {
-    fn new(args: &'a Args, console: &'a Console) -> Watcher<'a> {
-        let now = Instant::now();
-        Watcher { args, console, failure: None, started: now, done: 0, of: 0, told: now, measured: None }
+    fn new(args: &'a Args, console: &'a Console, sysfs: PathBuf) -> Watcher<'a> {
+        let (failure, measured, now) = (None, None, Instant::now());
+        Watcher { args, console, sysfs, failure, started: now, done: 0, of: 0, told: now, measured }
     }
 
     fn see(&mut self, event: Event<'_>) -> ControlFlow<()> {
@@ -304,7 +305,7 @@ impl<'a> Watcher<'a> {
         let first = self.measured.replace(Instant::now()).is_none();
         let mut limit = most;
         loop {
-            let Some(celsius) = sensors::hottest(Path::new("/")) else {
+            let Some(celsius) = sensors::hottest(&self.sysfs) else {
                 if first {
                     self.console
                         .warn(format_args!("this system tells no temperature: --max-temp has no effect"));

@@ -8,10 +8,9 @@ use crate::sensors::{self, Sensors};
 use ocelli::printable;
 use ocelli::profile::{Op, OpTime};
 use ocelli::runtime::{self, Peaks};
-use ocelli::{ImageEncoder, Result};
+use ocelli::{ImageEncoder, Result, knobs};
 use serde::Serialize;
 use std::fmt::{Display, Write};
-use std::path::Path;
 
 /// A run: times are per image.
 #[derive(Serialize)]
@@ -128,7 +127,7 @@ impl Report {
             most_over_bound: over_bound.iter().take(3).map(|(_, name)| *name).collect(),
             ms,
             ops,
-            sensors: sensors::read(Path::new("/")),
+            sensors: sensors::read(&knobs::sysfs()?),
             sustained: None,
             pipeline: None,
         })

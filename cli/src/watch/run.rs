@@ -19,7 +19,7 @@ use crate::label_args;
 use crate::sensors;
 use ocelli::format::Scoring;
 use ocelli::preprocess::Tiles;
-use ocelli::{Error, Result, excerpt};
+use ocelli::{Error, Result, excerpt, knobs};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
@@ -34,13 +34,14 @@ const MESSAGES: (u32, Duration) = (20, Duration::from_secs(10));
 
 pub(super) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let signals = Signals::new()?;
-    let heat = args.max_temp.map(|limit| Heat::new(limit.into()));
-    if heat.is_some() && sensors::hottest(Path::new("/")).is_none() {
-        return Err(Error::Message(
-            "--max-temp: this system tells no temperature (/sys/class/thermal)".into(),
-        )
-        .into());
+    let sysfs = knobs::sysfs()?;
+    if args.max_temp.is_some() && sensors::hottest(&sysfs).is_none() {
+        let looked = sysfs.join("class/thermal");
+        return Err(
+            Error::Message(format!("--max-temp: no temperature is told in {}", looked.display())).into()
+        );
     }
+    let heat = args.max_temp.map(|limit| Heat::new(limit.into(), sysfs));
     let opened = args.model.open()?;
     let scorer = scorer(args, &opened, console)?;
     let path = args.camera.as_deref().unwrap_or(Path::new("-"));
@@ -343,7 +344,7 @@ impl Watch<'_> {
 
     fn too_hot(&mut self) -> bool {
         let Some(heat) = &mut self.heat else { return false };
-        let (hot, changed) = heat.look(Path::new("/"));
+        let (hot, changed) = heat.look();
         if let Some(celsius) = changed {
             let what = if hot { "too hot: nothing is scored" } else { "cool enough: scoring goes on" };
             self.console.warn(format_args!("{celsius:.0} degrees Celsius, {what}"));

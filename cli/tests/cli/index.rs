@@ -1,5 +1,11 @@
 //! `ocelli index`, `search`, `dupes`, `export`.
 
+#[cfg(target_os = "linux")]
+mod system;
+#[cfg(feature = "parquet")]
+mod table;
+mod thumbnails;
+
 use super::{FULL, Run, VISION, example, ocelli, run};
 use serde_json::{Value, json};
 use std::fs::{self, File};

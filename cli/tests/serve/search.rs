@@ -96,22 +96,10 @@ fn hits(answer: &Answer) -> Vec<Value> {
     hits
 }
 
-/// `jpeg` with EXIF that says how it is turned and when it was taken.
-pub(crate) fn with_exif(jpeg: &[u8], orientation: u8, taken: &str) -> Vec<u8> {
-    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0".to_vec();
-    exif.extend_from_slice(&[0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0]);
-    // The date lies behind the table: 8 + 2 + 2 · 12 + 4.
-    exif.extend_from_slice(&[0x32, 0x01, 2, 0, 20, 0, 0, 0, 38, 0, 0, 0]);
-    exif.extend_from_slice(&[0; 4]);
-    exif.extend_from_slice(format!("{taken}\0").as_bytes());
-    let length = (exif.len() as u16 + 2).to_be_bytes();
-    [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat()
-}
-
 #[test]
 fn photos_are_found_as_the_command_finds_them() {
     let world = World::new(&ALL);
-    world.put("sub/dated.jpg", &with_exif(&photo("coffee"), 1, "2011:04:17 09:00:00"), 0);
+    world.put("sub/dated.jpg", &ocelli_tests::with_exif(&photo("coffee"), 1, "2011:04:17 09:00:00"), 0);
     world.put("sub/copy of a cat.jpg", &photo("cat"), 0);
     world.index(&[]);
     // Without --model, the one that made the index.
@@ -162,6 +150,20 @@ fn photos_are_found_as_the_command_finds_them() {
     let expected =
         ["2:water", "-", "a horse", "--image", ship, "--image", frog, "--threshold", "-0.25", "-k", "4"];
     assert_eq!(hits(&server.form("/search", &parts)), world.search(&expected));
+    // With weights, which the command takes before a path.
+    let parts: [(&str, Option<&str>, &[u8]); 5] = [
+        ("image", Some("x"), &photo("ship")),
+        ("weight", None, b"2"),
+        ("query", None, b"water"),
+        ("image", Some("y"), &photo("frog")),
+        ("weight", None, b"-0.5"),
+    ];
+    let expected = ["water", &format!("2:{ship}"), "-", &format!("0.5:{frog}")];
+    let weighed = hits(&server.form("/search", &parts));
+    assert_eq!(weighed, world.search(&expected));
+    assert_ne!(weighed, world.search(&["water", ship, "-", frog]));
+    let sent = server.post("/search?weight=-1", "image/jpeg", &photo("ship"));
+    assert_eq!(hits(&sent), world.search(&["-", ship]));
     // As the page does it, whose field for words may be empty.
     let parts: [(&str, Option<&str>, &[u8]); 2] =
         [("query", None, b""), ("image", Some("x"), &photo("frog"))];
@@ -169,7 +171,7 @@ fn photos_are_found_as_the_command_finds_them() {
 
     assert!(server.metric("ocelli_texts_cached_total") > 0.0);
     let count = server.metric("ocelli_requests_total{method=\"POST\",route=\"/search\",status=\"200\"}");
-    assert_eq!(count, cases.len() as f64 + 6.0);
+    assert_eq!(count, cases.len() as f64 + 8.0);
     let told = server.get("/healthz").ok();
     assert_eq!(told["search"], json!(true));
 }
@@ -273,6 +275,13 @@ fn wrong_searches_say_why() {
     server.post("/search", "image/jpeg", b"no picture").fails(400, &["picture"]);
     server.post("/search", "image/jpeg", b"").fails(400, &["empty"]);
     server.post("/search?k=many", "image/jpeg", &photo("cat")).fails(400, &["k is \"many\""]);
+    server.post("/search?weight=0", "image/jpeg", &photo("cat")).fails(400, &["weight is \"0\""]);
+    server.post("/search?weight=inf", "image/jpeg", &photo("cat")).fails(400, &["weight is \"inf\""]);
+    server
+        .post("/search?weight=1&weight=2", "image/jpeg", &photo("cat"))
+        .fails(400, &["2 weights for 1 pictures"]);
+    server.form("/search", &[("query", None, b"a"), ("weight", None, b"2")]).fails(400, &["for 0 pictures"]);
+    server.json("/search", &json!({"query": "a", "weight": 2})).fails(400, &["weight"]);
     server.post("/search?k=1&k=2", "image/jpeg", &photo("cat")).fails(400, &["twice"]);
     server.post("/search?threshold=NaN", "image/jpeg", &photo("cat")).fails(400, &["threshold is NaN"]);
     server.post("/search?colour=red", "image/jpeg", &photo("cat")).fails(400, &["colour"]);

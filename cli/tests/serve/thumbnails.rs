@@ -2,8 +2,9 @@
 
 use crate::http::request;
 use crate::photo;
-use crate::search::{World, with_exif};
+use crate::search::World;
 use ocelli::preprocess::decode;
+use ocelli_tests::with_exif;
 use serde_json::json;
 use std::fs;
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Rows for PostgreSQL: what `COPY ... WITH (FORMAT binary)` reads (its documentation, COPY, "Binary Format"), with vectors
 //! as pgvector's `vector_recv` reads them.
 
-use super::{Line, Source};
+use super::{Line, Source, microseconds};
 use crate::console::{Console, Failure};
 use ocelli::Error;
 use ocelli::atomic::write_atomically;
@@ -58,7 +58,8 @@ fn row(entry: &Entry, vector: &[f32], out: &mut impl Write) -> io::Result<()> {
     field(out, Some(line.picture.path.as_bytes()))?;
     field(out, Some(&(line.picture.width as i32).to_be_bytes()))?;
     field(out, Some(&(line.picture.height as i32).to_be_bytes()))?;
-    let taken = line.picture.taken.as_deref().and_then(microseconds).map(i64::to_be_bytes);
+    let taken =
+        line.picture.taken.as_deref().and_then(microseconds).map(|taken| (taken - EPOCH).to_be_bytes());
     field(out, taken.as_ref().map(|taken| &taken[..]))?;
     field(out, Some(&(entry.bytes as i64).to_be_bytes()))?;
     field(out, Some(&entry.hash))?;
@@ -74,35 +75,4 @@ fn field(out: &mut impl Write, value: Option<&[u8]>) -> io::Result<()> {
     let length = value.map_or(-1, |value| value.len() as i32);
     out.write_all(&length.to_be_bytes())?;
     out.write_all(value.unwrap_or_default())
-}
-
-/// `2024-05-01 12:33:00` in microseconds since 2000.
-fn microseconds(taken: &str) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| taken.get(range)?.parse::<i64>().ok();
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    // Days since 1970 in the Gregorian calendar, with years that begin in March (Howard Hinnant, days_from_civil).
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * month + 2) / 5 + day - 1;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let seconds = days * 86_400 + number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?;
-    Some(seconds * 1_000_000 - EPOCH)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_count_from_2000() {
-        for (taken, expected) in [
-            ("2000-01-01 00:00:00", 0),
-            ("2000-03-01 00:00:01", 60 * 86_400 + 1),
-            ("1999-12-31 23:59:59", -1),
-            ("2024-05-01 12:33:00", 767_881_980),
-        ] {
-            assert_eq!(microseconds(taken), Some(expected * 1_000_000), "{taken}");
-        }
-        assert_eq!(microseconds("2024"), None);
-    }
 }

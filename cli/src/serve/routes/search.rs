@@ -69,15 +69,15 @@ pub(in crate::serve) async fn search(
     request: Request,
 ) -> Result<Json<Answer>, Problem> {
     let photos = app.photos()?;
-    let (asked, images, _room) = Asked::read(&app, request).await?;
+    let (asked, pictures, _room) = Asked::read(&app, request).await?;
     let terms = asked.terms()?;
-    if terms.is_empty() && images.is_empty() {
+    if terms.is_empty() && pictures.is_empty() {
         return Err(Problem::bad("there is nothing to look for: give a query, a picture as image, or both"));
     }
     let options = asked.options()?;
     let _place = app.enter()?;
     let start = Instant::now();
-    let query = embed(&app, photos, terms, images).await?;
+    let query = embed(&app, photos, terms, pictures).await?;
     let (embed, start) = (ms_since(start), Instant::now());
     let hits = photos.search(query, options).await?;
     let ms = Spent { embed: round_ms(embed), scan: round_ms(ms_since(start)) };
@@ -85,13 +85,16 @@ pub(in crate::serve) async fn search(
 }
 
 impl Asked {
-    /// What a request asks for, the pictures in it, and the room that they take.
-    async fn read(app: &Service, request: Request) -> Result<(Asked, Vec<Bytes>, Option<Room>), Problem> {
+    /// What a request asks for, the pictures in it with their weights, and the room that they take.
+    async fn read(
+        app: &Service,
+        request: Request,
+    ) -> Result<(Asked, Vec<(f32, Bytes)>, Option<Room>), Problem> {
         if is(request.headers(), "application/json") {
             let (asked, room) = app.intake.json(request.into_body()).await?;
             return Ok((asked, Vec::new(), Some(room)));
         }
-        let names = ["query", "k", "threshold", "folder", "since", "until"];
+        let names = ["query", "weight", "k", "threshold", "folder", "since", "until"];
         let fields = Fields::read(app, request, &names).await?;
         let some = |name| {
             let mut values: Vec<String> = fields.all(name).map(str::to_owned).collect();
@@ -108,8 +111,18 @@ impl Asked {
             since: fields.one("since")?.map(str::to_owned),
             until: fields.one("until")?.map(str::to_owned),
         };
+        let weights = fields.all("weight").map(weight).collect::<Result<Vec<f32>, Problem>>()?;
         let (images, room) = fields.into_images();
-        Ok((asked, images, Some(room)))
+        let weights = match weights.len() {
+            0 => vec![1.0; images.len()],
+            given if given == images.len() => weights,
+            given => {
+                let message =
+                    format!("{given} weights for {} pictures: give one for each, or none", images.len());
+                return Err(Problem::bad(message));
+            }
+        };
+        Ok((asked, weights.into_iter().zip(images).collect(), Some(room)))
     }
 
     /// The words of the query with their weights.
@@ -161,12 +174,20 @@ fn number<T: std::str::FromStr>(fields: &Fields, name: &str, expected: &str) -> 
     fields.one(name)?.map(read).transpose()
 }
 
+/// How much a picture counts.
+fn weight(text: &str) -> Result<f32, Problem> {
+    let number = text.parse().ok().filter(|weight: &f32| weight.is_finite() && *weight != 0.0);
+    number.ok_or_else(|| {
+        Problem::bad(format!("weight is {:?}; expected a number that is not 0", excerpt(text)))
+    })
+}
+
 /// The sum of words and pictures.
 async fn embed(
     app: &Service,
     photos: &Photos,
     terms: Vec<(f32, String)>,
-    images: Vec<Bytes>,
+    pictures: Vec<(f32, Bytes)>,
 ) -> Result<Query, Problem> {
     let (weights, words): (Vec<f32>, Vec<String>) = terms.into_iter().unzip();
     let mut parts = Vec::new();
@@ -174,9 +195,11 @@ async fn embed(
         let texts = app.texts(&photos.model, &words).await?;
         parts.extend(weights.into_iter().zip(texts.iter().map(|text| text.embedding.clone())));
     }
-    if !images.is_empty() {
+    if !pictures.is_empty() {
+        let (weights, images): (Vec<f32>, Vec<Bytes>) = pictures.into_iter().unzip();
         let pictures = app.pictures(&photos.model, images).await?;
-        parts.extend(pictures.into_iter().map(|picture| (1.0, picture.encoded.embedding)));
+        let embeddings = pictures.into_iter().map(|picture| picture.encoded.embedding);
+        parts.extend(weights.into_iter().zip(embeddings));
     }
     // Its file may have been replaced since the start.
     photos.check(&photos.model.engine().await?.model)?;
