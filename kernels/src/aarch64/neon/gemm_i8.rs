@@ -88,18 +88,11 @@ unsafe fn repack(k: usize, b: *const i8, repacked: *mut i8) {
             unsafe {
                 let group = |i: usize| {
                     let at = (step * STEP / K_GROUP + i) * NR + first_col;
-                    vreinterpretq_s32_s8(vld1q_s8(b.add(at * K_GROUP)))
+                    vld1q_s32(b.add(at * K_GROUP).cast())
                 };
-                let [p, q, r, s] = core::array::from_fn(group);
-                // A transposition of groups and channels.
-                let wide = |x| vreinterpretq_s64_s32(x);
-                let (pq, rs) = ([vtrn1q_s32(p, q), vtrn2q_s32(p, q)], [vtrn1q_s32(r, s), vtrn2q_s32(r, s)]);
-                for (col, odd) in [0, 1, 0, 1].into_iter().enumerate() {
-                    let (pq, rs) = (wide(pq[odd]), wide(rs[odd]));
-                    let channel = if col < 2 { vtrn1q_s64(pq, rs) } else { vtrn2q_s64(pq, rs) };
-                    vst1q_s8(to, vreinterpretq_s8_s64(channel));
-                    to = to.add(STEP);
-                }
+                // Interleaved: the four groups of a channel, then those of the next.
+                vst4q_s32(to.cast(), int32x4x4_t(group(0), group(1), group(2), group(3)));
+                to = to.add(STEP * COLS);
             }
         }
     }

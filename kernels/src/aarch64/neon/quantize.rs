@@ -18,11 +18,32 @@ pub(in super::super) unsafe fn quantize_panel(
     by: &[QuantizeBy; MR],
     out: &mut [u8],
 ) {
-    if !matches!(form, LhsCodes::S8K4 | LhsCodes::S8K8 | LhsCodes::S8K16) {
-        // No AArch64 kernel reads the others.
-        // SAFETY: as the caller promises.
-        return unsafe { scalar::quantize_panel(form, x, width, rows, by, out) };
+    // SAFETY: as the caller promises, in each.
+    unsafe {
+        match form {
+            LhsCodes::S8K4 => quantize_by(x, width, rows, by, out, |codes, out| write_k4(codes, out)),
+            LhsCodes::S8K8 => quantize_by(x, width, rows, by, out, |codes, out| write_k8(codes, out)),
+            LhsCodes::S8K16 => quantize_by(x, width, rows, by, out, |codes, out| write_k16(codes, out)),
+            // No AArch64 kernel reads the others.
+            LhsCodes::U8K4 | LhsCodes::BothK4 => scalar::quantize_panel(form, x, width, rows, by, out),
+        }
     }
+}
+
+/// Sixteen columns of all rows at a time, each written by `write`.
+///
+/// # Safety
+/// As [`quantize_panel`].
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn quantize_by(
+    x: *const f32,
+    width: usize,
+    rows: usize,
+    by: &[QuantizeBy; MR],
+    out: &mut [u8],
+    write: impl Fn([int8x16_t; MR], &mut [u8; MR * 16]),
+) {
     for (i, out) in out.as_chunks_mut::<{ MR * 16 }>().0.iter_mut().enumerate() {
         let codes: [int8x16_t; MR] = core::array::from_fn(|row| {
             let row = row.min(rows - 1);
@@ -30,11 +51,7 @@ pub(in super::super) unsafe fn quantize_panel(
             let values = unsafe { &*x.add(row * width + 16 * i).cast::<[f32; 16]>() };
             codes(values, &by[row])
         });
-        match form {
-            LhsCodes::S8K4 => write_k4(codes, out),
-            LhsCodes::S8K8 => write_k8(codes, out),
-            _ => write_k16(codes, out),
-        }
+        write(codes, out);
     }
 }
 
