@@ -101,13 +101,14 @@ pub(super) struct Shares<'s, T, C> {
 impl<'s, T, C: Fn(T, Range<usize>, usize) -> (T, T)> Shares<'s, T, C> {
     pub(super) fn new(work: Divisible<T, C>, threads: usize, speeds: &'s Speeds) -> Self {
         let Divisible { units, piece, data, cut } = work;
-        let counts = speeds.share_out(units, threads);
         let mut rest = Some((0..units, data));
-        let shares = counts.map(|count| {
+        let mut end = 0;
+        let shares = speeds.share_out(units, threads).map(|count| {
             let mut share = Share { rest: None, came: false, done: Done::default() };
+            end += count;
             if let Some((range, data)) = rest.take() {
-                let end = range.start + count;
-                (share.rest, rest) = split(&cut, range, data, end);
+                let at = between_pieces(end, piece, units).max(range.start);
+                (share.rest, rest) = split(&cut, range, data, at);
             }
             Mutex::new(share)
         });
@@ -185,6 +186,12 @@ impl<'s, T, C: Fn(T, Range<usize>, usize) -> (T, T)> Shares<'s, T, C> {
     pub(super) fn into_done(self) -> [Done; MAX_THREADS] {
         self.shares.map(|share| share.into_inner().unwrap_or_else(PoisonError::into_inner).done)
     }
+}
+
+/// `at`, or the end of a piece that is near: what two threads have a part of costs both.
+fn between_pieces(at: usize, piece: usize, units: usize) -> usize {
+    let nearest = (at + piece / 2) / piece * piece;
+    if at < units && nearest < units && at.abs_diff(nearest) <= piece / 4 { nearest } else { at }
 }
 
 /// Both sides of a cut before unit `at`; `None` for a side without units.
@@ -329,5 +336,10 @@ mod tests {
         assert_eq!((take(0), take(1)), (Some(0..33), Some(50..66)));
         assert_eq!((take(0), take(1)), (Some(33..50), Some(66..99)));
         assert_eq!((take(0), take(1)), (None, None));
+        // Twelve heads for two threads of nearly the same speed: none is split.
+        let mut speeds = Speeds::new();
+        speeds.0[1] = 0.97;
+        let shares = Shares::new(Divisible::new(396, 33, (), |(), _, _| ((), ())), 2, &speeds);
+        assert_eq!(shares.take(1), Some((198..231, ())));
     }
 }
