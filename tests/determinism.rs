@@ -1,5 +1,5 @@
 //! The same bits however the work is divided: over threads, over batches, and with or without the tokens that nobody
-//! reads in the last block.
+//! reads in the last block. `OCELLI_DETERMINISM_FIXTURES=N`: the first N models only, for a machine that is emulated.
 
 use ocelli::vision::Layer;
 use ocelli::{Input, Model, Watch};
@@ -8,8 +8,10 @@ use ocelli_tests::{Expected, PRECISIONS, batch_encoder, isas, packed, text_encod
 #[test]
 fn threads_batches_and_the_short_last_block_change_no_bit() {
     let directory = tempfile::tempdir().unwrap();
-    let others = [
+    let fixtures = [
+        "clip-hf",
         "vit-hf",
+        "clip-hf-gelu-p14",
         "simplevit",
         "dinov3-hf",
         "timm-eva02",
@@ -18,11 +20,13 @@ fn threads_batches_and_the_short_last_block_change_no_bit() {
         "open-clip-mobileclip",
         "retinavit",
     ];
-    for fixture in ["clip-hf", "clip-hf-gelu-p14"].into_iter().chain(others) {
+    let count = std::env::var("OCELLI_DETERMINISM_FIXTURES")
+        .map_or(fixtures.len(), |count| count.parse().expect("a number"));
+    for fixture in fixtures.into_iter().take(count) {
         let expected = Expected::of(fixture);
         let pixels = expected.f32("pixel_values");
         let images = expected.shape("pixel_values")[0];
-        let texts = if others.contains(&fixture) { Vec::new() } else { expected.texts(false) };
+        let texts = if fixture.starts_with("clip") { expected.texts(false) } else { Vec::new() };
         for precision in PRECISIONS {
             let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
             for isa in isas() {

@@ -29,7 +29,9 @@ pub(crate) const KC_I8: usize = 768;
 /// Most rows that a float micro-kernel computes at once.
 pub(crate) const MR_MAX: usize = 12;
 /// Most bytes that a repacked RHS panel takes.
-pub(crate) const REPACKED_BYTES: usize = 48 * 1024;
+pub(crate) const REPACKED_BYTES: usize = 32 * 1024;
+/// Most bytes of the order of a span of an RHS panel.
+pub(crate) const ORDER_BYTES: usize = 512;
 
 /// The i32 sums of one output tile, `MR` × `NR`, row-major.
 pub(crate) type AccI8 = [i32; MR * NR];
@@ -56,9 +58,26 @@ pub(crate) struct MicroKernelI8 {
     /// Two LHS panels by two RHS panels at once, for a CPU whose registers hold so many sums. The sums of LHS panel i
     /// by RHS panel j are `acc[2i + j]`.
     pub(crate) run_2x2: Option<RunI8By2x2>,
-    /// (`k`, RHS panel, `repacked`): writes the RHS panel in the form in which `run` reads it, once for all LHS panels,
-    /// into `REPACKED_BYTES` bytes that are aligned to 64.
-    pub(crate) repack: Option<unsafe fn(k: usize, b: *const i8, repacked: *mut i8)>,
+    /// What `repack` must know of an RHS panel, if that is worth being found once for all GEMMs.
+    pub(crate) order: Option<OrderI8>,
+    /// (`k`, RHS panel, its order, `repacked`): writes the RHS panel in the form in which `run` reads it, once for all LHS
+    /// panels, into `REPACKED_BYTES` bytes that are aligned to 64. The order is as long as `order` says, else empty;
+    /// whatever it holds, no access goes outside.
+    pub(crate) repack: Option<RepackI8>,
+}
+
+/// (`k`, RHS panel, its order, `repacked`): see [`MicroKernelI8::repack`].
+pub(crate) type RepackI8 = unsafe fn(k: usize, b: *const i8, order: &[u8], repacked: *mut i8);
+
+/// The order in which a micro-kernel takes the weights of an RHS panel.
+#[derive(Clone, Copy)]
+pub(crate) struct OrderI8 {
+    /// Its length for a panel of `k` steps, at most `ORDER_BYTES`.
+    pub(crate) bytes: fn(k: usize) -> usize,
+    /// (`k`, RHS panel, order): finds a good one.
+    pub(crate) find: unsafe fn(k: usize, b: *const i8, order: &mut [u8]),
+    /// The same for one GEMM: finds any, quickly.
+    pub(crate) find_soon: unsafe fn(k: usize, b: *const i8, order: &mut [u8]),
 }
 
 /// Rows that a scan multiplies at once.

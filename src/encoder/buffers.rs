@@ -18,6 +18,8 @@ pub(crate) struct TowerSizes {
     pub(crate) scratch: usize,
     /// (rows, format, k) of every left operand of a GEMM.
     pub(crate) operands: Vec<(usize, LhsFormat, usize)>,
+    /// Bytes of the orders of its weights.
+    pub(crate) orders: usize,
     /// Threads.
     pub(crate) threads: usize,
 }
@@ -32,6 +34,8 @@ pub(crate) struct TowerBuffers<'a> {
     pub(crate) pooled: &'a mut [f32],
     /// The left operand of the next GEMM.
     pub(crate) rows: RowBuffer<'a>,
+    /// In which orders the int8 kernel takes the weights.
+    pub(crate) orders: &'a mut [u8],
     /// Working memory of each thread.
     pub(crate) scratch: ThreadScratch<'a>,
 }
@@ -39,7 +43,7 @@ pub(crate) struct TowerBuffers<'a> {
 impl TowerSizes {
     /// Takes the tower's buffers from `place`.
     pub(crate) fn lay_out<'a>(&self, place: &mut impl Place<'a>) -> TowerBuffers<'a> {
-        let TowerSizes { shape, work, scratch, operands, threads } = self;
+        let TowerSizes { shape, work, scratch, operands, orders, threads } = self;
         let most = |size: &dyn Fn(&(usize, LhsFormat, usize)) -> usize| operands.iter().map(size).max();
         let rows = most(&|(rows, format, k)| format.bytes(*rows, *k)).unwrap_or(0);
         let scales = most(&|(rows, ..)| *rows).unwrap_or(0);
@@ -53,6 +57,7 @@ impl TowerSizes {
                 place.take("rows: left operand of a GEMM", rows),
                 place.take("row scales", scales),
             ),
+            orders: place.take("orders of int8 weights", *orders),
             scratch: ThreadScratch::new(
                 place.take("GEMM scratch, per thread", *threads),
                 place.take("attention scratch, per thread", threads * attention),

@@ -1,7 +1,7 @@
 //! Images to labels with scores.
 
-use super::image::{Parts, no_classifier};
 use super::input::{Input, Watch};
+use super::parts::{Parts, no_classifier};
 use super::{ImageEncoder, check_len, unfit};
 use crate::error::Result;
 use crate::format::LabelBank;

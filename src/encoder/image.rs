@@ -4,17 +4,17 @@ use super::buffers::{ImageBuffers, ImageSizes};
 use super::frames::{self, Frame};
 use super::input::{Input, Watch, no_patches};
 use super::options::{ImageOptions, no_vision};
-use super::{check_finite, check_len, sizes, unfit};
+use super::parts::Parts;
+use super::{check_len, sizes, unfit};
 use crate::error::{Error, Result};
 use crate::format::{Config, feature};
-use crate::model::{Model, VisionWeights};
-use crate::nn::{Forward, rope};
+use crate::model::Model;
+use crate::nn::{Orders, rope};
 use crate::preprocess::{FrameSpec, NormalizationTable, PixelView, Resizer, normalization_table};
 use crate::profile::{Op, Profile, Work};
-use crate::runtime::{Arena, Carver, Hold, Plan, Runtime};
+use crate::runtime::{Arena, Carver, Plan, Runtime};
 use crate::score::normalize;
 use crate::vision::{Layer, position};
-use ocelli_kernels::{Kernels, Remainders};
 use std::boxed::Box;
 use std::sync::Arc;
 use std::vec;
@@ -29,6 +29,7 @@ pub struct ImageEncoder {
     sizes: ImageSizes,
     plan: Plan,
     arena: Arena,
+    orders: Orders,
     normalization: Box<NormalizationTable>,
     resizer: Option<Resizer>,
     /// Rows and columns of patches in each frame.
@@ -46,12 +47,15 @@ impl ImageEncoder {
         let config = model.config();
         let weights = model.vision().ok_or_else(no_vision)?;
         options.check(config, runtime.threads())?;
-        let sizes = sizes::of_images(config, weights, runtime, options)?;
+        let mut sizes = sizes::of_images(config, weights, runtime, options)?;
+        let orders = Orders::of(runtime.kernels(), model.vision_tensors());
+        sizes.tower.orders = orders.bytes();
         let mut plan = Plan::default();
         sizes.lay_out(&mut plan);
         let mut encoder = ImageEncoder {
             arena: Arena::new(plan.bytes())?,
             plan,
+            orders,
             normalization: Box::new(normalization_table(&config.preprocess)),
             resizer: sizes.frames.resize.map(|plan| Resizer::new(plan, *runtime.kernels())),
             grids: vec![sizes.frames.grid; options.batch],
@@ -190,7 +194,10 @@ impl ImageEncoder {
             return Err(unfit(problem, 1, images));
         }
         check_len(images * vectors * channels, out)?;
-        self.parts()?.encode(input, layer, out, watch)
+        let rows = images * self.sizes.tower.shape.tokens;
+        let mut parts = self.parts()?;
+        parts.find_orders(rows);
+        parts.encode(input, layer, out, watch)
     }
 
     /// The classifier's logits, one per class, for an `embedding` that is not normalised. Allocates nothing.
@@ -351,11 +358,13 @@ impl ImageEncoder {
     /// The encoder's parts for one forward pass, borrowed apart from each other.
     pub(super) fn parts(&mut self) -> Result<Parts<'_>> {
         Ok(Parts {
+            model: &self.model,
             config: self.model.config(),
             weights: self.model.vision().ok_or_else(no_vision)?,
             kernels: self.runtime.kernels(),
             team: self.runtime.hold()?,
             sizes: &self.sizes,
+            orders: &mut self.orders,
             normalization: &self.normalization,
             resizer: &mut self.resizer,
             grids: &mut self.grids,
@@ -363,43 +372,6 @@ impl ImageEncoder {
             buffers: self.sizes.lay_out(&mut Carver::new(self.arena.bytes_mut())),
         })
     }
-}
-
-/// What one forward pass works with.
-pub(super) struct Parts<'s> {
-    pub(super) config: &'s Config,
-    pub(super) weights: &'s VisionWeights<'s>,
-    pub(super) kernels: &'s Kernels,
-    pub(super) team: Hold<'s>,
-    pub(super) sizes: &'s ImageSizes,
-    pub(super) normalization: &'s NormalizationTable,
-    pub(super) resizer: &'s mut Option<Resizer>,
-    pub(super) grids: &'s mut [(usize, usize)],
-    pub(super) profile: &'s mut Profile,
-    pub(super) buffers: ImageBuffers<'s>,
-}
-
-impl Parts<'_> {
-    /// `logits = classifier(embedding)`
-    pub(super) fn classify(mut self, embedding: &[f32], logits: &mut [f32]) -> Result<()> {
-        let classifier = self.weights.classifier.as_ref().ok_or_else(no_classifier)?;
-        let tower = self.buffers.tower;
-        let mut forward = Forward {
-            tap: None,
-            kernels: self.kernels,
-            team: &mut self.team,
-            profile: self.profile,
-            scratch: tower.scratch,
-            rows: tower.rows,
-            remainders: Remainders::default(),
-        };
-        forward.apply(classifier, embedding, logits);
-        check_finite(logits)
-    }
-}
-
-pub(super) fn no_classifier() -> Error {
-    Error::ModelLacks { part: "classifier of its own", remedy: "score its embeddings against labels" }
 }
 
 impl core::fmt::Debug for ImageEncoder {

@@ -3,7 +3,7 @@ use ocelli_kernels::Remainders;
 
 use super::buffers::{ImageBuffers, TowerBuffers};
 use super::check_finite;
-use super::image::Parts;
+use super::parts::Parts;
 use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::nn::rope::Rotations;
@@ -68,7 +68,7 @@ impl Parts<'_> {
         let patch = config.patch as usize;
         let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class);
         let ImageBuffers { frames, levels, positions, rotary: (cos, sin), tower, .. } = self.buffers;
-        let TowerBuffers { x, work, pooled, rows, scratch } = tower;
+        let TowerBuffers { x, work, pooled, rows, orders, scratch } = tower;
         let mut observer = watch.observer;
         let mut forward = Forward {
             tap: watch.tap,
@@ -77,6 +77,7 @@ impl Parts<'_> {
             profile: self.profile,
             scratch,
             rows,
+            orders: (self.orders, orders),
             remainders: Remainders::default(),
         };
 

@@ -14,6 +14,7 @@ mod input;
 #[cfg(feature = "text")]
 mod labels;
 mod options;
+mod parts;
 mod sizes;
 mod text;
 

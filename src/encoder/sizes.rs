@@ -79,6 +79,7 @@ impl TowerSizes {
             work: shape.work_len(),
             scratch: shape.attention(shape.tokens).scratch_len(),
             operands: Vec::new(),
+            orders: 0,
             threads: runtime.threads(),
         }
     }

@@ -6,7 +6,7 @@ use super::{check_finite, check_len, sizes, unfit};
 use crate::error::Result;
 use crate::format::{Cost, Limits, TEXT_ROWS, TEXTS_AT_ONCE};
 use crate::model::Model;
-use crate::nn::{Forward, Shape};
+use crate::nn::{Forward, Orders, Shape};
 use crate::profile::Profile;
 use crate::runtime::{Arena, Carver, Plan, Runtime};
 use crate::score::normalize;
@@ -27,6 +27,7 @@ pub struct TextEncoder {
     sizes: TowerSizes,
     plan: Plan,
     arena: Arena,
+    orders: Orders,
     profile: Profile,
     /// Made when the first text asks for it: token ids need none.
     #[cfg(feature = "text")]
@@ -42,12 +43,15 @@ impl TextEncoder {
         let config = model.config();
         let weights = model.text().ok_or_else(no_text)?;
         Cost::of_text(config, runtime.threads()).ok_or_else(no_text)?.check(limits)?;
-        let sizes = sizes::of_text(config, weights, runtime)?;
+        let mut sizes = sizes::of_text(config, weights, runtime)?;
+        let orders = Orders::of(runtime.kernels(), model.text_tensors());
+        sizes.orders = orders.bytes();
         let mut plan = Plan::default();
         sizes.lay_out(&mut plan);
         Ok(TextEncoder {
             arena: Arena::new(plan.bytes())?,
             plan,
+            orders,
             profile: Profile::default(),
             sizes,
             runtime: runtime.clone(),
@@ -181,15 +185,18 @@ impl TextEncoder {
         let (config, weights) = (&self.model.config().text, self.model.text().ok_or_else(no_text)?);
         let shape = Shape { images: ids.len() / tokens, tokens, ..self.sizes.shape };
         let mut team = self.runtime.hold()?;
-        let TowerBuffers { x, work, pooled, rows, scratch } =
+        let TowerBuffers { x, work, pooled, rows, orders, scratch } =
             self.sizes.lay_out(&mut Carver::new(self.arena.bytes_mut()));
+        let (model, kernels) = (&self.model, self.runtime.kernels());
+        self.orders.pass(ids.len(), &mut team, kernels, model.text_tensors(), orders);
         let mut forward = Forward {
             tap: watch.tap,
-            kernels: self.runtime.kernels(),
+            kernels,
             team: &mut team,
             profile: &mut self.profile,
             scratch,
             rows,
+            orders: (&self.orders, orders),
             remainders: Remainders::default(),
         };
         let buffers = TextBuffers { x, work, pooled };

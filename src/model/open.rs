@@ -1,8 +1,8 @@
 //! Opening a packed file: metadata copied and checked, weights left where they are.
 
-use super::weights::{TextWeights, VisionWeights};
+use super::weights::{TextWeights, VisionWeights, tensors};
 use crate::error::{Error, Result};
-use crate::format::{AlignedBytes, Config, File, Header};
+use crate::format::{AlignedBytes, Config, File, Header, Tensor, parts};
 use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
@@ -141,6 +141,16 @@ impl Model {
         self.text.as_ref()
     }
 
+    /// The tensors of the image tower.
+    pub(crate) fn vision_tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        tensors(self.file, &parts::VISION)
+    }
+
+    /// The tensors of the text tower.
+    pub(crate) fn text_tensors(&self) -> impl Iterator<Item = Tensor<'_>> {
+        tensors(self.file, &parts::TEXT)
+    }
+
     /// Starts reading the weights into memory ahead of their first use. Only a hint; never fails.
     pub fn prefetch(&self) {
         if let Storage::Map { data, .. } = &self.storage {
@@ -160,9 +170,7 @@ impl Model {
         let file = self.file;
         let tensors: Vec<_> = self.file.tensors().collect();
         let share = tensors.len().div_ceil(threads.max(1)).max(1);
-        let check = |tensors: &[crate::format::Tensor<'_>]| {
-            tensors.iter().try_for_each(|tensor| file.check_payload(tensor))
-        };
+        let check = |tensors: &[Tensor<'_>]| tensors.iter().try_for_each(|tensor| file.check_payload(tensor));
         std::thread::scope(|scope| {
             // Where the system makes no more threads, this one does their share.
             let start = |tensors| std::thread::Builder::new().spawn_scoped(scope, move || check(tensors));

@@ -268,6 +268,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The tensors of a tower.
+pub(crate) fn tensors<'a>(file: File<'a>, parts: &TowerParts) -> impl Iterator<Item = Tensor<'a>> {
+    file.tensors().filter(|tensor| belongs(tensor, parts))
+}
+
 /// Whether `tensor` is one of this tower's.
 fn belongs(tensor: &Tensor<'_>, parts: &TowerParts) -> bool {
     tensor.name().strip_prefix(parts.name).is_some_and(|rest| rest.starts_with('.'))

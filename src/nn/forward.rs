@@ -2,6 +2,7 @@
 //! *attend*. Each piece of their work is done in the same way whichever thread does it, so one thread and many give the
 //! same bits.
 
+use super::orders::Orders;
 use super::stage::Tap;
 use crate::model::{Linear, Norm, Projection};
 use crate::profile::{Op, Profile, Work};
@@ -111,6 +112,8 @@ pub(crate) struct Forward<'s> {
     pub(crate) profile: &'s mut Profile,
     pub(crate) scratch: ThreadScratch<'s>,
     pub(crate) rows: RowBuffer<'s>,
+    /// Of the tower's int8 weights, and the bytes that hold them.
+    pub(crate) orders: (&'s Orders, &'s [u8]),
     /// The rows that int8 holds in two: those of the token that an embedding is read from, while there is one.
     pub(crate) remainders: Remainders,
     /// Is shown what weights are multiplied by; `None` in every pass but calibration's.
@@ -247,7 +250,8 @@ impl Forward<'_> {
         out: &mut [f32],
         block: usize,
     ) {
-        let Forward { kernels, team, profile, scratch, rows: buffer, tap, remainders: embedded } = self;
+        let Forward { kernels, team, profile, scratch, rows: buffer, orders, tap, remainders: embedded } =
+            self;
         let read = buffer.bytes_len() + linear.bytes_len();
         let remainders = buffer.remainders;
         let lhs = buffer.rows_mut();
@@ -256,6 +260,7 @@ impl Forward<'_> {
             tap(&linear.weights, &lhs, *embedded);
         }
         let Linear { weights, bias } = *linear;
+        let weights = orders.0.attach(weights, orders.1);
         let (rows, n) = (lhs.rows() - remainders.count, weights.n());
         let written = rows * n * size_of::<f32>();
         let moved = read + if epilogue == Epilogue::Add { 2 * written } else { written };

@@ -4,11 +4,13 @@ mod block;
 mod forward;
 mod gate;
 mod mean;
+mod orders;
 pub mod rope;
 mod stage;
 
 pub(crate) use block::{Shape, activation, block};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use mean::mean;
+pub(crate) use orders::Orders;
 pub(crate) use stage::show;
 pub use stage::{Observer, Stage, Tap};

@@ -85,9 +85,12 @@ fn profile_counts_what_is_multiplied_and_moved_per_image() {
 
         let value = |op: &Value, key: &str| op[key].as_f64().unwrap();
         assert_eq!(op(report, "qkv")["calls"], depth as f64);
-        let kmacs = value(op(report, "qkv"), "gmacs") * value(op(report, "qkv"), "us");
+        let us = value(op(report, "qkv"), "us");
+        let kmacs = value(op(report, "qkv"), "gmacs") * us;
         let expected = (depth * tokens * 3 * width * width) as f64 / 1e3;
-        assert!((kmacs / expected - 1.0).abs() < 0.01, "{kmacs} kMAC, {expected} expected");
+        // GMAC/s have three decimals, of which an emulated machine uses the last two.
+        let rounding = 0.0005 * us;
+        assert!((kmacs - expected).abs() < 0.001 * expected + rounding, "{kmacs} kMAC, {expected} expected");
 
         let mut over = Vec::new();
         for op in report["ops"].as_array().unwrap() {

@@ -5,7 +5,7 @@ use super::output::Output;
 use crate::kernels::Kernels;
 use crate::pack::{K_ALIGN, Lhs, MR, NR, RowScale, WeightsI8, padded_k};
 use crate::prefetch::Ahead;
-use crate::table::{AccI8, DequantizeBy, KC_I8, MicroKernelI8};
+use crate::table::{AccI8, DequantizeBy, KC_I8, MicroKernelI8, ORDER_BYTES};
 use core::ops::Range;
 
 /// LHS panels that are multiplied at once, where the micro-kernel can.
@@ -54,9 +54,18 @@ impl Kernels {
             Some(repack) => {
                 let repacked: &mut [i8] = bytemuck::cast_slice_mut(&mut scratch.panels);
                 debug_assert!(kernel.run_2x2.is_none(), "the scratch has room for one repacked panel");
+                let (mut found, at) = ([0; ORDER_BYTES], self.order_at(weights, panels.start, &span));
+                let order = weights.order.get(at.clone()).unwrap_or_else(|| {
+                    let found = &mut found[..at.len()];
+                    if let Some(order) = kernel.order {
+                        // SAFETY: as below; the order is as long as it must be.
+                        unsafe { (order.find_soon)(span.len(), b[0].as_ptr(), found) };
+                    }
+                    found
+                });
                 // SAFETY: the table holds only kernels whose features its `Isa` proves; the panel holds the span's steps,
-                // and the scratch REPACKED_BYTES bytes.
-                unsafe { repack(span.len(), b[0].as_ptr(), repacked.as_mut_ptr()) };
+                // the order is as long as it must be, and the scratch has REPACKED_BYTES bytes.
+                unsafe { repack(span.len(), b[0].as_ptr(), order, repacked.as_mut_ptr()) };
                 [&*repacked; MAX_PANELS]
             }
         };
@@ -140,7 +149,7 @@ unsafe fn multiply(
 }
 
 /// `k` in spans of about the same size, at most `KC_I8`.
-fn spans(k: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn spans(k: usize) -> impl Iterator<Item = Range<usize>> {
     let step = k.div_ceil(k.div_ceil(KC_I8)).next_multiple_of(K_ALIGN);
     (0..k).step_by(step).map(move |first| first..k.min(first + step))
 }

@@ -15,6 +15,7 @@
 mod blocking;
 mod float;
 mod int8;
+mod order;
 mod output;
 
 use crate::kernels::Kernels;

@@ -11,6 +11,8 @@ pub struct WeightsI8<'a> {
     pub(crate) codes: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
+    /// What [`Kernels::find_order`](crate::Kernels::find_order) found, or empty.
+    pub(crate) order: &'a [u8],
 }
 
 /// A packed f16 or f32 matrix.
@@ -42,7 +44,14 @@ impl<'a> WeightsI8<'a> {
             && scales.len() == channels
             && sums.len() == channels
             && (1..=K_MAX_I8).contains(&k);
-        fits.then_some(WeightsI8 { n, k, codes, scales, sums })
+        fits.then_some(WeightsI8 { n, k, codes, scales, sums, order: &[] })
+    }
+
+    /// The same with what [`Kernels::find_order`](crate::Kernels::find_order) found for all panels of these weights, which
+    /// every GEMM must find anew otherwise. With that of other weights, the products are wrong.
+    #[must_use]
+    pub fn with_order(self, order: &'a [u8]) -> Self {
+        WeightsI8 { order, ..self }
     }
 
     /// The scales of panel `panel`.

@@ -9,6 +9,7 @@ pub(crate) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     offset: 0,
     run,
     run_2x2: None,
+    order: None,
     repack: None,
 };
 

@@ -74,10 +74,14 @@ impl Case {
     fn check(&self, row_counts: impl Iterator<Item = usize> + Clone, failures: &mut Failures) {
         let (k, width) = (self.k, padded_k(self.k));
         let scales = [SCALE; 48];
-        let weights = Weights::I8(WeightsI8::new(N, k, &self.codes, &scales, &self.sums).expect("fits"));
+        let weights = WeightsI8::new(N, k, &self.codes, &scales, &self.sums).expect("fits");
         let mut scratch = GemmScratch::zeroed();
         for kernels in each_isa() {
-            for rows in row_counts.clone() {
+            let mut order = vec![0; panels(N) * kernels.order_bytes(&weights)];
+            kernels.find_order(&weights, 0..panels(N), &mut order);
+            for (i, rows) in row_counts.clone().enumerate() {
+                // Where the kernel takes weights in an order, with that found before, and every third time without.
+                let weights = Weights::I8(if i % 3 == 2 { weights } else { weights.with_order(&order) });
                 let format = kernels.lhs_format(&weights);
                 let mut bytes = vec![0x5a5a_5a5au32; format.bytes(rows, k).div_ceil(4)];
                 let mut scales = vec![RowScale::default(); rows];
@@ -110,6 +114,44 @@ fn every_number_of_rows_is_exact() {
     let most = if cfg!(miri) { 14 } else { 600 };
     Case::new(&mut Rng::new(21), most, 1).check(1..=most, &mut failures);
     failures.report();
+}
+
+#[test]
+fn any_order_is_safe() {
+    let mut rng = Rng::new(23);
+    for (n, k) in [(16, 16), (40, 768), (32, 769), (16, 3072)] {
+        let codes: Vec<i8> = (0..packed_len(n, k)).map(|_| rng.int(-128..128) as i8).collect();
+        let (scales, sums) = (vec![1.0; panels(n) * 16], vec![0; panels(n) * 16]);
+        let weights = WeightsI8::new(n, k, &codes, &scales, &sums).expect("fits");
+        for kernels in each_isa() {
+            let len = panels(n) * kernels.order_bytes(&weights);
+            let noise: Vec<u8> = (0..len).map(|_| rng.int(0..256) as u8).collect();
+            // Also too long and too short.
+            for order in [&noise[..], &vec![0xff; len], &vec![0xff; len + 1], &noise[..len / 2]] {
+                let weights = Weights::I8(weights.with_order(order));
+                let format = kernels.lhs_format(&weights);
+                let mut bytes = vec![0u32; format.bytes(7, k).div_ceil(4)];
+                let mut rows = vec![RowScale::default(); 7];
+                let mut lhs = LhsMut::new(format, 7, k, bytemuck::cast_slice_mut(&mut bytes), &mut rows);
+                let x = vec![1.0; 7 * padded_k(k)];
+                kernels.pack_lhs(&mut lhs, &Mat::new(&x, 7, padded_k(k), padded_k(k)));
+                let gemm = Gemm {
+                    lhs: lhs.as_lhs(),
+                    weights,
+                    bias: &[],
+                    epilogue: Epilogue::Store,
+                    remainders: Remainders::default(),
+                };
+                let mut out = vec![0.0; 7 * n];
+                kernels.gemm(
+                    &gemm,
+                    0..panels(n),
+                    &mut MatMut::new(&mut out, 7, n),
+                    &mut GemmScratch::zeroed(),
+                );
+            }
+        }
+    }
 }
 
 /// Widths of real models and of their hidden layers, at rows around every edge: of a panel, of two, of a block (252), and

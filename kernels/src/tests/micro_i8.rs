@@ -3,7 +3,7 @@
 use super::Failures;
 use crate::pack::{LhsCodes, MR, NR};
 use crate::scalar;
-use crate::table::{AccI8, KC_I8, MicroKernelI8, QuantizeBy, REPACKED_BYTES};
+use crate::table::{AccI8, KC_I8, MicroKernelI8, ORDER_BYTES, QuantizeBy, REPACKED_BYTES};
 use crate::testing::{Rng, each_isa};
 use half::f16;
 use std::format;
@@ -80,29 +80,43 @@ fn led<T: Default + Clone>(lead: usize, data: Vec<T>) -> Vec<T> {
     [vec![T::default(); lead], data].concat()
 }
 
-/// The sums of two LHS panels by two RHS panels of `k` steps: one tile at a time, and all at once where
-/// the kernel can.
+type FindOrder = unsafe fn(k: usize, b: *const i8, order: &mut [u8]);
+
+/// The sums of two LHS panels by two RHS panels of `k` steps: one tile at a time, in each order where the kernel knows
+/// several, and all at once where it can.
 fn sums(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]> {
     let a: Vec<_> = a.chunks(MR * k).map(|a| led(1, panel_bytes(kernel.lhs, a, k))).collect();
     let b: Vec<_> = b.chunks(NR * k).map(|b| led(1, panel(b, k))).collect();
     let [a0, a1] = [&a[0][1..], &a[1][1..]].map(<[u8]>::as_ptr);
     let [b0, b1] = [&b[0][1..], &b[1][1..]].map(<[i8]>::as_ptr);
     let fresh = [[i32::MIN; MR * NR]; 4];
-    let mut results = vec![fresh];
-    for (acc, (a, b)) in results[0].iter_mut().zip([(a0, b0), (a0, b1), (a1, b0), (a1, b1)]) {
-        let mut repacked = vec![Line([0x5a; 64]); REPACKED_BYTES / 64];
-        // SAFETY: both panels hold `k` steps, `repacked` as many bytes as `repack` may write; `each_isa` makes only
-        // tables that this CPU runs.
-        unsafe {
-            match kernel.repack {
-                None => (kernel.run)(k, a, b, acc),
-                Some(repack) => {
-                    repack(k, b, repacked.as_mut_ptr().cast());
-                    (kernel.run)(k, a, repacked.as_ptr().cast(), acc);
+    let by_tiles = |find: Option<FindOrder>| {
+        let mut results = fresh;
+        for (acc, (a, b)) in results.iter_mut().zip([(a0, b0), (a0, b1), (a1, b0), (a1, b1)]) {
+            let mut repacked = vec![Line([0x5a; 64]); REPACKED_BYTES / 64];
+            let mut order = vec![0; kernel.order.map_or(0, |order| (order.bytes)(k))];
+            assert!(order.len() <= ORDER_BYTES);
+            // SAFETY: both panels hold `k` steps, `repacked` as many bytes as `repack` may write, `order` as many as it
+            // must have; `each_isa` makes only tables that this CPU runs.
+            unsafe {
+                if let Some(find) = find {
+                    find(k, b, &mut order);
+                }
+                match kernel.repack {
+                    None => (kernel.run)(k, a, b, acc),
+                    Some(repack) => {
+                        repack(k, b, &order, repacked.as_mut_ptr().cast());
+                        (kernel.run)(k, a, repacked.as_ptr().cast(), acc);
+                    }
                 }
             }
         }
-    }
+        results
+    };
+    let mut results = match kernel.order {
+        Some(order) => vec![by_tiles(Some(order.find)), by_tiles(Some(order.find_soon))],
+        None => vec![by_tiles(None)],
+    };
     if let Some(run_2x2) = kernel.run_2x2 {
         let mut acc = fresh;
         // SAFETY: as above.

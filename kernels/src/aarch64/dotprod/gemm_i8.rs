@@ -11,6 +11,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     offset: 0,
     run,
     run_2x2: None,
+    order: None,
     repack: None,
 };
 

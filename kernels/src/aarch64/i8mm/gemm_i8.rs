@@ -13,6 +13,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     offset: 0,
     run,
     run_2x2: None,
+    order: None,
     repack: Some(join_groups),
 };
 
@@ -27,7 +28,7 @@ type Acc = [[int32x4_t; MR / 2]; NR / 2];
 /// # Safety
 /// `b` and `joined` hold `k` steps of a panel, `k` a multiple of 8; the CPU has i8mm.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn join_groups(k: usize, b: *const i8, joined: *mut i8) {
+unsafe fn join_groups(k: usize, b: *const i8, _order: &[u8], joined: *mut i8) {
     for step in 0..k / STEP {
         for quarter in 0..NR / 4 {
             // SAFETY: two groups of four channels each, and the eight `k` of these channels, lie inside.

@@ -15,6 +15,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     offset: 0,
     run,
     run_2x2: None,
+    order: None,
     repack: Some(repack),
 };
 
@@ -79,7 +80,7 @@ unsafe fn multiply(steps: usize, a: *const i8, b: *const i8) -> [[int32x4_t; COL
 /// # Safety
 /// As [`MicroKernelI8::repack`] says; the CPU has NEON.
 #[target_feature(enable = "neon")]
-unsafe fn repack(k: usize, b: *const i8, repacked: *mut i8) {
+unsafe fn repack(k: usize, b: *const i8, _order: &[u8], repacked: *mut i8) {
     let mut to = repacked;
     for first_col in (0..NR).step_by(COLS) {
         for step in 0..k / STEP {

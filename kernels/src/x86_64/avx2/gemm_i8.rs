@@ -1,9 +1,10 @@
 //! The int8 micro-kernel, exact: `vpmaddubsw` adds pairs of products in i16, a few such results are added with
 //! wrap-around, `vpmaddwd` by ones adds pairs of those in i32. [`repack_i8`](super::repack_i8) says why that is exact.
 
-use super::repack_i8::{LANES, LONG, Panel, Partials, SHORT, repack};
+use super::order_i8;
+use super::repack_i8::{LANES, Panel, Partials, repack};
 use crate::pack::{LhsCodes, MR};
-use crate::table::{AccI8, MicroKernelI8};
+use crate::table::{AccI8, MicroKernelI8, OrderI8};
 use core::arch::x86_64::*;
 
 pub(super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
@@ -12,6 +13,7 @@ pub(super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     offset: 0,
     run,
     run_2x2: None,
+    order: Some(OrderI8 { bytes: order_i8::bytes, find: order_i8::find, find_soon: order_i8::find_soon }),
     repack: Some(repack),
 };
 
@@ -25,10 +27,12 @@ unsafe fn run(_k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     unsafe {
         for (i, half) in (*b.cast::<Panel>()).iter().enumerate() {
             let mut sums = [_mm256_setzero_si256(); MR];
-            add_offset::<LONG>(a, half.long(), &mut sums);
-            add_offset::<SHORT>(a, half.short(), &mut sums);
-            add_signed::<SHORT>(a, half.pairs(), &mut sums);
-            add_signed::<1>(a, half.singles(), &mut sums);
+            add_offset::<4>(a, half.offset(), &mut sums);
+            add_offset::<3>(a, half.offset(), &mut sums);
+            add_offset::<2>(a, half.offset(), &mut sums);
+            add_offset::<1>(a, half.offset(), &mut sums);
+            add_signed::<2>(a, half.signed(), &mut sums);
+            add_signed::<1>(a, half.signed(), &mut sums);
             for (acc, sums) in acc.as_chunks_mut::<LANES>().0.iter_mut().skip(i).step_by(2).zip(sums) {
                 _mm256_storeu_si256(acc.as_mut_ptr().cast(), sums);
             }

@@ -4,6 +4,7 @@ mod convert;
 mod dequantize;
 mod gemm_f32;
 mod gemm_i8;
+mod order_i8;
 mod quantize;
 mod repack_i8;
 mod scan;

@@ -10,6 +10,7 @@ pub(crate) const GEMM_I8_AVX: MicroKernelI8 = MicroKernelI8 {
     offset: 128,
     run: run_avx,
     run_2x2: None,
+    order: None,
     repack: None,
 };
 
@@ -19,6 +20,7 @@ pub(crate) const GEMM_I8_AVX512: MicroKernelI8 = MicroKernelI8 {
     offset: 128,
     run: run_avx512,
     run_2x2: Some(run_2x2),
+    order: None,
     repack: None,
 };
 
