@@ -280,13 +280,15 @@ mod tests {
         });
     }
 
-    /// A worker has its whole part in a job, or none, and none after the job's end.
+    /// A worker has its whole part in a job, or none, and none after the job's end. More of it takes minutes: with LONG set.
     #[test]
     fn whoever_comes() {
-        for (workers, preemptions) in [(1, 4), (2, 1)] {
+        let long = std::env::var_os("LONG").is_some();
+        let sizes = if long { [(1, 4, 2), (2, 1, 2)] } else { [(1, 3, 2), (2, 1, 1)] };
+        for (workers, preemptions, jobs) in sizes {
             try_orders(workers, preemptions, move |caller| {
                 let mut values = Values::new(workers + 1);
-                for job in 1..=2 {
+                for job in 1..=jobs {
                     caller.run(Who::WhoeverComes, &|thread| values.add(thread, 10 * job + thread));
                     let found = values.take();
                     assert_eq!(found[0], 10 * job);
