@@ -4,7 +4,7 @@ mod report;
 
 use crate::args::{ModelArgs, Resize, SizeArgs};
 use crate::console::{Console, Failure, ms_since};
-use crate::decoders::{Decoded, each_decoded};
+use crate::decoders::{Decoded, each_decoded, preprocessors};
 use crate::inputs::ListArgs;
 use crate::label_args::{self, LabelArgs};
 use ocelli::format::Scoring;
@@ -60,7 +60,7 @@ struct Found {
     times: Times,
 }
 
-/// Milliseconds that an image took. It is decoded while the one before is encoded.
+/// Milliseconds that an image took. It is decoded and preprocessed while the one before is encoded.
 #[derive(Default)]
 struct Times {
     decode: f64,
@@ -85,7 +85,9 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     }
     let mut code = ExitCode::SUCCESS;
     console.start(inputs.len());
-    each_decoded(inputs, &decoding, console, |decoded| -> Result<(), Failure> {
+    let tiles = args.size.any_res.is_some();
+    let mut preprocessors = if tiles { Vec::new() } else { preprocessors(classifier.encoder()) };
+    each_decoded(inputs, &decoding, &mut preprocessors, console, |decoded| -> Result<(), Failure> {
         let found =
             decoded.and_then(|decoded| Ok((classify(args, &mut classifier, &decoded, console)?, decoded)));
         match found {
@@ -112,21 +114,19 @@ fn classify(args: &Args, classifier: &mut Classifier, decoded: &Decoded, console
     let scored = vec![Scored::default(); classifier.labels().len()];
     let times = Times { decode: decoded.ms, ..Times::default() };
     let mut found = Found { scored, tiles: Vec::new(), times };
-    let start = Instant::now();
     let view = decoded.image.view();
     let result = match args.size.tiles(classifier.encoder(), &view) {
         Some(tiles) => by_tiles(classifier, &view, tiles, &mut found, console),
-        None => at_once(classifier, &view, &mut found),
+        None => at_once(classifier, decoded, &mut found),
     };
     result.map_err(|error| error.in_file(decoded.input.path()))?;
-    found.times.total = decoded.ms + ms_since(start);
+    let times = &mut found.times;
+    times.total = times.decode + times.preprocess + times.encode;
     Ok(found)
 }
 
-fn at_once(classifier: &mut Classifier, view: &PixelView<'_>, found: &mut Found) -> Result<()> {
-    let preprocessing = Instant::now();
-    classifier.encoder_mut().preprocess(core::slice::from_ref(view))?;
-    found.times.preprocess = ms_since(preprocessing);
+fn at_once(classifier: &mut Classifier, decoded: &Decoded, found: &mut Found) -> Result<()> {
+    found.times.preprocess = decoded.preprocess(classifier.encoder_mut())?;
     let encoding = Instant::now();
     classifier.classify_frame_into(&mut found.scored)?;
     found.times.encode = ms_since(encoding);

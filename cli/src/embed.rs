@@ -4,7 +4,7 @@ mod output;
 
 use crate::args::{ModelArgs, Opened, Resize, SizeArgs};
 use crate::console::{Console, Failure};
-use crate::decoders::each_decoded;
+use crate::decoders::{Decoded, each_decoded, preprocessors};
 use crate::files::path_bytes;
 use crate::inputs::{Input, ListArgs};
 use clap::ValueEnum;
@@ -131,10 +131,10 @@ fn embed(
     if !inputs.is_empty() {
         let mut encoder = args.size.encoder(opened)?;
         let decoding = args.resize.decoding(&encoder)?;
-        each_decoded(inputs, &decoding, console, |decoded| -> Result<(), Failure> {
-            let lines = decoded.and_then(|decoded| {
-                embed_image(args, &mut encoder, &decoded.input, &decoded.image.view(), console)
-            });
+        let tiles = args.size.any_res.is_some();
+        let mut preprocessors = if tiles { Vec::new() } else { preprocessors(&encoder) };
+        each_decoded(inputs, &decoding, &mut preprocessors, console, |decoded| -> Result<(), Failure> {
+            let lines = decoded.and_then(|decoded| embed_image(args, &mut encoder, &decoded, console));
             match lines {
                 Ok(lines) => lines.iter().try_for_each(|line| sink.put(line))?,
                 Err(error) => {
@@ -180,13 +180,13 @@ fn embed_text(args: &Args, encoder: &mut TextEncoder, text: &str, console: &Cons
 fn embed_image(
     args: &Args,
     encoder: &mut ImageEncoder,
-    input: &Input,
-    view: &PixelView<'_>,
+    decoded: &Decoded,
     console: &Console,
 ) -> Result<Vec<Line>> {
-    let lines = match args.size.tiles(encoder, view) {
-        Some(tiles) => embed_tiles(args, encoder, view, tiles, console),
-        None => embed_layer(args, encoder, view).map(|line| vec![line]),
+    let (input, view) = (&decoded.input, decoded.image.view());
+    let lines = match args.size.tiles(encoder, &view) {
+        Some(tiles) => embed_tiles(args, encoder, &view, tiles, console),
+        None => embed_layer(args, encoder, decoded).map(|line| vec![line]),
     };
     let mut lines = lines.map_err(|error| error.in_file(input.path()))?;
     for line in &mut lines {
@@ -196,10 +196,10 @@ fn embed_image(
     Ok(lines)
 }
 
-fn embed_layer(args: &Args, encoder: &mut ImageEncoder, view: &PixelView<'_>) -> Result<Line> {
+fn embed_layer(args: &Args, encoder: &mut ImageEncoder, decoded: &Decoded) -> Result<Line> {
     let layer = args.layer.layer();
     let (vectors, channels) = encoder.layer_shape(layer)?;
-    encoder.preprocess(core::slice::from_ref(view))?;
+    decoded.preprocess(encoder)?;
     let mut values = vec![0.0; vectors * channels];
     encoder.encode(ocelli::Input::Frames(1), layer, &mut values)?;
     let name = (layer != Layer::Projected).then(|| layer.name());

@@ -2,12 +2,13 @@
 
 use crate::args::Opened;
 use crate::console::{Console, Failure};
-use crate::decoders::{Decoded, each_decoded};
+use crate::decoders::{each_decoded, preprocessors};
 use crate::inputs;
 use ocelli::format::{Bank, LabelBank};
 use ocelli::preprocess::decode;
 use ocelli::preprocess::decode::Limits;
-use ocelli::score::{Examples, LeftOut};
+use ocelli::score::{Examples, LeftOut, normalize};
+use ocelli::vision::Layer;
 use ocelli::{Error, ImageEncoder, ImageOptions, Result, knobs, printable};
 use serde::Serialize;
 use std::fmt::Write;
@@ -67,6 +68,7 @@ impl ExampleArgs {
         if let Some(max_pixels) = knobs::max_pixels()? {
             decoding.limits = Limits::new(max_pixels);
         }
+        let mut preprocessors = preprocessors(&encoder);
         let mut examples = Examples::new(opened.model.config());
         if let Some(words) = words {
             examples.add_words(words)?;
@@ -76,12 +78,18 @@ impl ExampleArgs {
         console.start(count);
         for (label, inputs) in labels {
             let mut read = 0;
-            each_decoded(inputs, &decoding, console, |decoded| -> Result<()> {
-                let added = decoded.and_then(|Decoded { input, image, .. }| {
-                    encoder
-                        .embed_into(&image.view(), &mut embedding)
-                        .and_then(|()| examples.add(&label, &embedding))
-                        .map_err(|error| error.in_file(input.path()))
+            each_decoded(inputs, &decoding, &mut preprocessors, console, |decoded| -> Result<()> {
+                let added = decoded.and_then(|decoded| {
+                    decoded
+                        .preprocess(&mut encoder)
+                        .and_then(|_| {
+                            encoder.encode(ocelli::Input::Frames(1), Layer::Projected, &mut embedding)
+                        })
+                        .and_then(|()| {
+                            normalize(&mut embedding);
+                            examples.add(&label, &embedding)
+                        })
+                        .map_err(|error| error.in_file(decoded.input.path()))
                 });
                 match added {
                     Ok(()) => read += 1,

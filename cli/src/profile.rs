@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     sustained: Option<u64>,
     /// Then go through the photos in this folder, and report where their time goes from file to embedding: decoding,
-    /// preprocessing, encoding, and how much of it is saved by decoding the next one meanwhile
+    /// preprocessing, encoding, and how much of it is saved by decoding and preprocessing the next ones meanwhile
     #[arg(long, value_name = "DIR")]
     pipeline: Option<PathBuf>,
     /// Print one JSON object

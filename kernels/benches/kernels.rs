@@ -151,37 +151,61 @@ impl Tier {
     }
 
     fn gemms(&mut self, c: &mut Criterion, layers: &[Layer]) {
-        let kernels = self.kernels;
-        let mut scratch: GemmScratch = bytemuck::Zeroable::zeroed();
         for layer in layers {
-            let Layer { n, k, .. } = *layer;
-            let mut out = vec![0f32; TOKENS * n];
-            let x = Values(2).floats(TOKENS * padded_k(k));
-            let x = Mat::new(&x, TOKENS, padded_k(k), padded_k(k));
             for (name, weights) in layer.weights() {
-                let format = kernels.lhs_format(&weights);
-                let mut bytes = vec![0f32; format.bytes(TOKENS, k).div_ceil(4)];
-                let mut scales = vec![RowScale::default(); TOKENS];
-                let mut rows =
-                    LhsMut::new(format, TOKENS, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
-                kernels.pack_lhs(&mut rows, &x);
-                let gemm = Gemm {
-                    lhs: rows.as_lhs(),
-                    weights,
-                    bias: &[],
-                    epilogue: Epilogue::Store,
-                    remainders: Remainders::default(),
-                };
-                let peak = if matches!(weights, Weights::I8(_)) { self.peak_i8 } else { self.peak_f32 };
-                let shape = format!("{TOKENS}x{k}x{n}");
-                // As the runtime has it: wide outputs in blocks, the residual stream row-major.
-                let block = if n > k { kernels.block_cols() } else { n };
-                self.measure(c, &format!("gemm/{name}"), &shape, macs(TOKENS, n, k), peak, || {
-                    let mut out = MatMut::blocks(&mut out, TOKENS, n, block);
-                    kernels.gemm(&gemm, 0..panels(n), &mut out, &mut scratch);
-                });
+                let order = self.order(c, name, &weights);
+                match weights {
+                    Weights::I8(codes) if !order.is_empty() => {
+                        self.gemm(c, &format!("gemm/{name}"), Weights::I8(codes.with_order(&order)));
+                        self.gemm(c, &format!("gemm/{name} first"), weights);
+                    }
+                    _ => self.gemm(c, &format!("gemm/{name}"), weights),
+                }
             }
         }
+    }
+
+    /// The order of `weights`, empty where they have none. The MACs of finding it are those of a GEMM.
+    fn order(&mut self, c: &mut Criterion, name: &str, weights: &Weights<'_>) -> Vec<u8> {
+        let Weights::I8(codes) = weights else { return Vec::new() };
+        let (kernels, n, k) = (self.kernels, weights.n(), weights.k());
+        let mut order = vec![0; panels(n) * kernels.order_bytes(codes)];
+        if !order.is_empty() {
+            let shape = format!("{k}x{n}");
+            self.measure(c, &format!("order/{name}"), &shape, macs(TOKENS, n, k), self.peak_i8, || {
+                kernels.find_order(codes, 0..panels(n), black_box(&mut order));
+            });
+            kernels.find_order(codes, 0..panels(n), &mut order);
+        }
+        order
+    }
+
+    fn gemm(&mut self, c: &mut Criterion, name: &str, weights: Weights<'_>) {
+        let (kernels, n, k) = (self.kernels, weights.n(), weights.k());
+        let mut scratch: GemmScratch = bytemuck::Zeroable::zeroed();
+        let mut out = vec![0f32; TOKENS * n];
+        let x = Values(2).floats(TOKENS * padded_k(k));
+        let x = Mat::new(&x, TOKENS, padded_k(k), padded_k(k));
+        let format = kernels.lhs_format(&weights);
+        let mut bytes = vec![0f32; format.bytes(TOKENS, k).div_ceil(4)];
+        let mut scales = vec![RowScale::default(); TOKENS];
+        let mut rows = LhsMut::new(format, TOKENS, k, bytemuck::cast_slice_mut(&mut bytes), &mut scales);
+        kernels.pack_lhs(&mut rows, &x);
+        let gemm = Gemm {
+            lhs: rows.as_lhs(),
+            weights,
+            bias: &[],
+            epilogue: Epilogue::Store,
+            remainders: Remainders::default(),
+        };
+        let peak = if matches!(weights, Weights::I8(_)) { self.peak_i8 } else { self.peak_f32 };
+        let shape = format!("{TOKENS}x{k}x{n}");
+        // As the runtime has it: wide outputs in blocks, the residual stream row-major.
+        let block = if n > k { kernels.block_cols() } else { n };
+        self.measure(c, name, &shape, macs(TOKENS, n, k), peak, || {
+            let mut out = MatMut::blocks(&mut out, TOKENS, n, block);
+            kernels.gemm(&gemm, 0..panels(n), &mut out, &mut scratch);
+        });
     }
 
     fn attention(&mut self, c: &mut Criterion) {

@@ -52,16 +52,21 @@ impl Preprocessor {
     /// The model has no image tower, or `options` don't fit it.
     pub fn new(model: &Model, isa: Isa, options: &ImageOptions) -> Result<Preprocessor> {
         options.check(model.config(), 1)?;
-        let (sizes, kernels) = (sizes::frames(model.config(), options)?, Kernels::new(isa));
-        Ok(Preprocessor {
-            config: model.config().vision,
+        let sizes = sizes::frames(model.config(), options)?;
+        Ok(Preprocessor::of(model.config().vision, Kernels::new(isa), sizes))
+    }
+
+    /// Takes all memory for frames of these sizes.
+    pub(super) fn of(config: VisionConfig, kernels: Kernels, sizes: FrameSizes) -> Preprocessor {
+        Preprocessor {
+            config,
             kernels,
             resizer: sizes.resize.map(|plan| Resizer::new(plan, kernels)),
             coefficients: vec![0; sizes.memory.coefficients],
             windows: vec![Window::zeroed(); sizes.memory.windows],
             ring: vec![0; sizes.memory.scratch],
             sizes,
-        })
+        }
     }
 
     /// How a picture becomes a frame.

@@ -1,7 +1,7 @@
 //! Images to embeddings.
 
 use super::buffers::{ImageBuffers, ImageSizes};
-use super::frames::{self, Frame};
+use super::frames::{self, Frame, Preprocessor};
 use super::input::{Input, Watch, no_patches};
 use super::options::{ImageOptions, no_vision};
 use super::parts::Parts;
@@ -129,7 +129,12 @@ impl ImageEncoder {
         Ok(&self.buffers().frames[index * slot..][..len])
     }
 
-    /// Replaces the frame of image `index` by one that a [`Preprocessor`](super::Preprocessor) made for this model.
+    /// A preprocessor that makes this encoder's frames, on whatever thread it is given to.
+    pub fn preprocessor(&self) -> Preprocessor {
+        Preprocessor::of(self.config().vision, *self.runtime.kernels(), self.sizes.frames)
+    }
+
+    /// Replaces the frame of image `index` by one that a [`Preprocessor`] made for this model.
     ///
     /// # Errors
     /// As [`set_pixels`](Self::set_pixels).

@@ -1,7 +1,7 @@
 //! `ocelli profile --pipeline`: where a photo's time goes, from file to embedding.
 
 use crate::console::{Console, Failure, ms_since, round_ms};
-use crate::decoders::{Decoded, each_decoded};
+use crate::decoders::{each_decoded, preprocessors};
 use crate::inputs;
 use ocelli::preprocess::decode::{self, Limits};
 use ocelli::vision::Layer;
@@ -18,7 +18,7 @@ pub(super) struct Pipeline {
     megapixels: f64,
     /// One after the other.
     ms: Stages,
-    /// As `ocelli classify` and `ocelli embed` go through them, decoding the next one meanwhile.
+    /// As `ocelli classify` and `ocelli embed` go through them, decoding and preprocessing the next ones meanwhile.
     overlapped_ms: f64,
     /// Photos per second then, of those that the encoder alone would do.
     of_encoder: f64,
@@ -74,10 +74,12 @@ pub(super) fn measure(
         let problem = "there is no picture in this folder or those below it that can be read";
         return Err(Error::NotAFile { problem }.in_file(folder).into());
     }
+    let mut preprocessors = preprocessors(encoder);
+    let inputs = paths.into_iter().map(Ok).collect();
     let start = Instant::now();
-    each_decoded(paths.into_iter().map(Ok).collect(), &options, console, |decoded| -> Result<(), Failure> {
-        let Decoded { image, .. } = decoded?;
-        encode(encoder, &image, &mut embedding)?;
+    each_decoded(inputs, &options, &mut preprocessors, console, |decoded| -> Result<(), Failure> {
+        decoded?.preprocess(encoder)?;
+        encoder.encode(ocelli::Input::Frames(1), Layer::Projected, &mut embedding)?;
         Ok(())
     })?;
     let per_photo = |all: f64| round_ms(all / photos as f64);
@@ -121,7 +123,7 @@ impl fmt::Display for Pipeline {
         )?;
         writeln!(
             f,
-            "decoding the next meanwhile: {overlapped_ms:.1} ms a photo, {:.0} % of the encoder's own rate",
+            "decoding and preprocessing the next meanwhile: {overlapped_ms:.1} ms a photo, {:.0} % of the encoder's own rate",
             100.0 * of_encoder,
         )
     }

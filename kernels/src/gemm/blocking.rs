@@ -11,14 +11,19 @@ pub(super) const MAX_PANELS: usize = 2;
 
 /// Rows whose unfinished sums the scratch holds, with those of `MAX_PANELS` panels.
 const MC: usize = 256;
+/// Sums of so many rows and panels.
+pub(super) const BLOCK_SUMS: usize = MC * MAX_PANELS * NR;
+/// Blocks of int8 sums that wait at once. While a span of the activations is multiplied by so many times as many panels, it
+/// stays in a L2 of 512 KB, which those of a whole hidden layer (197 rows of 3072: 600 or 1200 KB) do not fit into.
+pub(super) const BLOCKS: usize = 4;
 /// Room for unfinished sums.
-pub(super) const SUMS: usize = MC * MAX_PANELS * NR;
+pub(super) const SUMS: usize = BLOCKS * BLOCK_SUMS;
 
 /// Room for RHS panels in another form.
 const PANELS: usize = REPACKED_BYTES / size_of::<f32>();
 const _: () = assert!(MAX_PANELS * KC_F32 * NR <= PANELS);
 
-/// Working memory of one thread: 80 KB.
+/// Working memory of one thread: 160 KB.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub struct GemmScratch {
@@ -45,21 +50,24 @@ pub(super) fn row_blocks(rows: usize, mr: usize) -> impl DoubleEndedIterator<Ite
     (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
 }
 
-/// The next weights that will be read after steps `span` of `panels`, to be prefetched in so many parts: the same panels'
-/// next steps, or the first ones of the panels after them.
+/// The next weights that will be read after steps `span` of `panels`: the same panels' next steps, or the first ones of the
+/// panels after them, which may not exist.
+pub(super) fn next(panels: &Range<usize>, k: usize, span: &Range<usize>) -> (Range<usize>, Range<usize>) {
+    let (first, start) = if span.end < k { (panels.start, span.end) } else { (panels.end, 0) };
+    (first..first + panels.len(), start..k.min(start + span.len()))
+}
+
+/// The weights of steps `span` of `panels`, as far as they exist, to be prefetched in so many parts.
 pub(super) fn ahead<'w, T: Pod>(
     weights: &'w [T],
-    panels: &Range<usize>,
     k: usize,
-    span: &Range<usize>,
+    (panels, span): (Range<usize>, Range<usize>),
     parts: usize,
 ) -> [Ahead<'w>; MAX_PANELS] {
-    let (first, start) = if span.end < k { (panels.start, span.end) } else { (panels.end, 0) };
-    let end = k.min(start + span.len());
     core::array::from_fn(|i| {
-        let panel = (first + i) * k;
+        let panel = (panels.start + i) * k;
         let there = i < panels.len();
-        let next = weights.get((panel + start) * NR..(panel + end) * NR).filter(|_| there);
-        Ahead::new(next.unwrap_or_default(), parts)
+        let weights = weights.get((panel + span.start) * NR..(panel + span.end) * NR).filter(|_| there);
+        Ahead::new(weights.unwrap_or_default(), parts)
     })
 }

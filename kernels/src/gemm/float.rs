@@ -1,6 +1,6 @@
 //! RHS panels of f32 or f16.
 
-use super::blocking::{GemmScratch, MAX_PANELS, SUMS, ahead, panel_groups, row_blocks};
+use super::blocking::{GemmScratch, MAX_PANELS, SUMS, ahead, next, panel_groups, row_blocks};
 use super::output::Output;
 use crate::kernels::Kernels;
 use crate::pack::{Lhs, NR, float_stride, padded_k};
@@ -27,7 +27,7 @@ impl Kernels {
                 start_sums(sums, block.len().next_multiple_of(kernel.mr), panels.clone(), output);
                 for span in spans(k, kernel.kc) {
                     let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
-                    let ahead = ahead(weights, &panels, k, &span, block.len().div_ceil(kernel.mr));
+                    let ahead = ahead(weights, k, next(&panels, k, &span), block.len().div_ceil(kernel.mr));
                     multiply(kernel, lhs, &block, &span, &b[..panels.len()], sums, ahead);
                 }
                 output.finish_sums(block, panels.clone(), sums);
@@ -57,7 +57,7 @@ impl Kernels {
                         self.widen_f16(from, to);
                     }
                     let b = [&first[..b[0].len()], &second[..b[1].len()]];
-                    let ahead = ahead(weights, &panels, k, &span, block.len().div_ceil(kernel.mr));
+                    let ahead = ahead(weights, k, next(&panels, k, &span), block.len().div_ceil(kernel.mr));
                     multiply(kernel, lhs, &block, &span, &b[..panels.len()], sums, ahead);
                 }
                 output.finish_sums(block, panels.clone(), sums);

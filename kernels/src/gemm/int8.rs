@@ -1,6 +1,6 @@
 //! RHS panels of int8: exact sums in i32, then scales.
 
-use super::blocking::{GemmScratch, MAX_PANELS, ahead, panel_groups, row_blocks};
+use super::blocking::{BLOCK_SUMS, BLOCKS, GemmScratch, MAX_PANELS, ahead, next, panel_groups, row_blocks};
 use super::output::Output;
 use crate::kernels::Kernels;
 use crate::pack::{K_ALIGN, Lhs, MR, NR, RowScale, WeightsI8, padded_k};
@@ -10,6 +10,15 @@ use core::ops::Range;
 
 /// LHS panels that are multiplied at once, where the micro-kernel can.
 const LHS_PANELS: usize = 2;
+
+/// What is multiplied at once: some rows by some panels, over a span of `k`.
+struct Block {
+    rows: Range<usize>,
+    panels: Range<usize>,
+    span: Range<usize>,
+    /// Panels and span of the block after it.
+    next: (Range<usize>, Range<usize>),
+}
 
 impl Kernels {
     pub(super) fn gemm_i8(
@@ -21,38 +30,50 @@ impl Kernels {
         scratch: &mut GemmScratch,
     ) {
         let at_once = if self.table.gemm_i8.run_2x2.is_some() { MAX_PANELS } else { 1 };
-        for panels in panel_groups(panels, at_once) {
+        let (k, GemmScratch { panels: repacked, sums }) = (padded_k(lhs.k), scratch);
+        let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
+        for all in panel_groups(panels, BLOCKS * at_once) {
             // From the last rows to the first: a row's remainder is in the output before the row itself.
-            for block in row_blocks(lhs.rows, LHS_PANELS * MR).rev() {
-                for span in spans(padded_k(lhs.k)) {
-                    self.block_i8(lhs, weights, panels.clone(), block.clone(), span, output, scratch);
+            for rows in row_blocks(lhs.rows, LHS_PANELS * MR).rev() {
+                for span in spans(k) {
+                    let sums = sums.as_chunks_mut::<BLOCK_SUMS>().0;
+                    for (panels, sums) in panel_groups(all.clone(), at_once).zip(sums) {
+                        let next = match panels.end < all.end {
+                            true => (panels.end..all.end.min(panels.end + at_once), span.clone()),
+                            false => {
+                                let (first, span) = next(&all, k, &span);
+                                (first.start..first.start + at_once, span)
+                            }
+                        };
+                        let block = Block { rows: rows.clone(), panels, span: span.clone(), next };
+                        self.block_i8(lhs, weights, block, output, sums, repacked);
+                    }
                 }
             }
         }
     }
 
-    /// Adds the products of `span` to the sums of the rows of `block`, and finishes them after the last span.
-    #[expect(clippy::too_many_arguments, reason = "the indices of a loop nest")]
+    /// Adds the products of a block to its sums, and finishes them after the last span.
     fn block_i8(
         &self,
         lhs: &Lhs<'_>,
         weights: &WeightsI8<'_>,
-        panels: Range<usize>,
-        block: Range<usize>,
-        span: Range<usize>,
+        block: Block,
         output: &mut Output<'_, '_, '_>,
-        scratch: &mut GemmScratch,
+        sums: &mut [i32; BLOCK_SUMS],
+        repacked: &mut [f32],
     ) {
         let (kernel, k) = (&self.table.gemm_i8, padded_k(lhs.k));
+        let Block { rows: block, panels, span, next } = block;
         let b: [&[i8]; MAX_PANELS] = core::array::from_fn(|i| {
             let panel = (panels.start + i).min(panels.end - 1);
             &weights.codes[(panel * k + span.start) * NR..(panel * k + span.end) * NR]
         });
-        let mut ahead = ahead(weights.codes, &panels, k, &span, block.len().div_ceil(LHS_PANELS * MR));
+        let mut ahead = ahead(weights.codes, k, next, block.len().div_ceil(LHS_PANELS * MR));
         let b = match kernel.repack {
             None => b,
             Some(repack) => {
-                let repacked: &mut [i8] = bytemuck::cast_slice_mut(&mut scratch.panels);
+                let repacked: &mut [i8] = bytemuck::cast_slice_mut(repacked);
                 debug_assert!(kernel.run_2x2.is_none(), "the scratch has room for one repacked panel");
                 let (mut found, at) = ([0; ORDER_BYTES], self.order_at(weights, panels.start, &span));
                 let order = weights.order.get(at.clone()).unwrap_or_else(|| {
@@ -69,7 +90,6 @@ impl Kernels {
                 [&*repacked; MAX_PANELS]
             }
         };
-        let sums: &mut [i32] = bytemuck::cast_slice_mut(&mut scratch.sums);
         let sums: &mut [AccI8] = sums.as_chunks_mut::<{ MR * NR }>().0;
         for (first, sums) in block
             .clone()

@@ -1,7 +1,7 @@
 //! The GEMM around the micro-kernels: `out = epilogue(x·Wᵀ + b)`.
 //!
 //! ```text
-//! for each RHS panel of NR channels, or two      a thread's share; each weight is read from memory once
+//! for each RHS panel of NR channels, or some     a thread's share; each weight is read from memory once
 //!   for each block of MC rows                    the sums of a block that wait fit the scratch
 //!     for each span of KC along k                the panel's span stays in L1
 //!       for each MR rows of the block            the activations stay in L2
@@ -10,7 +10,8 @@
 //!         out   = y | activation(y) | out + y
 //! ```
 //!
-//! int8 is finished tile by tile as drawn; floats when the block's last span is done, for all its rows.
+//! int8 is finished tile by tile as drawn, and goes through each span with some panels after each other; floats when the
+//! block's last span is done, for all its rows.
 
 mod blocking;
 mod float;
