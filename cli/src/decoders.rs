@@ -94,12 +94,14 @@ pub(crate) fn each_decoded<E>(
             // Without room: a decoder keeps its picture until it is asked for.
             let (give, taken) = sync_channel(0);
             let work = move || {
-                // If nobody takes it, nothing more is wanted.
-                hand.into_iter().try_for_each(|input| {
-                    give.send(
-                        input.and_then(|input| Decoded::new(input, options, preprocessor.as_deref_mut())),
-                    )
-                })
+                for input in hand {
+                    let decoded =
+                        input.and_then(|input| Decoded::new(input, options, preprocessor.as_deref_mut()));
+                    if give.send(decoded).is_err() {
+                        // Nobody takes it: nothing more is wanted.
+                        break;
+                    }
+                }
             };
             scope.spawn(work);
             taken
