@@ -18,8 +18,8 @@ pub(crate) struct Orders {
     found: bool,
 }
 
-/// After so many rows the orders are found. That takes about as long as so many rows lose without them: who asks once does
-/// not wait for it, and nobody loses more than twice what is unavoidable.
+/// The orders are looked for once so many rows have gone through. To find them takes as long as some 300 rows lose without
+/// them (`cargo bench`, `order` and `gemm/i8w8 first`): a program that encodes one picture need not wait for that.
 const ROWS: usize = 400;
 
 impl Orders {
