@@ -14,7 +14,7 @@ const MC: usize = 256;
 /// Sums of so many rows and panels.
 pub(super) const BLOCK_SUMS: usize = MC * MAX_PANELS * NR;
 /// Blocks of int8 sums that wait at once. While a span of the activations is multiplied by so many times as many panels, it
-/// stays in a L2 of 512 KB, which those of a whole hidden layer (197 rows of 3072: 600 or 1200 KB) do not fit into.
+/// stays in an L2 of 512 KB, which those of a whole hidden layer (197 rows of 3072: 600 or 1200 KB) do not fit into.
 pub(super) const BLOCKS: usize = 4;
 /// Room for unfinished sums.
 pub(super) const SUMS: usize = BLOCKS * BLOCK_SUMS;
