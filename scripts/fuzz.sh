@@ -8,20 +8,21 @@ cd "$(dirname "$0")/.."
 seconds=${1:-5}
 targets=("${@:2}")
 
-# The same dependencies are compiled already for the tests.
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+# The whole workspace and not one package: its features are those that everything is compiled with already.
 if [ ${#targets[@]} -eq 0 ]; then
-    cargo test --manifest-path fuzz/Cargo.toml --locked
+    cargo test --workspace --test seeds --locked
     mapfile -t targets < <(sed -n 's|^path = "targets/\(.*\)\.rs"|\1|p' fuzz/Cargo.toml)
+else
+    cargo test --workspace --test seeds --locked --no-run
 fi
 if ! cargo +nightly fuzz --version >/dev/null 2>&1; then
     echo "no nightly compiler with cargo-fuzz: the seeds were replayed, nothing was fuzzed"
     exit 0
 fi
-cargo run --manifest-path fuzz/Cargo.toml --locked --quiet --bin seeds -- fuzz/corpus
+"${CARGO_TARGET_DIR:-target}/debug/seeds" fuzz/corpus
 
-# Code for another target folder: sanitizers change every dependency.
-unset CARGO_TARGET_DIR
+# Another folder, as sanitizers change every dependency; and no time for the optimisations of a release.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/fuzz CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 failed=()
 for target in "${targets[@]}"; do
     echo "== $target, $seconds s"

@@ -3,21 +3,35 @@
 # packages in a fresh Debian (debootstrap), the static program in an empty root; uses it, compares the embeddings with each
 # other's bit by bit, and removes it.
 #
-#   sudo scripts/package-tests.sh [PART...]       # scratch wheel debian; all unless named
+#   sudo [ARCH=aarch64] scripts/package-tests.sh [PART...]       # scratch wheel debian; all unless named
 #
-# Needs Debian as root, with debootstrap, and Debian's archive and PyPI.
+# Needs Debian as root, with debootstrap, and Debian's archive and PyPI. Packages of another ARCH run under QEMU's user
+# emulation (qemu-user-static), their wheel with the Python of a Debian of that kind. The wheel for musl is not tested: there
+# is no such Python in Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 parts=("$@")
 ((${#parts[@]})) || parts=(scratch wheel debian)
 dist=$root/dist
-arch=$(uname -m)
+arch=${ARCH:-$(uname -m)}
+case $arch in
+x86_64) deb_arch=amd64 ;;
+aarch64) deb_arch=arm64 ;;
+*) echo "ARCH=$arch: x86_64 or aarch64" >&2; exit 2 ;;
+esac
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 model=$root/models/demo.ocelli
 photo=$root/examples/ship.jpg
 [ -d "$dist" ] || { echo "no dist: run scripts/release.sh first" >&2; exit 1; }
 ((EUID == 0)) || { echo "must be root: it makes file system roots and enters them" >&2; exit 1; }
+
+# The kernel hands programs of another kind to the emulator, also within a root that has none.
+if [ "$arch" != "$(uname -m)" ]; then
+    formats=/proc/sys/fs/binfmt_misc
+    mountpoint -q "$formats" || mount -t binfmt_misc binfmt_misc "$formats"
+    [ -e "$formats/qemu-$arch" ] || cat "/usr/lib/binfmt.d/qemu-$arch.conf" >"$formats/register"
+fi
 
 work=$(mktemp -d)
 chroot_made=
@@ -48,9 +62,23 @@ scratch() {
 }
 
 wheel() {
-    python3 -m venv "$work/venv"
-    "$work/venv/bin/pip" install -q "$dist"/ocelli-"$version"-*"$arch".whl
-    "$work/venv/bin/python" - "$model" "$photo" "$work/right" <<'PYTHON' || fail "the wheel"
+    local python=(python3) wheel=("$dist"/ocelli-"$version"-*manylinux*_"$arch".whl) to=/
+    [ ${#wheel[@]} = 1 ] || fail "wheels: ${wheel[*]}"
+    if [ "$arch" = "$(uname -m)" ]; then
+        python3 -m venv "$work/venv"
+        python=("$work/venv/bin/python")
+        "${python[@]}" -m pip install -q "${wheel[@]}"
+    else
+        to=$root/target/package/python-$deb_arch
+        debian_in "$to" python3-numpy,python3-pip
+        rm -rf "$to/tmp/site"
+        cp "${wheel[@]}" "$model" "$photo" "$work/right" "$to/tmp"
+        chroot "$to" sh -c 'python3 -m pip install -q --no-deps --no-index --target /tmp/site /tmp/ocelli-*.whl'
+        python=(chroot "$to" env PYTHONPATH=/tmp/site python3)
+    fi
+    local given=("$model" "$photo" "$work/right")
+    [ "$to" = / ] || given=("/tmp/${model##*/}" "/tmp/${photo##*/}" /tmp/right)
+    "${python[@]}" - "${given[@]}" <<'PYTHON' || fail "the wheel"
 import json, sys
 import numpy, ocelli
 model = ocelli.Model.open(sys.argv[1])
@@ -59,25 +87,32 @@ for line, embedding in zip(open(sys.argv[3]), found, strict=True):
     assert numpy.float32(json.loads(line)["embedding"]).tobytes() == embedding.tobytes(), "other embeddings"
 assert model.classify(sys.argv[2])[0].label == "ship"
 PYTHON
-    "$work/venv/bin/pip" uninstall -qy ocelli
-    ! "$work/venv/bin/python" -c "import ocelli" 2>/dev/null || fail "the wheel leaves something"
+    if [ "$to" = / ]; then
+        "${python[@]}" -m pip uninstall -qy ocelli
+        ! "${python[@]}" -c "import ocelli" 2>/dev/null || fail "the wheel leaves something"
+    else
+        umount "$to/proc"
+    fi
     echo "wheel: passed"
 }
 
-debian() {
-    local to=$root/target/package/debian name before
-    chroot_made=$to
-    if [ ! -e "$to/.done" ]; then
-        rm -rf "$to"
-        debootstrap --variant=minbase --include=gcc,libc6-dev,pkg-config "${SUITE:-bookworm}" "$to" >"$work/debootstrap" ||
+# debian_in FOLDER PACKAGES: a fresh Debian with these packages; its /proc is mounted.
+debian_in() {
+    chroot_made=$1
+    if [ ! -e "$1/.done" ]; then
+        rm -rf "$1"
+        debootstrap --variant=minbase --arch="$deb_arch" --include="$2" "${SUITE:-bookworm}" "$1" >"$work/debootstrap" ||
             { tail "$work/debootstrap"; fail "debootstrap"; }
-        touch "$to/.done"
+        touch "$1/.done"
     fi
-    mountpoint -q "$to/proc" || mount -t proc proc "$to/proc"
+    mountpoint -q "$1/proc" || mount -t proc proc "$1/proc"
+}
+
+debian() {
+    local to=$root/target/package/debian-$deb_arch name before
+    debian_in "$to" gcc,libc6-dev,pkg-config
     for name in ocelli libocelli-dev; do chroot "$to" dpkg --purge "$name" >/dev/null 2>&1 || true; done
     before=$(list "$to")
-    local deb_arch
-    deb_arch=$(dpkg --print-architecture)
     cp "$dist"/ocelli_*_"$deb_arch".deb "$dist"/libocelli-dev_*_"$deb_arch".deb "$photo" "$model" "$to/tmp"
 
     chroot "$to" sh -c 'dpkg -i /tmp/ocelli_*.deb' >/dev/null || fail "dpkg -i ocelli"

@@ -1,19 +1,20 @@
 #!/bin/bash
-# Builds what people install, into dist/: static programs, Debian packages, a Python wheel, a folder for `docker build`, a list of
-# what is in them (CycloneDX), and checksums. For the machine that it runs on.
+# Builds what people install, into dist/: static programs, the C library, Debian packages, Python wheels, a folder for
+# `docker build`, a list of what is in the programs (CycloneDX), and checksums.
 #
-#   scripts/release.sh [PART...]          # programs library wheel debs docker sbom sums; all unless named
+#   [ARCH=aarch64] scripts/release.sh [PART...]     # programs library wheels debs docker sbom sums; all unless named
 #
-# Needs rustup (it adds the musl target), Python with PyPI (zig as C compiler and linker of the static programs, cargo-zigbuild,
-# maturin: in an environment of their own), and for debs Debian and `cargo install cargo-deb --locked`. The library and the wheel run
-# with the C library of this machine and newer ones: build them on the oldest system that they are for. Takes some minutes; what
-# Cargo has built already is not built again.
+# ARCH is x86_64 or aarch64, by default that of this machine; what was built for another one runs here under QEMU's user
+# emulation (qemu-user-static), for its manual pages and completions. Needs rustup (it adds the targets), Python with PyPI
+# (zig as C compiler and linker, so that libraries and wheels run with old C libraries too; cargo-zigbuild, maturin: in an
+# environment of their own), and for debs Debian and `cargo install cargo-deb --locked`. Takes ten minutes on two cores;
+# what Cargo has built already is not built again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-arch=$(uname -m)
+arch=${ARCH:-$(uname -m)}
 parts=("$@")
-((${#parts[@]})) || parts=(programs library wheel debs docker sbom sums)
+((${#parts[@]})) || parts=(programs library wheels debs docker sbom sums)
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 dist=$root/dist
 stage=$root/target/package
@@ -27,6 +28,16 @@ export PATH=$tools/bin:$PATH
 
 size() { printf '%9d bytes  %s\n' "$(stat -c %s "$1")" "${1#"$root/"}"; }
 static=$root/target/$arch-unknown-linux-musl/release
+shared=$root/target/$arch-unknown-linux-gnu/release
+# Libraries and wheels run with this version of the C library (Debian 11, Raspberry Pi OS of 2021) and newer ones.
+glibc=2.31
+case $arch in
+x86_64) deb_arch=amd64 ;;
+aarch64) deb_arch=arm64 ;;
+*) echo "ARCH=$arch: x86_64 or aarch64" >&2; exit 2 ;;
+esac
+run=()
+[ "$arch" = "$(uname -m)" ] || run=("qemu-$arch-static")
 
 programs() {
     rustup -q target add "$arch-unknown-linux-musl"
@@ -42,15 +53,22 @@ programs() {
 
 # The shared and static library behind the C interface.
 library() {
-    cargo build --release --locked -p ocelli-c
-    size target/release/libocelli_c.so
+    rustup -q target add "$arch-unknown-linux-gnu"
+    cargo-zigbuild zigbuild --release --locked --target "$arch-unknown-linux-gnu.$glibc" -p ocelli-c
+    size "$shared/libocelli_c.so"
 }
 
-# For every CPython from 3.10.
-wheel() {
-    rm -f "$dist"/ocelli-*.whl
-    CARGO_TARGET_DIR=target/python maturin build --release --locked --manifest-path bindings/python/Cargo.toml --out "$dist"
-    size "$dist"/ocelli-"$version"-*.whl
+# For every CPython from 3.10: with glibc, and with musl (Alpine).
+wheels() {
+    rustup -q target add "$arch-unknown-linux-gnu" "$arch-unknown-linux-musl"
+    rm -f "$dist"/ocelli-"$version"-*"$arch".whl
+    local build=(maturin build --zig --release --locked --manifest-path bindings/python/Cargo.toml --out "$dist")
+    CARGO_TARGET_DIR=target/python "${build[@]}" --target "$arch-unknown-linux-gnu" --compatibility "manylinux_${glibc/./_}"
+    # An extension module is loaded by an interpreter that has its C library already.
+    RUSTFLAGS="-C target-feature=-crt-static" CARGO_TARGET_DIR=target/python-musl \
+        "${build[@]}" --target "$arch-unknown-linux-musl" --compatibility musllinux_1_2
+    local wheel
+    for wheel in "$dist"/ocelli-"$version"-*"$arch".whl; do size "$wheel"; done
 }
 
 # What goes onto a Debian system, at its place.
@@ -65,10 +83,10 @@ stage_programs() {
         sed 's|/usr/local/bin/ocelli|/usr/bin/ocelli|; /^# .*\/usr\/local\/bin/d' "$unit" >"$to/lib/systemd/system/${unit##*/}"
     done
     for name in ocelli ocelli-pack; do
-        "$static/$name" man "$to/usr/share/man/man1" >/dev/null 2>&1
-        "$static/$name" completions bash >"$to/usr/share/bash-completion/completions/$name"
-        "$static/$name" completions zsh >"$to/usr/share/zsh/vendor-completions/_$name"
-        "$static/$name" completions fish >"$to/usr/share/fish/vendor_completions.d/$name.fish"
+        "${run[@]}" "$static/$name" man "$to/usr/share/man/man1" >/dev/null 2>&1
+        "${run[@]}" "$static/$name" completions bash >"$to/usr/share/bash-completion/completions/$name"
+        "${run[@]}" "$static/$name" completions zsh >"$to/usr/share/zsh/vendor-completions/_$name"
+        "${run[@]}" "$static/$name" completions fish >"$to/usr/share/fish/vendor_completions.d/$name.fish"
     done
     gzip -9n "$to"/usr/share/man/man1/*
     cp README.md docs/serve.md "$to/usr/share/doc/ocelli"
@@ -77,11 +95,9 @@ stage_programs() {
 
 # libocelli-dev: cargo-deb packs programs; this is a library with links beside it.
 library_deb() {
-    local to=$stage/stage-c libdir libc deb_arch
-    libdir=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$arch-linux-gnu")
-    deb_arch=$(dpkg --print-architecture)
+    local to=$stage/stage-c libdir=/usr/lib/$arch-linux-gnu libc
     rm -rf "$to"
-    DESTDIR=$to LIBDIR=$libdir bindings/c/install.sh /usr
+    DESTDIR=$to LIBDIR=$libdir TARGET_DIR=$shared bindings/c/install.sh /usr
     install -d "$to"/usr/share/doc/libocelli-dev/examples "$to/DEBIAN"
     install -m 644 LICENSE-MIT "$to/usr/share/doc/libocelli-dev/copyright"
     install -m 644 docs/c.md "$to/usr/share/doc/libocelli-dev"
@@ -106,12 +122,12 @@ CONTROL
 }
 
 debs() {
-    rm -f "$dist"/*.deb
+    rm -f "$dist"/*_"$deb_arch".deb
     stage_programs
     cargo deb -q --locked --no-build --no-strip -p ocelli-cli --target "$arch-unknown-linux-musl" -o "$dist/"
     library_deb
     local deb
-    for deb in "$dist"/*.deb; do size "$deb"; done
+    for deb in "$dist"/*_"$deb_arch".deb; do size "$deb"; done
 }
 
 docker() {
@@ -131,9 +147,9 @@ sums() {
 
 for part in "${parts[@]}"; do
     case $part in
-    programs | library | wheel | debs | docker | sbom | sums) "$part" ;;
+    programs | library | wheels | debs | docker | sbom | sums) "$part" ;;
     *)
-        echo "no part $part: programs library wheel debs docker sbom sums" >&2
+        echo "no part $part: programs library wheels debs docker sbom sums" >&2
         exit 2
         ;;
     esac

@@ -6,7 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 use std::time::Duration;
-use tempfile::{Builder, NamedTempFile, TempPath};
+#[cfg(target_os = "linux")]
+use tempfile::TempPath;
+use tempfile::{Builder, NamedTempFile};
 
 /// What [`write_atomically`] hands to its callback; it can seek.
 pub type Writer<'f> = BufWriter<&'f mut File>;

@@ -9,6 +9,7 @@ pub mod bank;
 pub mod checkpoint;
 pub mod image;
 mod input;
+pub mod mjpeg;
 pub mod model;
 pub mod orientation;
 pub mod pack;
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "model", run: model::run, seeds: seeds::models },
     Target { name: "bank", run: bank::run, seeds: seeds::banks },
     Target { name: "checkpoint", run: checkpoint::run, seeds: seeds::checkpoints },
@@ -38,6 +39,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "orientation", run: orientation::run, seeds: seeds::orientations },
     Target { name: "text", run: text::run, seeds: seeds::texts },
     Target { name: "pixels", run: pixels::run, seeds: seeds::pixels },
+    Target { name: "mjpeg", run: mjpeg::run, seeds: seeds::streams },
     Target { name: "torch", run: torch::run, seeds: seeds::torch },
 ];
 

@@ -183,6 +183,20 @@ pub fn orientations() -> Seeds {
     seeds
 }
 
+/// Two pictures of a camera's stream, whole, cut, and with the parts of an HTTP answer between them.
+pub fn streams() -> Seeds {
+    let (steps, picture) = ([63, 0, 2, 0], orientation::PICTURES[0]);
+    let part = b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n";
+    let half = &picture[..picture.len() / 2];
+    [
+        ("whole", [&steps, picture, picture].concat()),
+        ("http", [&steps, &part[..], picture, part, picture].concat()),
+        ("cut", [&steps, half, picture].concat()),
+    ]
+    .map(|(name, stream)| (name.to_owned(), stream))
+    .into()
+}
+
 /// The awkward strings that canonicalisation is compared on.
 pub fn texts() -> Seeds {
     let cases = read(fixtures().join("canonical/cases.json")).expect("a fixture");

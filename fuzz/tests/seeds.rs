@@ -29,7 +29,7 @@ macro_rules! replay {
         )+
     };
 }
-replay!(model bank checkpoint tokenizer image orientation text pixels torch);
+replay!(model bank checkpoint tokenizer image orientation text pixels mjpeg torch);
 
 /// Bad seeds would be refused at the first check, and nothing behind it would be fuzzed.
 #[test]

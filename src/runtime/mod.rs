@@ -5,7 +5,7 @@
 
 #[expect(unsafe_code, reason = "owns raw memory")]
 mod arena;
-#[expect(unsafe_code, reason = "asks the system where threads may run")]
+#[cfg_attr(target_os = "linux", expect(unsafe_code, reason = "asks the system where threads may run"))]
 mod cores;
 mod cpu;
 #[expect(unsafe_code, reason = "hands a borrowed closure to other threads")]

@@ -30,6 +30,7 @@ mod scorer;
 mod signals;
 mod snapshot;
 mod source;
+mod splitter;
 mod stats;
 mod stream;
 #[cfg(test)]
@@ -109,7 +110,7 @@ pub(crate) struct Args {
     recorded: Option<f64>,
     #[command(flatten)]
     output: OutputArgs,
-    /// Write the scores of every frame to this file; one that is there is replaced
+    /// Write the scores of every frame to this file; one that is there is kept as FILE.1, FILE.2, ...
     #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "calibrate"])]
     record: Option<PathBuf>,
     /// Print the events that recorded scores have with these thresholds and times; needs no model

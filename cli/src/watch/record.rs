@@ -1,9 +1,10 @@
 //! Scores in a file, so that thresholds can be tuned afterwards: JSON lines, the labels first, then what each frame
 //! scored. A frame without scores has those of the one before.
 
+use crate::console::Console;
 use ocelli::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -31,11 +32,22 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    /// A new file at `path`; a recording that is there is kept under another name, and `console` told of it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn start(path: &Path, labels: &[String], console: &Console) -> Result<Recorder> {
+        if let Some(kept) = keep(path)? {
+            console.tell(format_args!("{}: the older recording is now {}", path.display(), kept.display()));
+        }
+        Recorder::create(path, labels)
+    }
+
     /// A new file, or an old one made empty.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn create(path: &Path, labels: &[String]) -> Result<Recorder> {
+    fn create(path: &Path, labels: &[String]) -> Result<Recorder> {
         let file = File::create(path)
             .map_err(|source| Error::Io { action: "create the recording", source }.in_file(path))?;
         let (out, line) =
@@ -93,6 +105,28 @@ impl Recorder {
     fn check(&self, result: io::Result<()>) -> Result<()> {
         result.map_err(|source| Error::Io { action: "write the recording", source }.in_file(&self.path))
     }
+}
+
+/// Moves a recording that is at `path` out of the way, to the first of `PATH.1`, `PATH.2`, ... that is free, and says
+/// where: a service that starts anew must not lose what it recorded.
+///
+/// # Errors
+/// The system's.
+fn keep(path: &Path) -> Result<Option<PathBuf>> {
+    // Only a file is a recording: not a device, a pipe, or what is not there.
+    if !fs::metadata(path).is_ok_and(|old| old.is_file() && old.len() > 0) {
+        return Ok(None);
+    }
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    let kept = (1..).map(numbered).find(|kept| fs::symlink_metadata(kept).is_err()).expect("a free number");
+    fs::rename(path, &kept).map_err(|source| {
+        Error::Io { action: "move the older recording out of the way", source }.in_file(path)
+    })?;
+    Ok(Some(kept))
 }
 
 /// A line as it may be.
@@ -227,6 +261,21 @@ mod tests {
         let mut file = File::options().append(true).open(&path).unwrap();
         file.write_all(b"{\"frame\":3,\"ti").unwrap();
         assert_eq!(entries(&path).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_older_recording_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scores.jsonl");
+        assert_eq!(keep(&path).unwrap(), None, "there is none");
+        for number in 1..4 {
+            Recorder::create(&path, &[format!("{number}")]).unwrap().finish().unwrap();
+            let kept = keep(&path).unwrap().unwrap();
+            assert_eq!(kept, folder.path().join(format!("scores.jsonl.{number}")));
+            assert_eq!(entries(&kept).unwrap()[0].0, Entry::Labels(vec![number.to_string()]));
+            assert!(!path.exists());
+        }
+        assert_eq!(keep(Path::new("/dev/null")).unwrap(), None);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let labels = scorer.names();
     let thresholds = args.rules.thresholds(&labels).map_err(Failure::Usage)?;
     let outputs = Outputs::open(&args.output, &with_events(&labels, &thresholds), console)?;
-    let recorder = args.record.as_ref().map(|path| Recorder::create(path, &labels)).transpose()?;
+    let recorder = args.record.as_ref().map(|path| Recorder::start(path, &labels, console)).transpose()?;
     let kind = source.kind;
     if source.is_live_file() {
         console.warn(format_args!(

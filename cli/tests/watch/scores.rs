@@ -23,6 +23,10 @@ fn a_replay_has_the_events_of_the_recording_and_others_with_other_thresholds() {
     let lines = fs::read_to_string(scores).unwrap();
     assert_eq!(lines.lines().filter(|line| line.contains("\"scores\":[")).count(), 4, "{lines}");
     assert_eq!(lines.lines().count(), 161);
+    // The next one does not replace it.
+    let next = run(&mut command(&[&["-", "--record", scores], SIZE, RECORDED]), &scenes(&[("ship", 3)])).ok();
+    next.says(&["the older recording is now"]);
+    assert_eq!(fs::read_to_string(format!("{scores}.1")).unwrap(), lines);
     fs::write(scores, "hello\n").unwrap();
     let wrong = run(&mut command(&[&["--replay", scores]]), b"");
     assert_eq!(wrong.code, Some(1));
