@@ -61,9 +61,12 @@ done < <(grep -vE '^(#|encoder|cycles)' scripts/arm-limits.txt)
 
 [ "${1:-}" = --encoder ] || exit $failed
 
+# The whole workspace and not one package: its features are those that everything is compiled with already.
+host=${CARGO_TARGET_DIR:-target}/debug
+cargo build -q --workspace --locked --example random_clip --bin ocelli-pack
 for blocks in 2 3; do
-  cargo run -q --locked -p ocelli-tools --example random_clip -- "$work/$blocks" $blocks
-  cargo run -q --locked -p ocelli-tools --bin ocelli-pack -- convert "$work/$blocks" -o "$work/$blocks.ocelli" \
+  "$host/examples/random_clip" "$work/$blocks" $blocks
+  "$host/ocelli-pack" convert "$work/$blocks" -o "$work/$blocks.ocelli" \
     --precision int8 --vision-only >"$work/said" 2>&1 || { cat "$work/said" >&2; exit 1; }
 done
 # core, its model in llvm-mca, the board that has it, its clocks in GHz

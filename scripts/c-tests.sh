@@ -12,7 +12,8 @@ root=$PWD
 
 profile=${PROFILE:-dev}
 built=target/$([ "$profile" = dev ] && echo debug || echo "$profile")
-cargo build --locked --profile "$profile" -p ocelli-c -p ocelli-cli
+# The whole workspace's features: with the tests everything is compiled already.
+cargo build --workspace --lib --bin ocelli --locked --profile "$profile"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 TARGET_DIR=$root/$built bindings/c/install.sh "$work/usr"

@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 photos=${1:-2000} kills=${2:-50}
 [ "$(uname)" = Linux ] || { echo "not Linux: nothing was tried"; exit 0; }
 
-[ -n "${OCELLI:-}" ] || cargo build -p ocelli-cli --locked --quiet
+[ -n "${OCELLI:-}" ] || cargo build --workspace --locked --quiet --bin ocelli
 ocelli=${OCELLI:-${CARGO_TARGET_DIR:-target}/debug/ocelli}
 work=$(mktemp -d)
 # A small model, so that what is measured is the index.

@@ -4,7 +4,7 @@
 #
 #   scripts/python-tests.sh [PYTEST ARGUMENTS]
 #
-# PROFILE=release tests that build. PYTHON names the interpreter (python3). Needs PyPI; the environment stays in
+# PROFILE=release tests that build. FUZZ=SECONDS fuzzes each door for so long with Atheris afterwards. PYTHON names the interpreter (python3). Needs PyPI; the environment stays in
 # target/python/venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,3 +23,10 @@ CARGO_TARGET_DIR=target/python "$venv/bin/maturin" build --locked --profile "$pr
 "$venv/bin/mypy" --strict bindings/python/python/ocelli
 OCELLI_PROGRAM=$root/target/$([ "$profile" = dev ] && echo debug || echo "$profile")/ocelli \
     "$venv/bin/python" -m pytest -q bindings/python/tests "$@"
+if [ -n "${FUZZ:-}" ]; then
+    "$venv/bin/pip" install -q "atheris>=3"
+    for target in $("$venv/bin/python" bindings/python/tests/fuzz.py --list); do
+        echo "== $target, $FUZZ s"
+        "$venv/bin/python" bindings/python/tests/fuzz.py "$target" -max_total_time="$FUZZ" -verbosity=0 -print_final_stats=1
+    done
+fi

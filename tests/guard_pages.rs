@@ -175,8 +175,9 @@ fn gemm_stays_inside() {
         sums.resize(padded_n(n), 0);
         scales.resize(padded_n(n), 0.0);
         for kernels in kernels() {
-            for precision in 0..3 {
-                same(&format!("{kernels:?}: {rows} x {n} x {k}, precision {precision}"), |guard| {
+            let noise: Vec<u8> = (0..n * k).map(|_| rng.next() as u8).collect();
+            for what in ["int8", "int8, ordered", "int8, order of noise", "fp16", "fp32"] {
+                same(&format!("{kernels:?}: {rows} x {n} x {k}, {what}"), |guard| {
                     let (floats, halves, codes) = (
                         Memory::new(&floats, guard),
                         Memory::new(&packed_halves, guard),
@@ -184,10 +185,18 @@ fn gemm_stays_inside() {
                     );
                     let (scales, sums) = (Memory::new(&scales, guard), Memory::new(&sums, guard));
                     let (x, bias) = (Memory::new(&x, guard), Memory::new(&bias, guard));
-                    let weights = match precision {
-                        0 => WeightsI8::new(n, k, &codes, &scales, &sums).map(Weights::I8),
-                        1 => WeightsFloat::new(n, k, &halves).map(Weights::F16),
-                        _ => WeightsFloat::new(n, k, &floats).map(Weights::F32),
+                    let plain = WeightsI8::new(n, k, &codes, &scales, &sums).expect("lengths that fit");
+                    let len = panels(n) * kernels.order_bytes(&plain);
+                    let noise = noise.iter().cycle().copied().take(len).collect::<Vec<_>>();
+                    let mut order = Memory::new(&noise, guard);
+                    if what == "int8, ordered" {
+                        kernels.find_order(&plain, 0..panels(n), &mut order);
+                    }
+                    let weights = match what {
+                        "int8" => Some(Weights::I8(plain)),
+                        "fp16" => WeightsFloat::new(n, k, &halves).map(Weights::F16),
+                        "fp32" => WeightsFloat::new(n, k, &floats).map(Weights::F32),
+                        _ => Some(Weights::I8(plain.with_order(&order))),
                     };
                     let weights = weights.expect("lengths that fit");
                     let format = kernels.lhs_format(&weights);

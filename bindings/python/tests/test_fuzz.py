@@ -1,4 +1,5 @@
-"""Whatever it is given, the package gives a result or an exception. OCELLI_FUZZ_EXAMPLES=N tries N of each."""
+"""Whatever it is given, the package gives a result or an exception. OCELLI_FUZZ_EXAMPLES=N tries N of each; fuzz.py has
+these tests as targets of Atheris."""
 
 import os
 
@@ -14,8 +15,10 @@ REFUSED = (ocelli.Error, OSError, TypeError, ValueError, OverflowError, MemoryEr
 EXAMPLES = settings(
     max_examples=int(os.environ.get("OCELLI_FUZZ_EXAMPLES", "40")),
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+MODEL = ocelli.Model.open(DEMO)
+ENCODER = ocelli.ImageEncoder(MODEL, batch=3)
 FORMATS = st.sampled_from(
     [None, "rgb", "bgr", "rgba", "bgra", "gray", "yuv420", "nv12", "nv21", "yuyv", "uyvy", "", "RGB", "x\0y"]
 )
@@ -36,34 +39,34 @@ def accepted(embedding, dim):
 
 @EXAMPLES
 @given(array=ARRAYS, cuts=st.lists(SLICES, max_size=4), format=FORMATS, size=SIZES, color=COLORS, swap=st.booleans())
-def test_arrays(model, encoder, array, cuts, format, size, color, swap):
+def test_arrays(array, cuts, format, size, color, swap):
     view = array[tuple(cuts[: array.ndim])] if array.ndim else array
     view = view.T if swap else view
     try:
-        found = encoder.encode_image(view, format=format, size=size, color=color)
+        found = ENCODER.encode_image(view, format=format, size=size, color=color)
     except REFUSED as error:
         assert str(error)
     else:
-        accepted(found, model.embed_dim)
+        accepted(found, MODEL.embed_dim)
 
 
 @EXAMPLES
 @given(array=ARRAYS, format=st.text(max_size=5) | FORMATS, color=st.text(max_size=9), size=st.tuples(st.integers(), st.integers()))
-def test_the_native_door(model, encoder, array, format, color, size):
+def test_the_native_door(array, format, color, size):
     """What the Python side would have sorted out."""
     try:
-        encoder._native.encode([(array, format, color, *size)], "projected", True)
+        ENCODER._native.encode([(array, format, color, *size)], "projected", True)
     except REFUSED:
         pass
 
 
 @EXAMPLES
 @given(data=st.binary(max_size=400), at=st.integers(0, 4000), photo=st.sampled_from(PHOTOS[:2]))
-def test_bytes_of_pictures(model, encoder, data, at, photo):
+def test_bytes_of_pictures(data, at, photo):
     whole = photo.read_bytes()
     for picture in (data, whole[:at] + data + whole[at + len(data) :], whole[: at % len(whole)]):
         try:
-            accepted(encoder.encode_image(picture), model.embed_dim)
+            accepted(ENCODER.encode_image(picture), MODEL.embed_dim)
         except ocelli.PictureError as error:
             assert str(error)
 
@@ -90,19 +93,19 @@ ANYTHING = st.recursive(
 
 @EXAMPLES
 @given(thing=ANYTHING, other=ANYTHING)
-def test_anything_anywhere(model, encoder, thing, other):
-    texts = ocelli.TextEncoder(model)
+def test_anything_anywhere(thing, other):
+    texts = ocelli.TextEncoder(MODEL)
     for door in (
-        lambda: encoder.encode_image(thing),
-        lambda: encoder.encode_image([thing, other]),
-        lambda: encoder.encode_image(PHOTOS[0], layer=thing, format=other),
-        lambda: encoder.encode_normalized(thing),
-        lambda: encoder.frame(thing),
+        lambda: ENCODER.encode_image(thing),
+        lambda: ENCODER.encode_image([thing, other]),
+        lambda: ENCODER.encode_image(PHOTOS[0], layer=thing, format=other),
+        lambda: ENCODER.encode_normalized(thing),
+        lambda: ENCODER.frame(thing),
         lambda: texts.encode_text(thing),
         lambda: texts.encode_ids(thing),
         lambda: texts.embed_labels(thing, other),
-        lambda: model.classify(PHOTOS[0], thing, other),
-        lambda: ocelli.Classifier(model, thing),
+        lambda: MODEL.classify(PHOTOS[0], thing, other),
+        lambda: ocelli.Classifier(MODEL, thing),
         lambda: ocelli.Bank.open(thing),
         lambda: ocelli.Runtime(threads=thing if not isinstance(thing, int) or thing < 8 else 8, isa=other),
     ):
