@@ -20,6 +20,7 @@ mod labels;
 mod named;
 mod npy;
 mod profile;
+mod scored;
 mod sensors;
 #[cfg(all(feature = "serve", unix))]
 mod serve;

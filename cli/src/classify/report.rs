@@ -5,6 +5,7 @@ use crate::args::Opened;
 use crate::console::round_ms;
 use crate::files::path_bytes;
 use crate::inputs::Input;
+use crate::scored::ScoredLabel;
 use ocelli::Labels;
 use ocelli::preprocess::TileBox;
 use ocelli::printable;
@@ -18,30 +19,14 @@ pub(super) struct Report {
     image: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     image_bytes: Option<String>,
-    labels: Vec<Label>,
+    labels: Vec<ScoredLabel>,
     model: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     model_bytes: Option<String>,
     ms: Ms,
     /// Each tile's best label, where tiles were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tiles: Option<Vec<Label>>,
-}
-
-/// A label and how well it fits.
-#[derive(Serialize)]
-struct Label {
-    label: String,
-    score: f32,
-    /// Cosine with the label's embedding, or
-    #[serde(skip_serializing_if = "Option::is_none")]
-    similarity: Option<f32>,
-    /// what the model's own classifier says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logit: Option<f32>,
-    /// Left, top, width and height of the tile.
-    #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
-    part: Option<[u32; 4]>,
+    tiles: Option<Vec<ScoredLabel>>,
 }
 
 /// Milliseconds.
@@ -55,19 +40,9 @@ struct Ms {
 
 impl Report {
     pub(super) fn new(args: &Args, opened: &Opened, labels: &Labels, input: &Input, found: &Found) -> Report {
-        let label = |scored: &Scored, part: Option<TileBox>| {
-            let (similarity, logit) = match labels {
-                Labels::Classes(_) => (None, Some(scored.similarity)),
-                _ => (Some(scored.similarity), None),
-            };
-            let part = part.map(|part| [part.left, part.top, part.width, part.height]);
-            Label {
-                label: labels.name(scored.label).to_owned(),
-                score: scored.score,
-                similarity,
-                logit,
-                part,
-            }
+        let label = |scored: &Scored, part: Option<TileBox>| ScoredLabel {
+            part: part.map(|part| [part.left, part.top, part.width, part.height]),
+            ..ScoredLabel::new(scored, labels.name(scored.label), matches!(labels, Labels::Classes(_)))
         };
         let tiles = found.tiles.iter().map(|(part, best)| label(best, Some(*part)));
         Report {

@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::state::Times;
+use crate::scored::ScoredLabel;
 use crate::serve::problem::Problem;
 use crate::serve::registry::Entry;
 use crate::serve::service::{App, MAX_INPUTS, Service};
@@ -22,20 +23,8 @@ pub(in crate::serve) struct Answer {
     model: String,
     width: u32,
     height: u32,
-    labels: Vec<Label>,
+    labels: Vec<ScoredLabel>,
     ms: Times,
-}
-
-#[derive(Serialize)]
-struct Label {
-    label: String,
-    score: f32,
-    /// Cosine with the label's embedding, or
-    #[serde(skip_serializing_if = "Option::is_none")]
-    similarity: Option<f32>,
-    /// what the model's own classifier says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logit: Option<f32>,
 }
 
 /// What the picture is scored against.
@@ -71,7 +60,7 @@ pub(in crate::serve) async fn classify(
     let engine = entry.engine().await?;
     let (config, file) = (engine.model.config(), engine.model.file());
     let embedding = &picture.encoded.embedding;
-    let by = |bank: &Bank<'_>| -> Result<Vec<Label>, Problem> {
+    let by = |bank: &Bank<'_>| -> Result<Vec<ScoredLabel>, Problem> {
         bank.check_fits(config).map_err(|error| Problem::bad(error.to_string()))?;
         let mut scored = vec![Scored::default(); bank.len()];
         score(&config.score, embedding, bank, &mut scored);
@@ -92,14 +81,14 @@ pub(in crate::serve) async fn classify(
     Ok(Json(Answer { model: entry.name.clone(), width, height, labels, ms: Times::of(&picture) }))
 }
 
-fn named<'n>(scored: &[Scored], top_k: usize, name: impl Fn(usize) -> &'n str, is_logit: bool) -> Vec<Label> {
-    let label = |scored: &Scored| Label {
-        label: name(scored.label).to_owned(),
-        score: scored.score,
-        similarity: (!is_logit).then_some(scored.similarity),
-        logit: is_logit.then_some(scored.similarity),
-    };
-    scored.iter().take(top_k).map(label).collect()
+fn named<'n>(
+    scored: &[Scored],
+    top_k: usize,
+    name: impl Fn(usize) -> &'n str,
+    is_class: bool,
+) -> Vec<ScoredLabel> {
+    let labels = scored.iter().map(|scored| ScoredLabel::new(scored, name(scored.label), is_class));
+    labels.take(top_k).collect()
 }
 
 /// What `fields` ask the picture to be scored against.
