@@ -108,3 +108,33 @@ fn a_file_overwritten_while_it_is_open_gives_wrong_numbers_or_an_error() {
         }
     }
 }
+
+/// Kibibytes that this process has of the file at `path`, through maps.
+#[cfg(target_os = "linux")]
+fn resident(path: &Path) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut inside = false;
+    let lines = maps.lines().filter(|line| {
+        // A map's own line has no colon after its first word.
+        if !line.split(' ').next().unwrap_or_default().ends_with(':') {
+            inside = line.ends_with(path.to_str().unwrap());
+        }
+        inside && line.starts_with("Rss:")
+    });
+    lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// A service on a small board checks a file before it uses it, without needing memory for all of it.
+#[test]
+#[cfg(target_os = "linux")]
+fn checked_weights_are_not_kept_in_memory() {
+    let path = ocelli_tests::repository().join("models/demo.ocelli");
+    let model = Model::open(&path).unwrap();
+    assert_eq!(resident(&path), 0, "nothing was read yet");
+    model.check_weights(1).unwrap();
+    let after = resident(&path);
+    let whole = std::fs::metadata(&path).unwrap().len() / 1024;
+    assert!(after * 20 < whole, "{after} of {whole} KiB");
+    // They are still there.
+    model.check_weights(1).unwrap();
+}

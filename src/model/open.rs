@@ -161,8 +161,8 @@ impl Model {
         }
     }
 
-    /// Checks the weights against their checksums on `threads` threads. Reads the whole file, which also brings it
-    /// into memory.
+    /// Checks the weights against their checksums on `threads` threads. Reads the whole file, which brings it into the
+    /// system's cache; of this process's memory it takes no more than a tensor for each thread.
     ///
     /// # Errors
     /// The first tensor whose payload is damaged, in the file's order.
@@ -170,7 +170,13 @@ impl Model {
         let file = self.file;
         let tensors: Vec<_> = self.file.tensors().collect();
         let share = tensors.len().div_ceil(threads.max(1)).max(1);
-        let check = |tensors: &[Tensor<'_>]| tensors.iter().try_for_each(|tensor| file.check_payload(tensor));
+        let check = |tensors: &[Tensor<'_>]| {
+            tensors.iter().try_for_each(|tensor| {
+                let checked = file.check_payload(tensor);
+                self.release(file.payload(tensor));
+                checked
+            })
+        };
         std::thread::scope(|scope| {
             // Where the system makes no more threads, this one does their share.
             let start = |tensors| std::thread::Builder::new().spawn_scoped(scope, move || check(tensors));
@@ -180,6 +186,23 @@ impl Model {
                 Err(_) => check(tensors),
             })
         })
+    }
+}
+
+impl Model {
+    /// Takes the pages of `weights` out of this process's memory, until they are touched again. Only a hint.
+    fn release(&self, weights: &[u8]) {
+        #[cfg(unix)]
+        if let Storage::Map { data, .. } = &self.storage {
+            let offset = weights.as_ptr().addr() - data.as_ptr().addr();
+            // SAFETY: pages of a file that nobody writes through this map come back as the file has them, and what that
+            // means for a file that changes is said where it is mapped.
+            let _ = unsafe {
+                data.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, weights.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = weights;
     }
 }
 
