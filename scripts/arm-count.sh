@@ -1,6 +1,6 @@
 #!/bin/bash
-# Counts what the AArch64 kernels cost, in instructions per multiply-accumulate (MAC), and fails where a limit of
-# scripts/arm-limits.txt is exceeded. No board is needed and nothing is timed.
+# Counts what the AArch64 kernels cost, in instructions per multiply-accumulate (MAC), and of the search in an index per row of
+# 512 codes, and fails where a limit of scripts/arm-limits.txt is exceeded. No board is needed and nothing is timed.
 #
 #   ARM_COUNT=FOLDER scripts/arm-count.sh [--encoder]
 #
@@ -57,7 +57,18 @@ while read -r tier cpu _; do
       sed -n 's/^nominal.*: \([0-9.]*\) instr.*/\1/p')
     judge "197x${n}x$k" "$tier" "$cpu" "$value"
   done
-done < <(grep -vE '^(#|encoder|cycles)' scripts/arm-limits.txt)
+done < <(grep -vE '^(#|encoder|cycles|scan)' scripts/arm-limits.txt)
+
+# The difference of two numbers of rows: what a scan does once is left out.
+while read -r tier cpu _; do
+  [[ $tier =~ ^scan([12])-(.*)$ ]]
+  queries=${BASH_REMATCH[1]} isa=${BASH_REMATCH[2]}
+  for rows in 1024 3072; do
+    count "$cpu" "$programs/scan_region" "$isa" $rows 512 "$queries" | sed -n 's/^TOTAL \([0-9]*\) .*/\1/p'
+  done >"$work/counts"
+  value=$(awk 'NR == 1 { first = $1 } NR == 2 { print ($1 - first) / 2048 }' "$work/counts")
+  judge "scan of 512, $queries" "$tier" "$cpu" "$value" instructions/row
+done < <(grep '^scan' scripts/arm-limits.txt)
 
 [ "${1:-}" = --encoder ] || exit $failed
 
