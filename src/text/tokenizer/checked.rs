@@ -1,12 +1,18 @@
 //! A tokenizer whose `tokenizer.json` was checked before its library saw it.
 
+use super::shape::Model;
 use super::validate::{AddedTokens, validate, wrong};
 use crate::error::Result;
+use serde::de::DeserializeOwned;
 use std::format;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::{String, ToString};
 use std::vec::Vec;
-use tokenizers::{NormalizedString, Normalizer};
+use tokenizers::models::{bpe::BPE, unigram::Unigram, wordpiece::WordPiece};
+use tokenizers::{
+    DecoderWrapper, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper, PostProcessorWrapper,
+    PreTokenizerWrapper, Tokenizer, TokenizerImpl,
+};
 
 /// What a `tokenizer.json` describes, without a rule for the length of texts.
 pub struct CheckedTokenizer {
@@ -22,15 +28,32 @@ fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     }
 }
 
+/// Reads `json`, whose model is known. `Tokenizer::from_str` must find out which it is, and copies all of it twice for that.
+fn parse<M: DeserializeOwned + tokenizers::Model + Into<ModelWrapper>>(
+    json: &str,
+) -> tokenizers::Result<Tokenizer> {
+    type Read<M> =
+        TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
+    Ok(serde_json::from_str::<Read<M>>(json)?.into())
+}
+
 impl CheckedTokenizer {
     /// The tokenizer that `json` describes, for a model with `vocab` token embeddings.
     ///
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer) names the first field that no supported family has so, and why.
     pub fn from_json(json: &str, vocab: u32) -> Result<CheckedTokenizer> {
-        let added = validate(json, vocab)?;
+        let (added, parse) = {
+            let (added, model) = validate(json, vocab)?;
+            let parse = match model {
+                Model::Bpe { .. } => parse::<BPE>,
+                Model::Unigram { .. } => parse::<Unigram>,
+                Model::WordPiece { .. } => parse::<WordPiece>,
+            };
+            (added, parse)
+        };
         let inner = guarded(|| {
-            let mut inner: tokenizers::Tokenizer = json.parse()?;
+            let mut inner = parse(json)?;
             // Whatever the file says about lengths, the model's own rule counts.
             inner.with_padding(None).with_truncation(None)?;
             Ok(inner)

@@ -2,7 +2,7 @@
 //! a piece that does not exist, an empty pattern or a damaged table make them panic, loop or take all memory. So every
 //! field is checked before they see it, when a checkpoint is converted and when a model's texts are first embedded.
 
-use super::shape::{AddedToken, Shape};
+use super::shape::{AddedToken, Model, Shape};
 use super::steps::{Growth, decoder, normalizer, post_processor, pre_tokenizer};
 use super::vocabulary::model;
 use crate::error::{Error, Result};
@@ -25,11 +25,11 @@ pub(super) struct AddedTokens {
     strips: bool,
 }
 
-/// Checks the text of a `tokenizer.json` for a model with `vocab` token embeddings.
+/// Checks the text of a `tokenizer.json` for a model with `vocab` token embeddings; its added tokens, and which model finds pieces.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] names the first field that no supported family has so, and what is wrong with it.
-pub(super) fn validate(json: &str, vocab: u32) -> Result<AddedTokens> {
+pub(super) fn validate(json: &str, vocab: u32) -> Result<(AddedTokens, Model)> {
     let shape: Shape = serde_json::from_str(json)
         .map_err(|error| wrong("its JSON", format!("{error}: not the tokenizer of a supported family")))?;
     model(&shape.model, vocab)?;
@@ -48,7 +48,7 @@ pub(super) fn validate(json: &str, vocab: u32) -> Result<AddedTokens> {
         post_processor(part, vocab)?;
     }
     shape.decoder.as_ref().map_or(Ok(()), |part| decoder(part, 0))?;
-    Ok(added)
+    Ok((added, shape.model))
 }
 
 impl AddedTokens {
