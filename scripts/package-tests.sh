@@ -50,14 +50,15 @@ static=$work/ocelli-$version-$arch-linux/ocelli
 # Without the name of the picture, which differs from place to place.
 same() { diff <(sed 's/"input":"[^"]*"//' "$1") <(sed 's/"input":"[^"]*"//' "$work/right") >/dev/null; }
 
-# As in the Docker image: no file but the program, the model beside it and the photo.
+# As in the Docker image: no file but the program, the model and the photo, at their places there.
 scratch() {
     ! ldd "$static" 2>/dev/null | grep -q '=>' || fail "the program is not static"
-    mkdir "$work/empty"
-    cp "$dist/docker-$arch"/{ocelli,demo.ocelli} "$photo" "$work/empty"
-    chroot "$work/empty" /ocelli embed --quiet --json /ship.jpg --text "a ship" >"$work/found"
+    install -D "$dist/docker-$arch/ocelli" "$work/empty/usr/bin/ocelli"
+    install -D "$dist/docker-$arch/demo.ocelli" "$work/empty/usr/share/ocelli/demo.ocelli"
+    cp "$photo" "$work/empty"
+    chroot "$work/empty" /usr/bin/ocelli embed --quiet --json /ship.jpg --text "a ship" >"$work/found"
     same "$work/found" || fail "other embeddings in an empty root"
-    chroot "$work/empty" /ocelli classify /ship.jpg | sed -n 2p | grep -q 'ship$' || fail "no ship in an empty root"
+    chroot "$work/empty" /usr/bin/ocelli classify /ship.jpg | sed -n 2p | grep -q 'ship$' || fail "no ship in an empty root"
     echo "scratch: passed"
 }
 
