@@ -5,9 +5,9 @@ use crate::error::raised;
 use crate::model::Model;
 use crate::runtime::Runtime;
 use numpy::{IntoPyArray, PyArray2, PyArrayMethods};
+use ocelli::knobs;
 use ocelli::score::normalize;
 use ocelli::text::templates as checked_templates;
-use ocelli::knobs;
 use pyo3::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
