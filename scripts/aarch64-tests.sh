@@ -22,7 +22,7 @@ elsewhere='/(hub|convert|eval|calibration|ocelli_pack|serve)-[0-9a-f]+$'
 if [ -n "${LONG:-}" ]; then
   what=(--workspace)
 else
-  # Without what only the network needs: a third of all crates, and one CPU like the other to them.
+  # Without the features that only speak to a network: they cost much to compile, and are no different on another CPU.
   elsewhere="$elsewhere|/watch-[0-9a-f]+$"
   what=(-p ocelli-kernels -p ocelli -p ocelli-index -p ocelli-c -p ocelli-tests -p ocelli-cli --lib --test '*'
     --no-default-features --features ocelli-kernels/std,ocelli/std,ocelli-cli/index,ocelli-cli/watch)

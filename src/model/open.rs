@@ -162,7 +162,7 @@ impl Model {
     }
 
     /// Checks the weights against their checksums on `threads` threads. Reads the whole file, which brings it into the
-    /// system's cache; of this process's memory it takes no more than a tensor for each thread.
+    /// system's cache; of this process's memory it takes little, and none afterwards.
     ///
     /// # Errors
     /// The first tensor whose payload is damaged, in the file's order.
@@ -177,7 +177,7 @@ impl Model {
                 checked
             })
         };
-        std::thread::scope(|scope| {
+        let checked = std::thread::scope(|scope| {
             // Where the system makes no more threads, this one does their share.
             let start = |tensors| std::thread::Builder::new().spawn_scoped(scope, move || check(tensors));
             let workers: Vec<_> = tensors.chunks(share).map(|tensors| (tensors, start(tensors))).collect();
@@ -185,11 +185,14 @@ impl Model {
                 Ok(worker) => worker.join().unwrap_or_else(|_| check(tensors)),
                 Err(_) => check(tensors),
             })
-        })
+        });
+        // Reading a tensor also maps pages around it, some of which were let go of before.
+        if let Storage::Map { data, .. } = &self.storage {
+            self.release(data);
+        }
+        checked
     }
-}
 
-impl Model {
     /// Takes the pages of `weights` out of this process's memory, until they are touched again. Only a hint.
     fn release(&self, weights: &[u8]) {
         #[cfg(unix)]

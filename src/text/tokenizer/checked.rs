@@ -28,7 +28,8 @@ fn guarded<T>(work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     }
 }
 
-/// Reads `json`, whose model is known. `Tokenizer::from_str` must find out which it is, and copies all of it twice for that.
+/// Reads `json`, whose model is known. `Tokenizer::from_str` must find out which it is, and copies all of it twice for
+/// that.
 fn parse<M: DeserializeOwned + tokenizers::Model + Into<ModelWrapper>>(
     json: &str,
 ) -> tokenizers::Result<Tokenizer> {
@@ -43,6 +44,7 @@ impl CheckedTokenizer {
     /// # Errors
     /// [`Error::Tokenizer`](crate::Error::Tokenizer) names the first field that no supported family has so, and why.
     pub fn from_json(json: &str, vocab: u32) -> Result<CheckedTokenizer> {
+        // What was checked is let go of before the library makes its own of it: both together take much memory.
         let (added, parse) = {
             let (added, model) = validate(json, vocab)?;
             let parse = match model {

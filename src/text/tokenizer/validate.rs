@@ -25,7 +25,8 @@ pub(super) struct AddedTokens {
     strips: bool,
 }
 
-/// Checks the text of a `tokenizer.json` for a model with `vocab` token embeddings; its added tokens, and which model finds pieces.
+/// Checks the text of a `tokenizer.json` for a model with `vocab` token embeddings, and gives its added tokens and what
+/// finds the pieces of a text.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] names the first field that no supported family has so, and what is wrong with it.
