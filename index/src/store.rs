@@ -242,8 +242,11 @@ impl Store {
         let Identity { checkpoint, dim, .. } = self.identity;
         let open = |element| Writer::open(&self.vectors(generation, element), element, dim, checkpoint);
         let [(i8, held), (f16, also)] = [open(ELEMENTS[0])?, open(ELEMENTS[1])?];
-        let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        folder.map_err(Error::io("sync", &self.folder))?;
+        // A folder is no file that Windows would open.
+        if cfg!(unix) {
+            let folder = File::open(&self.folder).and_then(|folder| folder.sync_all());
+            folder.map_err(Error::io("sync", &self.folder))?;
+        }
         Ok(([i8, f16], held.min(also)))
     }
 
