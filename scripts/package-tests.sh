@@ -3,16 +3,18 @@
 # packages in a fresh Debian (debootstrap), the static program in an empty root; uses it, compares the embeddings with each
 # other's bit by bit, and removes it.
 #
-#   sudo [ARCH=aarch64] scripts/package-tests.sh [PART...]       # scratch wheel debian; all unless named
+#   sudo [ARCH=aarch64] scripts/package-tests.sh [PART...]       # scratch wheel musl debian; all unless named
 #
 # Needs Debian as root, with debootstrap, and Debian's archive and PyPI. Packages of another ARCH run under QEMU's user
-# emulation (qemu-user-static), their wheel with the Python of a Debian of that kind. The wheel for musl is not tested: there
-# is no such Python in Debian.
+# emulation (qemu-user-static), their wheel with the Python of a Debian of that kind. Debian has no Python with musl for the wheel
+# that Alpine uses: MUSL_PYTHON names one, without it that part is skipped. CPython's sources make one, on Debian with
+# musl-tools: CC=WRAPPER ./configure --build=x86_64-linux-musl --with-ensurepip=no --prefix=DIR && make install, WRAPPER being
+# musl-gcc that prints nothing for --print-multiarch and is not given the folders of /usr (-I, -L).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 parts=("$@")
-((${#parts[@]})) || parts=(scratch wheel debian)
+((${#parts[@]})) || parts=(scratch wheel musl debian)
 dist=$root/dist
 arch=${ARCH:-$(uname -m)}
 case $arch in
@@ -62,6 +64,19 @@ scratch() {
     echo "scratch: passed"
 }
 
+# use_package MODEL PHOTO RIGHT: with the Python in python[], the embeddings and the label that the program found.
+use_package() {
+    "${python[@]}" - "$@" <<'PYTHON'
+import json, sys
+import numpy, ocelli
+model = ocelli.Model.open(sys.argv[1])
+found = [model.encode_image(sys.argv[2]), model.encode_text("a ship")]
+for line, embedding in zip(open(sys.argv[3]), found, strict=True):
+    assert numpy.float32(json.loads(line)["embedding"]).tobytes() == embedding.tobytes(), "other embeddings"
+assert model.classify(sys.argv[2])[0].label == "ship"
+PYTHON
+}
+
 wheel() {
     local python=(python3) wheel=("$dist"/ocelli-"$version"-*manylinux*_"$arch".whl) to=/
     [ ${#wheel[@]} = 1 ] || fail "wheels: ${wheel[*]}"
@@ -79,15 +94,7 @@ wheel() {
     fi
     local given=("$model" "$photo" "$work/right")
     [ "$to" = / ] || given=("/tmp/${model##*/}" "/tmp/${photo##*/}" /tmp/right)
-    "${python[@]}" - "${given[@]}" <<'PYTHON' || fail "the wheel"
-import json, sys
-import numpy, ocelli
-model = ocelli.Model.open(sys.argv[1])
-found = [model.encode_image(sys.argv[2]), model.encode_text("a ship")]
-for line, embedding in zip(open(sys.argv[3]), found, strict=True):
-    assert numpy.float32(json.loads(line)["embedding"]).tobytes() == embedding.tobytes(), "other embeddings"
-assert model.classify(sys.argv[2])[0].label == "ship"
-PYTHON
+    use_package "${given[@]}" || fail "the wheel"
     if [ "$to" = / ]; then
         "${python[@]}" -m pip uninstall -qy ocelli
         ! "${python[@]}" -c "import ocelli" 2>/dev/null || fail "the wheel leaves something"
@@ -95,6 +102,18 @@ PYTHON
         umount "$to/proc"
     fi
     echo "wheel: passed"
+}
+
+musl() {
+    local python=("${MUSL_PYTHON:-}") wheel=("$dist"/ocelli-"$version"-*musllinux*_"$arch".whl) to=$work/musl
+    [ -n "$python" ] || { echo "musl: skipped, MUSL_PYTHON names no Python"; return; }
+    [ ${#wheel[@]} = 1 ] || fail "wheels: ${wheel[*]}"
+    python3 -m venv "$work/pip"
+    # Newer wheels of numpy have relocations that musl before 1.2.4, which Debian 12 has, does not know.
+    "$work/pip/bin/python" -m pip install -q --target "$to" --only-binary :all: --platform "musllinux_1_2_$arch" --platform "musllinux_1_1_$arch" \
+        --python-version "$("${python[@]}" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" "${wheel[@]}" "numpy<2.2"
+    PYTHONPATH=$to use_package "$model" "$photo" "$work/right" || fail "the wheel for musl"
+    echo "musl: passed"
 }
 
 # debian_in FOLDER PACKAGES: a fresh Debian with these packages; its /proc is mounted.
@@ -148,9 +167,9 @@ list() { find "$1" -xdev -path "$1/proc" -prune -o ! -path '*/var/lib/dpkg/*' ! 
 
 for part in "${parts[@]}"; do
     case $part in
-    scratch | wheel | debian) "$part" ;;
+    scratch | wheel | musl | debian) "$part" ;;
     *)
-        echo "no part $part: scratch wheel debian" >&2
+        echo "no part $part: scratch wheel musl debian" >&2
         exit 2
         ;;
     esac
