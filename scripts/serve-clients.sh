@@ -10,4 +10,4 @@ if ! cmp -s "$wanted" "$venv/installed.txt"; then
     "$venv/bin/pip" install --quiet -r "$wanted"
     cp "$wanted" "$venv/installed.txt"
 fi
-OCELLI_CLIENTS_PYTHON=$PWD/$venv/bin/python cargo test -p ocelli-cli --locked --test serve -- clients:: page:: --nocapture
+OCELLI_CLIENTS_PYTHON=$PWD/$venv/bin/python cargo test --workspace --locked --test serve -- clients:: page:: --nocapture
