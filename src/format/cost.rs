@@ -1,10 +1,11 @@
 //! What a model costs to run, known before anything is allocated or computed. A file may be valid, small and hostile: a
 //! few KB can ask for days of arithmetic. So encoders hold a model's [`Cost`] against [`Limits`] first.
 
-use super::config::{Config, Filter, Position, ResizeMode, TowerConfig};
+use super::config::{Config, TowerConfig};
 use super::feature;
 use super::parts::{HEAD_KV, HEAD_QUERY, PATCH_EMBED, PATCH_STEM1, PATCH_STEM2, TEXT, TowerParts, VISION};
 use super::schema::Kind;
+use super::stored::{Filter, Position, ResizeMode};
 use crate::{Error, Result};
 use ocelli_kernels::pack::{padded_k, padded_n};
 

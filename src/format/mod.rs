@@ -45,7 +45,6 @@
 
 mod aligned;
 pub mod bank;
-#[macro_use]
 mod config;
 mod cost;
 pub mod feature;
@@ -53,7 +52,10 @@ mod file;
 mod header;
 pub mod parts;
 pub mod schema;
+mod size;
 mod sniff;
+#[macro_use]
+mod stored;
 mod tensor;
 mod validate;
 mod verify;
@@ -74,4 +76,5 @@ pub use header::{
 };
 pub use schema::{Kind, TensorSpec, for_each_tensor};
 pub use sniff::{SNIFFED, sniff};
+pub use stored::*;
 pub use tensor::{Dtype, Layout, Placement, Table, Tensor, TensorEntry};

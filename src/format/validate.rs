@@ -4,6 +4,7 @@
 use super::config::*;
 use super::feature;
 use super::parts::{self, TowerParts};
+use super::stored::*;
 use crate::{Error, Result};
 use core::ops::RangeInclusive;
 

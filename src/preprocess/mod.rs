@@ -18,6 +18,7 @@ pub mod naflex;
 pub mod normalize;
 pub mod pixels;
 pub mod resize;
+mod resize_plan;
 pub mod tiles;
 
 pub use coefficients::Window;
@@ -25,7 +26,8 @@ pub use frame::{Axis, FrameSpec, Geometry};
 pub use in_buffer::PixelFormat;
 pub use normalize::{NormalizationTable, normalization_table, write_patch_row, write_patch_row_planar};
 pub use pixels::{Packed, PixelView, YuvColor};
-pub use resize::{ResizeMemory, ResizePlan, Resizer, Tables};
+pub use resize::{Resizer, Tables};
+pub use resize_plan::{ResizeMemory, ResizePlan};
 pub use tiles::{TileBox, Tiles};
 
 /// Largest width and height of a source picture, in pixels.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::resize::ResizeMemory;
+use super::resize_plan::ResizeMemory;
 use super::{MAX_SIDE, Window};
 use crate::format::Filter;
 
