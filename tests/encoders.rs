@@ -38,7 +38,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 fn embeddings_stay_the_same_to_the_bit() {
     let directory = tempfile::tempdir().unwrap();
     let photo = decode_file(fixtures().join("images/photo.jpg"), &decode::Options::default()).unwrap();
-    for precision in [Precision::Int8, Precision::Int8w7] {
+    for precision in [Precision::Int8, Precision::Int8To96, Precision::Int8w7] {
         let model = Model::open(packed(directory.path(), "clip-hf", precision)).unwrap();
         for threads in [1, 3] {
             let runtime = ocelli_tests::runtime(Isa::detect(), threads);

@@ -91,7 +91,7 @@ def worker(library, file, pixels, threads, iters):
 def peers():
     """name → (library, file)"""
     table = {}
-    for precision in ["int8", "int8w7", "fp16", "fp32"]:
+    for precision in ["int8", "int8-96", "int8w7", "fp16", "fp32"]:
         table[f"ocelli-{precision}"] = ("ocelli", f"{precision}.ocelli")
     for variant in ["int8-s8-rr", "int8-s8", "int8-u8", "fp32"]:
         table[f"ort-{variant}"] = ("ort", f"{variant}.onnx")

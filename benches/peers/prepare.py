@@ -15,7 +15,7 @@ from PIL import Image
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
 SIDE = 224
-PRECISIONS = ["int8", "int8w7", "fp16", "fp32"]
+PRECISIONS = ["int8", "int8-96", "int8w7", "fp16", "fp32"]
 # Weights of ONNX Runtime's dynamic quantization: reduce_range keeps them to 7 bits, since without VNNI the int8 multiply
 # of x86 saturates on 8.
 ONNX_INT8 = {"s8-rr": ("QInt8", True), "s8": ("QInt8", False), "u8": ("QUInt8", False)}

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Runs the first blocks of the backbone over every crop of WORK/train.tsv, once.
 
-    python models/train/tokens.py WORK --backbone DIR [--blocks 9] [--side 64] [--patch 8] [--seed 0]
+    python models/train/tokens.py WORK --backbone DIR [--blocks 8] [--side 98] [--patch 14] [--seed 0] [--bfloat16]
 
 WORK/tokens.npy gets the class token and the patches of each after the last of these blocks, in half precision:
-[crops, tokens, channels]. A crop is 40 to 100 % of its picture, 3:4 to 4:3 of its shape, mirrored half the time. Patches are
-those of the finished tower, as export.py makes them. Products are computed in bfloat16 (with AMX many times as fast).
+[crops, tokens, channels]. A crop is 40 to 100 % of its picture, 3:4 to 4:3 of its shape, mirrored half the time. `--side 64
+--patch 8` shows what the finished tower will see, with the first layer that export.py makes of the backbone's.
 """
 
 import argparse
@@ -42,10 +42,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("--backbone", type=Path, required=True)
-    parser.add_argument("--blocks", type=int, default=9)
-    parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--patch", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=8)
+    parser.add_argument("--side", type=int, default=98)
+    parser.add_argument("--patch", type=int, default=14)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bfloat16", action="store_true", help="products in bfloat16, several times as fast with AMX")
     args = parser.parse_args()
     paths = [line.split("\t")[0] for line in (args.work / "train.tsv").read_text().splitlines()]
     model = Dinov2Model.from_pretrained(args.backbone).eval()
@@ -61,7 +62,7 @@ def main():
         return np.stack([crop(path, args.seed + at + i, args.side) for i, path in enumerate(paths[at : at + BATCH])])
 
     start = time.time()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), ThreadPoolExecutor(1) as reader:
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16), ThreadPoolExecutor(1) as reader:
         following = reader.submit(load, 0)
         for at in range(0, len(paths), BATCH):
             pixels = following.result()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the last blocks of the image tower and both projections on the tokens that tokens.py wrote.
 
-    python models/train/train.py WORK --backbone DIR [--minutes 42] [--start FILE] [--rate 5e-4] [--kept 20] [--seed 0]
+    python models/train/train.py WORK --backbone DIR [--minutes 42] [--start FILE] [--rate 5e-4] [--kept 20] [--seed 0] [--bfloat16]
 
 Reads WORK/train.tsv and WORK/tokens.npy, writes WORK/trained.pt once a minute and at the end; `--start` goes on from what another
 run wrote. What is done and why is in README.md.
@@ -130,6 +130,7 @@ def main():
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--kept", type=int, default=20, help="patches of each picture that go on")
     parser.add_argument("--average", type=float, default=0.995, help="what the mean of the weights keeps of itself in a step")
+    parser.add_argument("--bfloat16", action="store_true", help="products of the image tower in bfloat16, several times as fast with AMX")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -171,7 +172,9 @@ def main():
             index = np.sort(order[at : at + BATCH])
             x, other, share = shorten(torch.from_numpy(tokens[index]).float(), args.kept, chance)
             words = model.of_words(names.draw(chance))
-            logits = model.of_tokens(x) @ words.T * model.logit_scale.exp().clamp(max=100)
+            with torch.autocast("cpu", torch.bfloat16, enabled=args.bfloat16):
+                pictures = model.of_tokens(x)
+            logits = pictures.float() @ words.T * model.logit_scale.exp().clamp(max=100)
             own, others = loss_of(logits, right[index], names), loss_of(logits, right[index][other], names)
             loss = (share * own + (1 - share) * others).mean()
             loss = loss + 5 * (model.text.weight - identity).square().mean()

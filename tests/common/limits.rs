@@ -113,8 +113,8 @@ pub fn limits(fixture: &str, tower: Tower, precision: Precision, isa: Isa) -> Li
             margin: 0.1,
             scores: None,
         },
-        // Seven bits are half as fine as eight.
-        Precision::Int8w7 => Limits {
+        // Seven bits are half as fine as eight; codes up to 96 are between.
+        Precision::Int8To96 | Precision::Int8w7 => Limits {
             stage: ROOM * int8w7,
             cosine: if outliers { 0.99 } else { 0.995 },
             margin: 0.2,

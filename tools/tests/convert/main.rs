@@ -91,14 +91,14 @@ fn check_values(name: &str, precision: Precision) {
             }
         }
     }
-    let wants_int8 = matches!(precision, Precision::Int8 | Precision::Int8w7);
+    let wants_int8 = matches!(precision, Precision::Int8 | Precision::Int8To96 | Precision::Int8w7);
     assert_eq!(quantized > 100_000, wants_int8, "{quantized}");
 }
 
 #[test]
 fn every_weight_survives_in_every_precision() {
     for name in [CLIP, GELU, OUTLIERS, OPEN_CLIP, OPENAI, SIGLIP, SIGLIP2] {
-        for precision in [Precision::Int8, Precision::Int8w7, Precision::Fp16, Precision::Fp32] {
+        for precision in Precision::ALL.into_iter().filter(|&precision| precision != Precision::Auto) {
             check_values(name, precision);
         }
     }
@@ -110,6 +110,7 @@ fn precisions_store_the_types_that_they_promise() {
     let path = folder.path().join("model.ocelli");
     let expected = [
         (Precision::Int8, Dtype::F16, (Dtype::I8, 127), (Dtype::I8, 127)),
+        (Precision::Int8To96, Dtype::F16, (Dtype::I8, 96), (Dtype::I8, 127)),
         (Precision::Int8w7, Dtype::F16, (Dtype::I8, 64), (Dtype::I8, 127)),
         (Precision::Fp16, Dtype::F16, (Dtype::F16, 0), (Dtype::F16, 0)),
         (Precision::Fp32, Dtype::F32, (Dtype::F32, 0), (Dtype::F32, 0)),
