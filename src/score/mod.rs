@@ -162,6 +162,32 @@ mod tests {
         }
     }
 
+    /// Of two embeddings that score the same, the first gives the similarity.
+    #[test]
+    fn the_first_of_equal_embeddings_counts() {
+        let logits = [Logit { scale: 5.0, bias: 1.0 }, Logit { scale: 10.0, bias: -3.0 }];
+        let none: [&str; 0] = [];
+        let embeddings = [0.0, 1.0, 1.0, 0.0];
+        let bytes =
+            bank::write_prototypes(&["both"], &none, 2, &embeddings, (&[2][..], &logits[..]), [7; 16])
+                .unwrap();
+        let bank = LabelBank::new(&bytes).unwrap();
+        let mut out = [Scored::default()];
+        let config = ScoreConfig { kind: Scoring::Sigmoid as u32, embed_dim: 2, ..ScoreConfig::zeroed() };
+        // 5 · 0.8 + 1 and 10 · 0.8 − 3 are both 5.
+        score(&config, &[0.8, 0.8], &bank.as_bank(), &mut out);
+        assert_eq!((out[0].label, out[0].similarity), (0, 0.8));
+    }
+
+    #[test]
+    fn a_classifiers_probabilities_are_the_softmax_of_its_logits_best_first() {
+        let mut out = [Scored::default(); 4];
+        score_logits(&[8.0, 10.0, 8.0, 3.0], &mut out);
+        let sum: f64 = [8.0f64, 10.0, 8.0, 3.0].iter().map(|logit| logit.exp()).sum();
+        assert_scores(&out, [1, 0, 2, 3], [10.0f64, 8.0, 8.0, 3.0].map(|logit| logit.exp() / sum));
+        assert_eq!(out.map(|scored| scored.similarity), [10.0, 8.0, 8.0, 3.0]);
+    }
+
     fn assert_scores(found: &[Scored], labels: [usize; 4], scores: [f64; 4]) {
         for (found, (label, score)) in found.iter().zip(labels.into_iter().zip(scores)) {
             let off = (f64::from(found.score) - score).abs();

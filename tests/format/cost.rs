@@ -125,3 +125,29 @@ fn the_memory_of_the_fixtures_is_as_estimated() {
         }
     }
 }
+
+#[test]
+fn every_number_may_reach_its_limit_and_no_more() {
+    let limits = Limits { tokens: 1, blocks: 2, heads: 3, macs: 4, position_macs: 5, arena_bytes: 6 };
+    let cost = Cost { tokens: 1, blocks: 2, heads: 3, macs: 4, position_macs: 5, arena_bytes: 6 };
+    cost.check(&limits).unwrap();
+    for (i, limit) in [1, 2, 3, 4, 5, 6].into_iter().enumerate() {
+        for more in [1, 100] {
+            let mut cost = cost;
+            let numbers: [&mut u64; 6] = [
+                &mut cost.tokens,
+                &mut cost.blocks,
+                &mut cost.heads,
+                &mut cost.macs,
+                &mut cost.position_macs,
+                &mut cost.arena_bytes,
+            ];
+            *numbers.into_iter().nth(i).unwrap() += more;
+            let found = cost.check(&limits);
+            assert!(
+                matches!(found, Err(Error::TooCostly { limit: l, found: f, .. }) if l == limit && f == limit + more),
+                "{found:?}"
+            );
+        }
+    }
+}
