@@ -230,7 +230,7 @@ fn attention_stays_inside() {
         let (tokens, heads, head_dim) = (rng.size(120), rng.size(4), rng.size(80));
         let causal = round % 2 == 0;
         let queries = if causal { tokens } else { 1 + rng.size(200) % tokens };
-        let shape = Attention { tokens, queries, heads, head_dim, causal };
+        let shape = Attention { tokens, queries, heads, head_dim, causal, alibi: round % 3 == 0 };
         let qkv = rng.floats(tokens * 3 * heads * head_dim);
         for kernels in kernels() {
             same(&format!("{kernels:?}: {shape:?}"), |guard| {

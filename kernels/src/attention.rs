@@ -4,7 +4,7 @@
 //! ```text
 //! for each head of the thread's share     K is transposed and V copied into panels of 16, once per head
 //!   for each few query rows
-//!     S = Q·Kᵀ                            a few rows × tokens: stays in L1
+//!     S = Q·Kᵀ                            a few rows × tokens: stays in L1; with ALiBi, less slope · distance
 //!     P = exp((S − max)·scale), Σ         causal: entries after the query's own are zero
 //!     O = P·V / Σ
 //! ```
@@ -12,6 +12,7 @@
 //! An *item* is as many query rows of one head as the micro-kernel multiplies at once; a thread takes a run of items. The result is head-major, `[head][query][d]`, so
 //! that a run of items is one slice.
 
+use crate::alibi;
 use crate::kernels::Kernels;
 use crate::matrix::Mat;
 use crate::pack::{NR, padded_n};
@@ -31,6 +32,8 @@ pub struct Attention {
     pub head_dim: usize,
     /// Token i sees tokens 0..=i only (CLIP's text tower).
     pub causal: bool,
+    /// Scores fall with the distance of the two tokens, in each head by its own slope (Jina-CLIP's text tower).
+    pub alibi: bool,
 }
 
 impl Attention {
@@ -96,7 +99,7 @@ impl Kernels {
         out: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let Attention { tokens, queries, heads, head_dim, causal } = *shape;
+        let Attention { tokens, queries, heads, head_dim, causal, alibi } = *shape;
         let width = heads.checked_mul(head_dim).filter(|&width| width > 0);
         assert!(
             (1..=tokens).contains(&queries) && width.is_some(),
@@ -152,6 +155,9 @@ impl Kernels {
             for (i, row) in scores.chunks_exact_mut(keys).take(count).enumerate() {
                 // What is not seen, and what only fills the last panel, counts for nothing.
                 let seen = if causal { first + i + 1 } else { tokens };
+                if alibi {
+                    alibi::bias(head, heads, scale, first + i, &mut row[..seen]);
+                }
                 row[seen..].fill(f32::NEG_INFINITY);
                 inverses[i] = 1.0 / self.softmax(row, scale);
             }

@@ -57,6 +57,7 @@ pub mod isa;
 pub mod matrix;
 pub mod pack;
 
+mod alibi;
 mod elementwise;
 mod kernels;
 mod pack_lhs;

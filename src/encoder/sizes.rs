@@ -192,6 +192,7 @@ fn shape(tower: &TowerConfig, images: usize, tokens: usize, causal: bool) -> Res
         act: activation(act),
         eps: tower.norm_eps,
         causal,
+        alibi: tower.has(feature::ALIBI),
         post_norm: tower.has(feature::POST_NORM),
         project_hidden: tower.project_hidden as usize,
     })

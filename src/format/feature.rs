@@ -44,9 +44,12 @@ pub const ATTENTION_NORM: u32 = 1 << 17;
 /// `patch_stem1.*`, `patch_stem2.*`: a patch is embedded in three layers, from sixteen squares to four to one
 /// (MobileCLIP-B; image tower)
 pub const PATCH_STEM: u32 = 1 << 18;
+/// No `position`: attention's scores fall with the distance of the tokens instead, in each head by its own slope (ALiBi,
+/// arXiv 2108.12409; Jina-CLIP's text tower)
+pub const ALIBI: u32 = 1 << 19;
 
 /// Every bit with its name in reports.
-pub const NAMES: [(u32, &str); 19] = [
+pub const NAMES: [(u32, &str); 20] = [
     (QKV_BIAS, "qkv bias"),
     (OUT_BIAS, "out bias"),
     (MLP_BIAS, "mlp bias"),
@@ -66,6 +69,7 @@ pub const NAMES: [(u32, &str); 19] = [
     (POOLER, "pooler"),
     (ATTENTION_NORM, "attention norm"),
     (PATCH_STEM, "patch stem"),
+    (ALIBI, "alibi"),
 ];
 
 /// The names of the bits that are set in `features`.

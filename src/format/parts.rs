@@ -16,7 +16,7 @@ use core::fmt::Write;
 
 use Form::{Linear, Norm, Positions, Tokens, Vector};
 use Size::*;
-use When::{Always, AttentionHead, Has, HasPositions, HasRegisters, ProjectsTwice};
+use When::{Always, AttentionHead, Has, HasNot, HasPositions, HasRegisters, ProjectsTwice};
 
 /// A part of a tower.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +168,7 @@ pub const CLASSIFIER: Part =
 /// Token ids to tokens.
 pub const TOKEN_EMBED: Part = part("token_embed", Tokens(Vocabulary), Always, "");
 /// What is added to the tokens.
-pub const TEXT_POSITION: Part = part("position", Positions(Context), Always, "");
+pub const TEXT_POSITION: Part = part("position", Positions(Context), HasNot(feature::ALIBI), "");
 
 const BLOCK: &[Part] = &[NORM1, QKV, ATTENTION_NORM, OUT, NORM2, FC1, MLP_NORM, FC2];
 

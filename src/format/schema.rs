@@ -18,7 +18,7 @@
 //! | `vision.position` | positions | positions × D | learned positions, pyramids | | `position_prefix` rows, then the grid by rows |
 //! | `vision.pre_norm` | norm | D | `PRE_NORM` | | CLIP, BERT |
 //! | `text.token_embed` | tokens | vocab × D | always | | |
-//! | `text.position` | positions | context × D | always | | |
+//! | `text.position` | positions | context × D | unless `ALIBI` | | |
 //! | `text.pre_norm` | norm | D | `PRE_NORM` | | CLIP, BERT |
 //! | `{tower}.block.{i}.norm1` | norm | D | always | | |
 //! | `{tower}.block.{i}.qkv` | linear | 3·A × D | always | `QKV_BIAS` | all rows of q, then k, then v |
@@ -47,7 +47,7 @@
 //!
 //! Some parts of a checkpoint have no tensor, because the converter folds them into others: layer scale into `out` and
 //! `fc2`, the probe of an attention-pooling head with its query projection into `head.query`, and the row of BERT's token
-//! types that every token has into `text.position`.
+//! types that every token has into `text.position`, or into `text.token_embed` where there are no positions.
 
 use super::config::Config;
 use super::parts::{TEXT, TowerParts, VISION};

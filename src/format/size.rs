@@ -6,7 +6,7 @@ use super::stored::{Pooling, Position};
 use core::fmt;
 
 use Size::*;
-use When::{Always, AttentionHead, Has, HasPositions, HasRegisters, ProjectsTwice};
+use When::{Always, AttentionHead, Has, HasNot, HasPositions, HasRegisters, ProjectsTwice};
 
 /// A number of channels, inputs or rows, from the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum When {
     Always,
     /// If the [`feature`] bit is set.
     Has(u32),
+    /// If it is not.
+    HasNot(u32),
     /// If tokens are pooled by an attention head.
     AttentionHead,
     /// If there are more prefix tokens than the class token.
@@ -106,6 +108,7 @@ impl When {
         match self {
             Always => true,
             Has(bit) => tower.has(bit),
+            HasNot(bit) => !tower.has(bit),
             AttentionHead => tower.pooling == Pooling::AttentionHead as u32,
             HasRegisters => config.vision.registers() > 0,
             HasPositions => {
@@ -117,7 +120,7 @@ impl When {
     }
 
     pub(super) const fn bits(self) -> u32 {
-        if let Has(bit) = self { bit } else { 0 }
+        if let Has(bit) | HasNot(bit) = self { bit } else { 0 }
     }
 }
 

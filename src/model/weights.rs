@@ -132,8 +132,8 @@ pub struct VisionWeights<'a> {
 pub struct TextWeights<'a> {
     /// One row per token id.
     pub token_embed: Table<'a>,
-    /// One row per position.
-    pub position: Table<'a>,
+    /// One row per position; none with ALiBi.
+    pub position: Option<Table<'a>>,
     /// Of the tokens with their positions (BERT).
     pub pre_norm: Option<Norm<'a>>,
     /// The blocks.
@@ -326,7 +326,7 @@ impl<'a> TextWeights<'a> {
         let mut reader = Reader::new(file, &parts::TEXT, &file.config().text.tower);
         let weights = TextWeights {
             token_embed: reader.table(&parts::TOKEN_EMBED)?,
-            position: reader.table(&parts::TEXT_POSITION)?,
+            position: reader.if_any(&parts::TEXT_POSITION, Reader::table)?,
             pre_norm: reader.if_any(&parts::PRE_NORM, Reader::norm)?,
             blocks: reader.blocks()?,
             final_norm: reader.if_any(&parts::FINAL_NORM, Reader::norm)?,

@@ -32,6 +32,8 @@ pub(crate) struct Shape {
     pub(crate) eps: f32,
     /// Token i sees tokens 0..=i only.
     pub(crate) causal: bool,
+    /// Scores of attention fall with the distance of the tokens.
+    pub(crate) alibi: bool,
     /// Norms follow the residual sums.
     pub(crate) post_norm: bool,
     /// Channels between the layers of a projection that has two.
@@ -54,8 +56,8 @@ impl Shape {
 
     /// The attention in which the first `queries` tokens of each image attend.
     pub(crate) const fn attention(&self, queries: usize) -> Attention {
-        let Shape { tokens, heads, head_dim, causal, .. } = *self;
-        Attention { tokens, queries, heads, head_dim, causal }
+        let Shape { tokens, heads, head_dim, causal, alibi, .. } = *self;
+        Attention { tokens, queries, heads, head_dim, causal, alibi }
     }
 }
 

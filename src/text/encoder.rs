@@ -53,13 +53,15 @@ pub(crate) fn encode(
     let TextBuffers { x, work, pooled } = buffers;
     let Shape { images: texts, tokens, width, eps, .. } = *shape;
     let (profile, x) = (&mut *forward.profile, &mut x[..texts * tokens * width]);
-    let moved = texts * tokens * (weights.token_embed.row_bytes() + weights.position.row_bytes());
+    let position_bytes = weights.position.map_or(0, |table| table.row_bytes());
+    let moved = texts * tokens * (weights.token_embed.row_bytes() + position_bytes);
     profile.time(Op::TokenEmbed, Work::moved(moved + size_of_val(x)), || {
         for (i, (&id, x)) in ids.iter().zip(x.chunks_exact_mut(width)).enumerate() {
             weights.token_embed.row_into(id as usize, x);
+            let Some(table) = &weights.position else { continue };
             // The working memory is free here; one row of it holds the position.
             let position = &mut work[..width];
-            weights.position.row_into(i % tokens, position);
+            table.row_into(i % tokens, position);
             x.iter_mut().zip(position).for_each(|(x, position)| *x += *position);
         }
     });

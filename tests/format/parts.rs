@@ -5,7 +5,7 @@ use bytemuck::Zeroable;
 use ocelli::format::parts::{Form, Part, Size, TEXT, TowerParts, VISION, When};
 use ocelli::model::{Projection, TextWeights, VisionWeights};
 
-/// A model of two small towers that have every part there is.
+/// A model of two small towers that have every part there is: with positions, so without ALiBi.
 pub(crate) fn everything() -> Config {
     let mut config = Config::zeroed();
     let tower = TowerConfig {
@@ -22,7 +22,8 @@ pub(crate) fn everything() -> Config {
         reserved: [0; 6],
     };
     config.vision.tower = TowerConfig { features: VISION.features(), ..tower };
-    config.text.tower = TowerConfig { features: TEXT.features(), pooling: Pooling::Last as u32, ..tower };
+    let features = TEXT.features() & !feature::ALIBI;
+    config.text.tower = TowerConfig { features, pooling: Pooling::Last as u32, ..tower };
     let vision = &mut config.vision;
     (vision.patch, vision.height, vision.width, vision.prefix_tokens) = (4, 16, 12, 4);
     (vision.position, vision.interpolation) = (Position::Learned as u32, Interpolation::Fixed as u32);
@@ -101,12 +102,22 @@ fn the_runtime_reads_every_part() {
     assert_eq!((head.query.len(), head.kv.weights.n(), head.fc1.weights.n()), (8, 16, 24));
     assert_eq!(vision.blocks[1].fc1.weights.n(), 48);
     let text = TextWeights::new(file).unwrap();
-    assert_eq!((text.token_embed.n(), text.position.n(), text.blocks.len()), (5, 7, 2));
+    assert_eq!((text.token_embed.n(), text.position.unwrap().n(), text.blocks.len()), (5, 7, 2));
     assert!(text.pre_norm.is_some() && text.final_norm.is_some());
     let Projection { pooler, fc1, project } = text.projection;
     let sizes =
         [pooler, fc1, project].map(|linear| linear.map(|linear| (linear.weights.n(), linear.weights.k())));
     assert_eq!(sizes, [Some((8, 8)), Some((6, 8)), Some((10, 6))]);
+}
+
+#[test]
+fn alibi_takes_the_place_of_a_texts_positions() {
+    let mut config = everything();
+    config.text.tower.features |= feature::ALIBI;
+    let tensors = specs(&config);
+    assert!(tensors.iter().all(|spec| spec.name.as_str() != "text.position"));
+    let bytes = file_of(&config, &tensors);
+    assert!(TextWeights::new(File::parse(&bytes).unwrap()).unwrap().position.is_none());
 }
 
 /// Every bit alone, and every part with a condition of its own, with and without.
@@ -233,6 +244,7 @@ fn row(tower: &TowerParts, part: &Part) -> String {
     let when = |when: When| match when {
         When::Always => "always".into(),
         When::Has(bit) => bits(bit),
+        When::HasNot(bit) => format!("unless {}", bits(bit)),
         When::AttentionHead => "pooling by an attention head".into(),
         When::HasRegisters => "more prefix tokens than the class token".into(),
         When::HasPositions => "learned positions, pyramids".into(),

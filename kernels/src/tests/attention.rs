@@ -1,6 +1,7 @@
-//! Attention against a naive f64 softmax(Q·Kᵀ/√d)·V.
+//! Attention against a naive f64 softmax(Q·Kᵀ/√d)·V, with ALiBi softmax(Q·Kᵀ/√d − slope · distance)·V.
 
 use super::Failures;
+use crate::alibi;
 use crate::attention::Attention;
 use crate::matrix::{Mat, MatMut};
 use crate::testing::{Rng, each_isa};
@@ -11,19 +12,34 @@ use std::vec::Vec;
 /// How far a weighted mean of values of at most 1 may be off, with scores of up to about ten.
 const BUDGET: f64 = 1e-5;
 
+/// The slopes as the paper's own program finds them: those of a power of two are a geometric sequence, and heads beyond
+/// the largest such number take every other one of the next.
+fn alibi_slopes(heads: usize) -> Vec<f64> {
+    let power = 1 << heads.ilog2();
+    let start = (-8.0 / power as f64).exp2();
+    let mut slopes: Vec<f64> = (1..=power).map(|i| start.powi(i)).collect();
+    if heads > power as usize {
+        slopes.extend(alibi_slopes(2 * power as usize).into_iter().step_by(2));
+    }
+    slopes.truncate(heads);
+    slopes
+}
+
 /// `[head][query][head_dim]` for every query.
 fn naive(shape: &Attention, qkv: &[f32]) -> Vec<f64> {
-    let Attention { tokens, queries, heads, head_dim, causal } = *shape;
+    let Attention { tokens, queries, heads, head_dim, causal, alibi } = *shape;
     let part = |token: usize, part: usize, head: usize| {
         &qkv[((token * 3 + part) * heads + head) * head_dim..][..head_dim]
     };
     let mut out = Vec::new();
     for head in 0..heads {
+        let slope = if alibi { alibi_slopes(heads)[head] } else { 0.0 };
         for query in 0..queries {
             let seen = if causal { query + 1 } else { tokens };
             let score = |key: usize| {
                 let terms = part(query, 0, head).iter().zip(part(key, 1, head));
-                terms.map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>() / (head_dim as f64).sqrt()
+                let product = terms.map(|(&q, &k)| f64::from(q) * f64::from(k)).sum::<f64>();
+                product / (head_dim as f64).sqrt() - slope * query.abs_diff(key) as f64
             };
             let scores: Vec<f64> = (0..seen).map(score).collect();
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -67,8 +83,10 @@ fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
             let width = heads * head_dim;
             let mut qkv = rng.floats(tokens * 3 * width, 1.0);
             qkv.chunks_exact_mut(3 * width).for_each(|row| row[..width].iter_mut().for_each(|q| *q *= 3.0));
-            for (causal, queries) in [(false, tokens), (false, 1), (true, tokens)] {
-                let shape = Attention { tokens, queries, heads, head_dim, causal };
+            for (causal, queries, alibi) in
+                [(false, tokens, false), (false, 1, false), (true, tokens, false), (false, tokens, true), (true, 1, true)]
+            {
+                let shape = Attention { tokens, queries, heads, head_dim, causal, alibi };
                 let right = naive(&shape, &qkv);
                 // Alone and row-major, and in narrow blocks between the tokens of others.
                 let row_major = (qkv.clone(), 0, tokens, 3 * width);
@@ -105,4 +123,16 @@ fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
         }
     }
     failures.report();
+}
+
+#[test]
+fn alibi_slopes_are_the_papers() {
+    let slope = |head, heads| f64::from(alibi::slope(head, heads));
+    // Section 3 of arXiv 2108.12409: eight heads have 1/2, 1/4 ... 1/256.
+    (0..8).for_each(|head| assert_eq!(slope(head, 8), (-1.0 - head as f64).exp2()));
+    for heads in 1..=40 {
+        for (head, right) in alibi_slopes(heads).into_iter().enumerate() {
+            assert!((slope(head, heads) / right - 1.0).abs() < 1e-7, "{head} of {heads}: {right}");
+        }
+    }
 }

@@ -133,7 +133,7 @@ fn attention_of_absurd_shapes() {
     ];
     for kernels in each_isa() {
         let run = |(tokens, queries, heads, head_dim), items, first, scratch: usize| {
-            let shape = Attention { tokens, queries, heads, head_dim, causal: false };
+            let shape = Attention { tokens, queries, heads, head_dim, causal: false, alibi: false };
             let qkv = [0.0; 2 * 24];
             // Also what wraps to a matrix without columns.
             let cols = [0, 24][usize::from(heads * head_dim == 8)];
