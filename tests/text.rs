@@ -77,6 +77,7 @@ fn token_ids_of_towers_like_berts_are_those_of_their_libraries() {
     for (fixture, long) in [
         ("dual-dinov2-bert", 1),
         ("chinese-clip", 1),
+        ("jina-clip-v1", 1),
         ("dual-vit-xlmr", 2),
         ("openclip-xlmr", 2),
         ("mclip", 2),

@@ -210,7 +210,14 @@ impl Tier {
 
     fn attention(&mut self, c: &mut Criterion) {
         let kernels = self.kernels;
-        let shape = Attention { tokens: TOKENS, queries: TOKENS, heads: 12, head_dim: 64, causal: false, alibi: false };
+        let shape = Attention {
+            tokens: TOKENS,
+            queries: TOKENS,
+            heads: 12,
+            head_dim: 64,
+            causal: false,
+            alibi: false,
+        };
         let qkv = Values(3).floats(TOKENS * 3 * WIDTH);
         let qkv = Mat::new(&qkv, TOKENS, 3 * WIDTH, kernels.block_cols());
         let mut out = vec![0f32; TOKENS * WIDTH];

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The fixtures with an image and a text tower.
-pub const PAIRS: [&str; 19] = [
+pub const PAIRS: [&str; 20] = [
     "clip-hf",
     "clip-hf-gelu-p14",
     "clip-hf-outliers",
@@ -26,6 +26,7 @@ pub const PAIRS: [&str; 19] = [
     "dual-dinov2-bert",
     "dual-vit-xlmr",
     "chinese-clip",
+    "jina-clip-v1",
     "openclip-xlmr",
     "openclip-nllb",
     "open-clip-siglip",

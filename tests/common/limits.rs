@@ -27,7 +27,7 @@ pub struct Limits {
 /// The largest error of any stage of a fixture's tower in fp16, int8 and int8w7, over the tiers scalar and AVX2, all
 /// images, texts and resolutions. (bf16 and fp16 checkpoints lose nothing in fp16 files; 0 stands for an error within the
 /// limit of fp32.) A new fixture gets its line with zeros first: the failures of the test then give the figures.
-const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 49] = [
+const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 51] = [
     ("chinese-clip", Tower::Image, [0.0, 2.0e-2, 3.8e-2]),
     ("chinese-clip", Tower::Text, [0.0, 3.2e-2, 6.0e-2]),
     ("clip-hf", Tower::Image, [8.4e-4, 2.6e-2, 3.7e-2]),
@@ -46,6 +46,8 @@ const LARGEST_ERRORS: [(&str, Tower, [f32; 3]); 49] = [
     ("dual-dinov2-bert", Tower::Text, [1.2e-3, 3.5e-2, 4.5e-2]),
     ("dual-vit-xlmr", Tower::Image, [0.0, 3.1e-2, 7.5e-2]),
     ("dual-vit-xlmr", Tower::Text, [0.0, 8.5e-2, 1.4e-1]),
+    ("jina-clip-v1", Tower::Image, [0.0, 3.1e-2, 3.1e-2]),
+    ("jina-clip-v1", Tower::Text, [6.3e-4, 3.3e-2, 5.1e-2]),
     ("mae-hf", Tower::Image, [3.6e-4, 1.3e-2, 2.0e-2]),
     ("mclip", Tower::Text, [0.0, 2.7e-2, 3.4e-2]),
     ("open-clip-clipa", Tower::Image, [0.0, 2.1e-2, 4.4e-2]),

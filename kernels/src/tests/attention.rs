@@ -83,9 +83,13 @@ fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
             let width = heads * head_dim;
             let mut qkv = rng.floats(tokens * 3 * width, 1.0);
             qkv.chunks_exact_mut(3 * width).for_each(|row| row[..width].iter_mut().for_each(|q| *q *= 3.0));
-            for (causal, queries, alibi) in
-                [(false, tokens, false), (false, 1, false), (true, tokens, false), (false, tokens, true), (true, 1, true)]
-            {
+            for (causal, queries, alibi) in [
+                (false, tokens, false),
+                (false, 1, false),
+                (true, tokens, false),
+                (false, tokens, true),
+                (true, 1, true),
+            ] {
                 let shape = Attention { tokens, queries, heads, head_dim, causal, alibi };
                 let right = naive(&shape, &qkv);
                 // Alone and row-major, and in narrow blocks between the tokens of others.

@@ -143,6 +143,11 @@ impl<'p> Keys<'p> {
         Ok(Keys { json: keys, prefix, path })
     }
 
+    /// The keys of the object `json`, before which messages put `prefix`.
+    pub(super) fn of(json: Value, prefix: &'static str, path: &'p Path) -> Keys<'p> {
+        Keys { json, prefix, path }
+    }
+
     pub(super) fn wrong(&self, key: &str, problem: impl Into<String>) -> Error {
         Error::field(self.path, format!("{}{key}", self.prefix), problem)
     }

@@ -56,6 +56,30 @@ pub(super) fn transformers(vision: &'static str, text: &'static str) -> Box<KeyO
     })
 }
 
+/// Keys of Jina-CLIP, whose text tower is described in `hf_model_config_kwargs`.
+pub(super) fn jina_clip(field: &str) -> Option<String> {
+    let vision = match field {
+        "vision.tower.width" => "width",
+        "vision.tower.depth" => "layers",
+        "vision.tower.heads" | "vision.tower.head_dim" => "head_width",
+        "vision.tower.mlp_width" => "mlp_ratio",
+        "vision.patch" => "patch_size",
+        "vision.height" | "vision.width" | "vision.grid_rows" | "vision.grid_cols" => "image_size",
+        "vision.rope_rows" | "vision.rope_cols" => "pt_hw_seq_len",
+        "preprocess.shortest" | "preprocess.mode" => return Some("size".into()),
+        "preprocess.mean" => return Some("mean".into()),
+        "preprocess.std" => return Some("std".into()),
+        // Neither tower is projected.
+        "score.embed_dim" => return Some("vision_config.embed_dim".into()),
+        _ if field.starts_with("text.") => {
+            let key = transformers("", "text_config.hf_model_config_kwargs.");
+            return key(field);
+        }
+        _ => return None,
+    };
+    Some(format!("vision_config.{vision}"))
+}
+
 /// Keys of open_clip.
 pub(super) fn open_clip(field: &str) -> Option<String> {
     let (part, rest) = field.split_once('.')?;

@@ -13,6 +13,7 @@ mod hf_preprocess;
 mod hf_processor;
 mod hf_siglip;
 mod hf_vit;
+mod jina_clip;
 mod key_names;
 mod open_clip;
 mod origin;
@@ -78,6 +79,7 @@ fn recognise_family(
         Some("dinov2" | "dinov2_with_registers" | "dinov3_vit") => hf_dino::recognise,
         Some("vision-text-dual-encoder" | "chinese_clip") => hf_dual::recognise,
         Some("M-CLIP") => hf_mclip::recognise,
+        Some("jina_clip") => jina_clip::recognise,
         None if json["library"] == "vit-pytorch" => simple_vit::recognise,
         None if json.get("architecture").is_some() => timm_vit::recognise,
         Some(other) => return Err(unsupported(&path, other)),
@@ -106,24 +108,19 @@ fn resize(config: &mut Config, (height, width): (u32, u32)) -> Result<()> {
 pub(crate) fn check_model_type(path: &Path, json: &Value) -> Result<()> {
     match json.get("model_type").and_then(Value::as_str) {
         Some(other) if !FAMILIES.contains(&other) => Err(unsupported(path, other)),
+        // Two kinds of models have this one.
+        Some("jina_clip") => jina_clip::check_text_model(json, path),
         _ => Ok(()),
     }
 }
 
 fn unsupported(path: &Path, model_type: &str) -> Error {
-    let reason = REFUSED.iter().find(|(kind, _)| *kind == model_type).map_or("", |(_, reason)| reason);
-    let problem = format!("is {model_type:?}{reason}; supported: {}", FAMILIES.join(", "));
+    let problem = format!("is {model_type:?}; supported: {}", FAMILIES.join(", "));
     Error::field(path, "model_type", problem)
 }
 
-/// Families that people ask for, and what their models need that is not there.
-const REFUSED: [(&str, &str); 1] = [(
-    "jina_clip",
-    ", whose text tower adds the distance of two tokens to their attention score (ALiBi), which is not supported",
-)];
-
 /// Every `model_type` that is supported.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 18] = [
     "clip",
     "clip_vision_model",
     "clip_text_model",
@@ -141,6 +138,7 @@ const FAMILIES: [&str; 17] = [
     "vision-text-dual-encoder",
     "chinese_clip",
     "M-CLIP",
+    "jina_clip",
 ];
 
 /// Names, sizes and hashes of the files that decide what a model computes, and the id made of them.

@@ -1,6 +1,7 @@
 //! Conversion: what comes out is what went in, and what cannot be converted is refused by name.
 
 mod common;
+mod jina_clip;
 mod open_clip;
 mod refusals;
 mod text_towers;

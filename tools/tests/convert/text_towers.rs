@@ -152,7 +152,7 @@ fn what_would_change_the_computation_is_refused_by_its_key() {
                 &["text_config.model_type", "electra", "xlm-roberta"],
             ),
         ),
-        (DUAL, (|c| set(c, "/model_type", json!("jina_clip")), &["model_type", "jina_clip", "ALiBi"])),
+        (DUAL, (|c| set(c, "/model_type", json!("align")), &["model_type", "align", "jina_clip"])),
         (
             DUAL,
             (

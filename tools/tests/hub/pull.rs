@@ -189,6 +189,7 @@ fn every_family_gets_the_files_that_it_needs() {
         "dinov2-hf",
         "dinov3-hf",
         "chinese-clip",
+        "jina-clip-v1",
         "dual-vit-xlmr",
         "open-clip-siglip2",
     ] {
