@@ -68,7 +68,7 @@ fn texts_have_at_most_512_tokens() {
     set(&copy, "tokenizer_config.json", "/model_max_length", json!(8192));
     copy.save();
     copy.convert(Precision::Int8, false).unwrap();
-    let bytes = AlignedBytes::read(copy.output()).unwrap();
+    let bytes = AlignedBytes::read(&copy.output()).unwrap();
     assert_eq!(File::parse(&bytes).unwrap().config().text.context, 512);
 }
 

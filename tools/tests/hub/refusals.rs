@@ -61,9 +61,11 @@ fn closed_repositories_say_how_to_open_them() {
 fn models_that_cannot_be_converted_cost_no_download() {
     let clip = || Repository::of(&fixture("clip-hf"));
     let bert = clip().with("config.json", r#"{"model_type": "gpt2"}"#);
+    let jina_v2 = r#"{"model_type": "jina_clip", "text_config": {"hf_model_name_or_path": "jinaai/jina-embeddings-v3"}}"#;
     let weights = || clip().without("model.safetensors");
     let cases = [
         (bert, vec!["config.json", "gpt2", "supported: clip"]),
+        (clip().with("config.json", jina_v2), vec!["config.json", "jina-embeddings-v3", "that of v2"]),
         (weights().with("clip.pt", "PK"), vec!["clip.pt", "safetensors", "refs/pr"]),
         (weights().with("model.onnx", "x"), vec!["model.onnx"]),
         (weights(), vec!["no checkpoint that is known here"]),
