@@ -185,6 +185,7 @@ def about(args, flags, name):
     changed = " with local changes" if output_of("git", "status", "--porcelain", "--untracked-files=no") else ""
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     hidden = "; seen without AVX-512, AVX-VNNI and AMX" if args.as_avx2 else ""
+    hidden = "; seen without AMX" if args.without_amx else hidden
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": output_of("git", "rev-parse", "--short", "HEAD") + changed,
@@ -207,8 +208,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="processes per peer and thread count (default: 5)")
     parser.add_argument("--iters", type=int, default=15, help="timed images per process (default: 15)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="thread counts (default: 1 2)")
-    masked = "every peer sees a CPU without AVX-512, AVX-VNNI and AMX (Linux, most Intel CPUs)"
-    parser.add_argument("--as-avx2", action="store_true", help=masked)
+    masked = parser.add_mutually_exclusive_group()
+    sees = "every peer sees a CPU without {} (Linux, most Intel CPUs)"
+    masked.add_argument("--as-avx2", action="store_true", help=sees.format("AVX-512, AVX-VNNI and AMX"))
+    masked.add_argument("--without-amx", action="store_true", help=sees.format("AMX"))
     only = f"peers, or the first part of their names: {', '.join(table)}"
     parser.add_argument("--only", nargs="+", metavar="NAME", help=only)
     args = parser.parse_args()

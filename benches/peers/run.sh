@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures ocelli next to its peers:
-# `benches/peers/run.sh [--as-avx2] [--rounds N] [--iters N] [--threads N...] [--only NAME...]`.
+# `benches/peers/run.sh [--as-avx2 | --without-amx] [--rounds N] [--iters N] [--threads N...] [--only NAME...]`.
 #
 # Needs Linux, cargo and Python 3.11 or newer, the network for the first run, and about 10 GB under target/peers (most of
 # it is PyTorch). Results: standard output, target/peers/result.json and target/peers/result.md.
@@ -27,6 +27,10 @@ case " $* " in
     *" --as-avx2 "*)
         cc -O2 -shared -fPIC -o target/peers/mask_cpuid.so benches/peers/mask_cpuid.c
         export PEERS_PRELOAD="$PWD/target/peers/mask_cpuid.so"
+        ;;
+    *" --without-amx "*)
+        cc -O2 -shared -fPIC -o target/peers/mask_cpuid.so benches/peers/mask_cpuid.c
+        export PEERS_PRELOAD="$PWD/target/peers/mask_cpuid.so" PEERS_HIDE=amx
         ;;
 esac
 
