@@ -100,6 +100,7 @@ fn trained_weights_keep_their_embeddings() {
     let plain = [
         (Precision::Fp16, 0.999_99, 0.999_9, None),
         (Precision::Int8, 0.9995, 0.996, None),
+        (Precision::Int8To96, 0.9993, 0.995, None),
         (Precision::Int8w7, 0.9985, 0.993, None),
     ];
     for (precision, mean, least, pictures) in plain.into_iter().chain(auto) {
