@@ -44,7 +44,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub fn score(config: &ScoreConfig, embedding: &[f32], bank: &Bank<'_>, out: &mut [Scored]) {
     assert_eq!(out.len(), bank.len(), "one result per label");
     for (label, out) in out.iter_mut().enumerate() {
-        *out = Scored { label, ..best_prototype(embedding, bank, label) };
+        *out = best_prototype(embedding, bank, label);
     }
     let kind = Scoring::from_stored(config.kind);
     if bank.has_logits() {
@@ -79,7 +79,8 @@ fn best_prototype(embedding: &[f32], bank: &Bank<'_>, label: usize) -> Scored {
         };
         Scored { label, similarity, score }
     });
-    scored.reduce(|best, other| if other.score > best.score { other } else { best }).unwrap_or_default()
+    let best = scored.reduce(|best, other| if other.score > best.score { other } else { best });
+    best.unwrap_or(Scored { label, ..Scored::default() })
 }
 
 /// The probabilities of a classifier's classes, softmax over its `logits`, into `out`, best first.
