@@ -1,5 +1,6 @@
 // LD_PRELOAD library: the process sees an x86-64 CPU without AVX-512, AVX-VNNI and AMX, whatever it has, so that peers which
-// cannot be told otherwise use AVX2; with PEERS_HIDE=amx one without AMX alone. Linux on a CPU that can fault on CPUID (most Intel since Ivy Bridge).
+// cannot be told otherwise use AVX2; with PEERS_HIDE=amx a CPU that lacks AMX alone. Linux on a CPU that can fault on CPUID (most Intel since
+// Ivy Bridge).
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <cpuid.h>

@@ -184,8 +184,11 @@ def about(args, flags, name):
     versions["rten"] = re.search(r'^rten = "=(.*)"', manifest, re.M)[1]
     changed = " with local changes" if output_of("git", "status", "--porcelain", "--untracked-files=no") else ""
     system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    hidden = "; seen without AVX-512, AVX-VNNI and AMX" if args.as_avx2 else ""
-    hidden = "; seen without AMX" if args.without_amx else hidden
+    hidden = ""
+    if args.as_avx2:
+        hidden = "; seen without AVX-512, AVX-VNNI and AMX"
+    elif args.without_amx:
+        hidden = "; seen without AMX"
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": output_of("git", "rev-parse", "--short", "HEAD") + changed,

@@ -24,15 +24,14 @@ cargo build --release --locked -p ocelli-cli -p ocelli-tools
 cargo build --release --locked --manifest-path benches/peers/rten/Cargo.toml --target-dir target/peers/rten
 
 case " $* " in
-    *" --as-avx2 "*)
-        cc -O2 -shared -fPIC -o target/peers/mask_cpuid.so benches/peers/mask_cpuid.c
-        export PEERS_PRELOAD="$PWD/target/peers/mask_cpuid.so"
-        ;;
-    *" --without-amx "*)
-        cc -O2 -shared -fPIC -o target/peers/mask_cpuid.so benches/peers/mask_cpuid.c
-        export PEERS_PRELOAD="$PWD/target/peers/mask_cpuid.so" PEERS_HIDE=amx
-        ;;
+    *" --as-avx2 "*) export PEERS_HIDE=all ;;
+    *" --without-amx "*) export PEERS_HIDE=amx ;;
+    *) unset PEERS_HIDE ;;
 esac
+if [ -n "${PEERS_HIDE:-}" ]; then
+    cc -O2 -shared -fPIC -o target/peers/mask_cpuid.so benches/peers/mask_cpuid.c
+    export PEERS_PRELOAD="$PWD/target/peers/mask_cpuid.so"
+fi
 
 release=${CARGO_TARGET_DIR:-target}/release
 PEERS_OCELLI=$release/ocelli PEERS_PACK=$release/ocelli-pack PEERS_RTEN=target/peers/rten/release/rten-runner \

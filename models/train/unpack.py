@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
+from export import RENAMED
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/oracles"))
@@ -27,13 +28,7 @@ PARTS = {
     "fc1": ["mlp.fc1"],
     "fc2": ["mlp.fc2"],
 }
-# As transformers 5 calls the modules that the file calls otherwise (export.py turns them back).
-MODULES = {
-    "attention.attention.query": "attention.q_proj",
-    "attention.attention.key": "attention.k_proj",
-    "attention.attention.value": "attention.v_proj",
-    "attention.output.dense": "attention.o_proj",
-}
+MODULES = {stored: module for module, stored in RENAMED.items()}
 SCALES = {"out": "layer_scale1", "fc2": "layer_scale2"}
 
 

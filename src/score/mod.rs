@@ -166,7 +166,7 @@ mod tests {
     /// Of two embeddings that score the same, the first gives the similarity.
     #[test]
     fn the_first_of_equal_embeddings_counts() {
-        let logits = [Logit { scale: 5.0, bias: 1.0 }, Logit { scale: 10.0, bias: -3.0 }];
+        let logits = [Logit { scale: 4.0, bias: 1.0 }, Logit { scale: 8.0, bias: 0.0 }];
         let none: [&str; 0] = [];
         let embeddings = [0.0, 1.0, 1.0, 0.0];
         let bytes =
@@ -175,9 +175,9 @@ mod tests {
         let bank = LabelBank::new(&bytes).unwrap();
         let mut out = [Scored::default()];
         let config = ScoreConfig { kind: Scoring::Sigmoid as u32, embed_dim: 2, ..ScoreConfig::zeroed() };
-        // 5 · 0.8 + 1 and 10 · 0.8 − 3 are both 5.
-        score(&config, &[0.8, 0.8], &bank.as_bank(), &mut out);
-        assert_eq!((out[0].label, out[0].similarity), (0, 0.8));
+        // 4 · 0.75 + 1 and 8 · 0.5 are both 4.
+        score(&config, &[0.5, 0.75], &bank.as_bank(), &mut out);
+        assert_eq!((out[0].label, out[0].similarity), (0, 0.75));
     }
 
     #[test]
