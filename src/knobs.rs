@@ -20,7 +20,7 @@ pub struct Knob {
 /// Instruction sets to use.
 pub const ISA: Knob = Knob {
     name: "OCELLI_ISA",
-    meaning: "instruction sets to use, joined by +: scalar, avx2, avxvnni, avx512vnni, neon, dotprod, i8mm, fp16; \
+    meaning: "instruction sets to use, joined by +: scalar, avx2, avxvnni, avx512vnni, amx, neon, dotprod, i8mm, fp16; \
               a leading + adds to the default, which is all that the CPU has but fp16: half-precision arithmetic \
               (+fp16) needs half the instructions for fp16 weights and rounds activations too",
 };

@@ -16,6 +16,9 @@ pub enum Feature {
     AvxVnni = 1 << 1,
     /// x86-64: AVX-512 F/BW/CD/DQ/VL with `vpdpbusd` (Ice Lake, Zen 4 and later).
     Avx512Vnni = 1 << 2,
+    /// x86-64: AMX-INT8, matrix multiplication in tile registers (Sapphire Rapids and later, Linux). A process has to ask
+    /// the system for the tiles' state, which the first detection does.
+    Amx = 1 << 7,
     /// AArch64: Advanced SIMD, present on every ARMv8-A core (Cortex-A53, A72: Pi 3, Pi 4, Zero 2 W).
     Neon = 1 << 3,
     /// AArch64: SDOT (Cortex-A55, A76: Pi 5, RK3588).
@@ -29,10 +32,11 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, weakest first.
-    pub const ALL: [Feature; 7] = [
+    pub const ALL: [Feature; 8] = [
         Feature::Avx2,
         Feature::AvxVnni,
         Feature::Avx512Vnni,
+        Feature::Amx,
         Feature::Neon,
         Feature::Dotprod,
         Feature::I8mm,
@@ -45,6 +49,7 @@ impl Feature {
             Feature::Avx2 => "avx2",
             Feature::AvxVnni => "avxvnni",
             Feature::Avx512Vnni => "avx512vnni",
+            Feature::Amx => "amx",
             Feature::Neon => "neon",
             Feature::Dotprod => "dotprod",
             Feature::I8mm => "i8mm",
@@ -57,8 +62,19 @@ impl Feature {
         match self {
             Feature::Avx2 | Feature::Neon => None,
             Feature::AvxVnni | Feature::Avx512Vnni => Some(Feature::Avx2),
+            Feature::Amx => Some(Feature::Avx512Vnni),
             Feature::Dotprod | Feature::I8mm | Feature::Fp16 => Some(Feature::Neon),
         }
+    }
+
+    /// The feature with all that it builds on, as bits of an [`Isa`].
+    const fn with_bases(self) -> u32 {
+        let (mut set, mut base) = (self as u32, self.base());
+        while let Some(feature) = base {
+            set |= feature as u32;
+            base = feature.base();
+        }
+        set
     }
 
     /// Whether the feature has to be asked for by name, because it costs accuracy.
@@ -89,6 +105,7 @@ impl Feature {
                     && std::is_x86_feature_detected!("avx512dq")
                     && std::is_x86_feature_detected!("avx512vnni")
             }
+            Feature::Amx => crate::x86_64::has_amx(),
             _ => false,
         };
         #[cfg(all(target_arch = "aarch64", feature = "std"))]
@@ -126,6 +143,8 @@ impl Feature {
                 target_feature = "avx512dq",
                 target_feature = "avx512vnni"
             )),
+            // The system has to be asked for the tiles, whatever the target promises.
+            Feature::Amx => false,
         };
     }
 }
@@ -163,8 +182,9 @@ impl Isa {
 
     /// Everything that this CPU has.
     pub fn available() -> Isa {
-        let own = |feature: Feature| feature.is_detected() && feature.base().is_none_or(Feature::is_detected);
-        Isa(Feature::ALL.into_iter().filter(|&f| own(f)).fold(0, |set, f| set | f as u32))
+        let detected = Feature::ALL.into_iter().filter(|f| f.is_detected()).fold(0, |set, f| set | f as u32);
+        let whole = |feature: &Feature| feature.with_bases() & !detected == 0;
+        Isa(Feature::ALL.into_iter().filter(whole).fold(0, |set, f| set | f as u32))
     }
 
     /// What to use unless somebody asks for something else: everything that this CPU has, without the features that
@@ -189,7 +209,7 @@ impl Isa {
             if !available.has(feature) {
                 return Err(IsaError::Missing(feature));
             }
-            set.0 |= feature as u32 | feature.base().map_or(0, |base| base as u32);
+            set.0 |= feature.with_bases();
         }
         Ok(set)
     }

@@ -94,10 +94,11 @@ impl Kernels {
         for ((range, by), to) in ranges.iter().zip(&mut by).zip(&mut lhs.scales[rows.clone()]) {
             (*to, *by) = scale_of(range);
         }
-        let step = MR * codes.bytes();
-        let panel = &mut lhs.bytes[rows.start * width * codes.bytes()..][..width * step];
-        for (col, to) in (0..width).step_by(block).zip(panel.chunks_exact_mut(block * step)) {
-            self.quantize_panel(codes, x.block_rows(from..end, col), block, &by, to);
+        let stride = codes.row_bytes(lhs.k);
+        let panel = &mut lhs.bytes[rows.start * stride..][..MR * stride];
+        for col in (0..width).step_by(block) {
+            let to = &mut panel[codes.step(col)..][..codes.reach(block, stride)];
+            self.quantize_panel(codes, x.block_rows(from..end, col), block, &by, to, stride);
         }
     }
 
@@ -120,8 +121,8 @@ impl Kernels {
         unsafe { (self.table.range_rows)(x, width, ranges) }
     }
 
-    /// The codes of at most `MR` rows of `width`, as `width` steps of an LHS panel in `out`. Codes of missing rows are
-    /// arbitrary.
+    /// The codes of at most `MR` rows of `width`, as `width` steps of an LHS panel in `out`, whose rows lie `stride` apart if
+    /// they lie one after the other. Codes of missing rows are arbitrary.
     pub(crate) fn quantize_panel(
         &self,
         codes: LhsCodes,
@@ -129,11 +130,12 @@ impl Kernels {
         width: usize,
         by: &[QuantizeBy; MR],
         out: &mut [u8],
+        stride: usize,
     ) {
         let rows = x.len() / width;
-        assert!((1..=MR).contains(&rows) && width.is_multiple_of(K_ALIGN));
-        assert_eq!(out.len(), MR * width * codes.bytes());
+        assert!((1..=MR).contains(&rows) && width.is_multiple_of(K_ALIGN) && width <= stride);
+        assert_eq!(out.len(), codes.reach(width, stride));
         // SAFETY: as in `layer_norm`; `x` has `rows` rows of whole vectors, `out` room for every code.
-        unsafe { (self.table.quantize_panel)(codes, x.as_ptr(), width, rows, by, out) }
+        unsafe { (self.table.quantize_panel)(codes, x.as_ptr(), width, rows, by, out, stride) }
     }
 }

@@ -36,8 +36,39 @@ pub(crate) const ORDER_BYTES: usize = 512;
 /// The i32 sums of one output tile, `MR` × `NR`, row-major.
 pub(crate) type AccI8 = [i32; MR * NR];
 
-/// (`k`, two LHS panels, two RHS panels, sums): see [`MicroKernelI8::run_2x2`].
+/// How an int8 micro-kernel is called. `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`; panels hold `k`
+/// steps, an RHS panel in the form that [`MicroKernelI8::repack`] gives it, if there is such; the pointers need no alignment
+/// beyond their element's.
+#[derive(Clone, Copy)]
+pub(crate) enum RunI8 {
+    /// (`k`, LHS panel, RHS panel, sums).
+    Tile(RunI8Tile),
+    /// One tile, or two LHS panels by two RHS panels at once, for a CPU whose registers hold so many sums. The sums of LHS
+    /// panel i by RHS panel j are `acc[2i + j]`.
+    Tiles2x2(RunI8Tile, RunI8By2x2),
+    /// (`k`, rows, their distance, how many, two RHS panels, those after them, `add`, sums): many rows at once, for a CPU whose tiles are
+    /// higher than an LHS panel. The LHS is `LhsCodes::S8Rows`: rows one after the other, at least 1, of which bytes up to
+    /// the next multiple of 64 past `k` may be read. `sums[j]` are the sums of RHS panel j, rows of `NR`; those that are
+    /// there are added to if `add`. The two RHS panels may be the same, their sums may not. Those after them are only asked for
+    /// early: any address will do.
+    Rows(RunI8Rows),
+}
+
+/// See [`RunI8::Tile`].
+pub(crate) type RunI8Tile = unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8);
+/// See [`RunI8::Tiles2x2`].
 pub(crate) type RunI8By2x2 = unsafe fn(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]);
+/// See [`RunI8::Rows`].
+pub(crate) type RunI8Rows = unsafe fn(
+    k: usize,
+    a: *const u8,
+    lda: usize,
+    rows: usize,
+    b: [*const i8; 2],
+    next: [*const i8; 2],
+    add: bool,
+    sums: [*mut i32; 2],
+);
 /// (`k`, `a`, `lda`, `rows`, two RHS panels, `c`, `ldc`): see [`MicroKernelFloat::run_1x2`].
 pub(crate) type RunFloatBy1x2<T> =
     unsafe fn(k: usize, a: *const T, lda: usize, rows: usize, b: [*const T; 2], c: *mut f32, ldc: usize);
@@ -51,19 +82,23 @@ pub(crate) struct MicroKernelI8 {
     pub(crate) lhs: LhsCodes,
     /// What those codes are larger by: 128 where they are unsigned, else 0. It adds to the zero points of the rows.
     pub(crate) offset: i32,
-    /// (`k`, LHS panel, RHS panel, sums). `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`; both panels
-    /// hold `k` steps, the RHS panel in `repack`'s form if there is one; the pointers need no alignment beyond their
-    /// element's.
-    pub(crate) run: unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8),
-    /// Two LHS panels by two RHS panels at once, for a CPU whose registers hold so many sums. The sums of LHS panel i
-    /// by RHS panel j are `acc[2i + j]`.
-    pub(crate) run_2x2: Option<RunI8By2x2>,
+    pub(crate) run: RunI8,
     /// What `repack` must know of an RHS panel, if that is worth being found once for all GEMMs.
     pub(crate) order: Option<OrderI8>,
     /// (`k`, RHS panel, its order, `repacked`): writes the RHS panel in the form in which `run` reads it, once for all LHS
     /// panels, into `REPACKED_BYTES` bytes that are aligned to 64. The order is as long as `order` says, else empty;
     /// whatever it holds, no access goes outside.
     pub(crate) repack: Option<RepackI8>,
+}
+
+impl MicroKernelI8 {
+    /// RHS panels that it multiplies at once.
+    pub(crate) const fn panels(&self) -> usize {
+        match self.run {
+            RunI8::Tile(_) => 1,
+            RunI8::Tiles2x2(..) | RunI8::Rows(_) => 2,
+        }
+    }
 }
 
 /// (`k`, RHS panel, its order, `repacked`): see [`MicroKernelI8::repack`].
@@ -161,7 +196,8 @@ pub(crate) struct QuantizeBy {
     pub(crate) zero_point: i32,
 }
 
-/// (codes, `rows` rows of `width`, a multiple of 16, how each becomes codes, `width` steps of an LHS panel).
+/// (codes, `rows` rows of `width`, a multiple of 16, how each becomes codes, `width` steps of an LHS panel, `stride`). `out`
+/// has the bytes that [`LhsCodes::reach`] says; `stride` is the distance of the panel's rows if they lie one after the other.
 pub(crate) type QuantizePanel = unsafe fn(
     codes: LhsCodes,
     x: *const f32,
@@ -169,6 +205,7 @@ pub(crate) type QuantizePanel = unsafe fn(
     rows: usize,
     by: &[QuantizeBy; MR],
     out: &mut [u8],
+    stride: usize,
 );
 
 /// What a row's values lie between, in parts: element i is of columns i, i + 16, ... The range of each holds 0.

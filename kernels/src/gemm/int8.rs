@@ -5,9 +5,9 @@ use super::blocking::{
 };
 use super::output::Output;
 use crate::kernels::Kernels;
-use crate::pack::{K_ALIGN, Lhs, MR, NR, RowScale, WeightsI8, padded_k};
+use crate::pack::{Lhs, MR, NR, RowScale, WeightsI8, padded_k};
 use crate::prefetch::Ahead;
-use crate::table::{AccI8, DequantizeBy, KC_I8, MicroKernelI8, ORDER_BYTES};
+use crate::table::{AccI8, DequantizeBy, KC_I8, MicroKernelI8, ORDER_BYTES, RunI8, RunI8Rows};
 use core::ops::Range;
 
 /// LHS panels that are multiplied at once, where the micro-kernel can.
@@ -31,7 +31,7 @@ impl Kernels {
         output: &mut Output<'_, '_, '_>,
         scratch: &mut GemmScratch,
     ) {
-        let at_once = if self.table.gemm_i8.run_2x2.is_some() { MAX_PANELS } else { 1 };
+        let at_once = self.table.gemm_i8.panels();
         let (k, GemmScratch { panels: repacked, sums }) = (padded_k(lhs.k), scratch);
         let sums: &mut [i32] = bytemuck::cast_slice_mut(sums);
         // Where an order is followed, repacking a panel costs a tenth of its products with 197 rows: all rows of a batch share
@@ -51,15 +51,18 @@ impl Kernels {
                             }
                         };
                         let block = Block { rows: rows.clone(), panels, span: span.clone(), next };
-                        self.block_i8(lhs, weights, block, output, sums, repacked);
+                        match self.table.gemm_i8.run {
+                            RunI8::Rows(run) => self.block_rows(run, lhs, weights, block, output, sums),
+                            _ => self.block_tiles(lhs, weights, block, output, sums, repacked),
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Adds the products of a block to its sums, and finishes them after the last span.
-    fn block_i8(
+    /// Adds the products of a block to its sums, tile by tile, and finishes them after the last span.
+    fn block_tiles(
         &self,
         lhs: &Lhs<'_>,
         weights: &WeightsI8<'_>,
@@ -70,16 +73,13 @@ impl Kernels {
     ) {
         let (kernel, k) = (&self.table.gemm_i8, padded_k(lhs.k));
         let Block { rows: block, panels, span, next } = block;
-        let b: [&[i8]; MAX_PANELS] = core::array::from_fn(|i| {
-            let panel = (panels.start + i).min(panels.end - 1);
-            &weights.codes[(panel * k + span.start) * NR..(panel * k + span.end) * NR]
-        });
+        let b = panel_pair(weights, &panels, &span);
         let mut ahead = ahead(weights.codes, k, next, block.len().div_ceil(LHS_PANELS * MR));
         let b = match kernel.repack {
             None => b,
             Some(repack) => {
                 let repacked: &mut [i8] = bytemuck::cast_slice_mut(repacked);
-                debug_assert!(kernel.run_2x2.is_none(), "the scratch has room for one repacked panel");
+                debug_assert!(kernel.panels() == 1, "the scratch has room for one repacked panel");
                 let (mut found, at) = ([0; ORDER_BYTES], self.order_at(weights, panels.start, &span));
                 let order = weights.order.get(at.clone()).unwrap_or_else(|| {
                     let found = &mut found[..at.len()];
@@ -99,15 +99,15 @@ impl Kernels {
         let sums = sums.as_chunks_mut::<{ LHS_PANELS * MAX_PANELS }>().0;
         // Of a single span no sums wait, and all rows use the same ones.
         let waits = usize::from(span.len() < k);
-        for (i, first) in block.clone().step_by(LHS_PANELS * MR).enumerate().rev() {
-            let sums = &mut sums[i * waits];
-            let count = LHS_PANELS.min((block.end - first).div_ceil(MR));
+        for (i, rows) in row_groups(&block).enumerate().rev() {
+            let (first, sums) = (rows.start, &mut sums[i * waits]);
+            let count = rows.len().div_ceil(MR);
             let a: [&[u8]; LHS_PANELS] = core::array::from_fn(|i| {
                 let first = first + MR * i.min(count - 1);
                 lhs.panel_codes(kernel.lhs, first, span.clone())
             });
             if span.end == k {
-                output.prefetch(first..block.end.min(first + LHS_PANELS * MR), panels.clone());
+                output.prefetch(rows.clone(), panels.clone());
             }
             // The micro-kernel overwrites what it is given. The first span's sums can be written straight into the scratch;
             // those of later spans are added to them.
@@ -125,33 +125,102 @@ impl Kernels {
             }
             // Asked for here and not next to the output's lines above, so that fewer cache lines are under way at once.
             ahead.iter_mut().for_each(Ahead::part);
-            if span.end < k {
-                continue;
+            if span.end == k {
+                self.finish_rows(lhs, weights, rows, panels.clone(), output, |i, j| {
+                    &sums[i * MAX_PANELS + j]
+                });
             }
-            for i in (0..count).rev() {
-                for (j, panel) in panels.clone().enumerate() {
-                    let first = first + i * MR;
-                    let by = DequantizeBy {
-                        lhs: &lhs
-                            .panel_scales(first)
-                            .map(|row| RowScale { zero_point: row.zero_point + kernel.offset, ..row }),
-                        rhs_sums: weights.panel_sums(panel),
-                        rhs_scales: weights.panel_scales(panel),
-                        bias: output.bias(panel),
-                    };
-                    output.finish_i8(first..block.end.min(first + MR), panel, &sums[i * MAX_PANELS + j], &by);
-                }
-            }
-            output.activate_block(first..block.end.min(first + LHS_PANELS * MR), panels.clone());
         }
     }
+
+    /// The same with a micro-kernel that takes all rows at once. The sums are `[panel][row]`.
+    fn block_rows(
+        &self,
+        run: RunI8Rows,
+        lhs: &Lhs<'_>,
+        weights: &WeightsI8<'_>,
+        block: Block,
+        output: &mut Output<'_, '_, '_>,
+        sums: &mut [i32; BLOCK_SUMS],
+    ) {
+        let Block { rows, panels, span, next } = block;
+        let (a, lda) = lhs.row_codes(rows.clone(), span.clone());
+        let b = panel_pair(weights, &panels, &span).map(<[i8]>::as_ptr);
+        let k = padded_k(lhs.k);
+        let next = [0, 1].map(|i| {
+            let first = ((next.0.start + i) * k + next.1.start) * NR;
+            weights.codes.as_ptr().wrapping_add(first)
+        });
+        let (first, second) = sums.split_at_mut(MC * NR);
+        let to = [first.as_mut_ptr(), second.as_mut_ptr()];
+        // SAFETY: the table holds only kernels whose features its `Isa` proves; `spans` made the span; rows are as long as they
+        // must be, the last one too; a block has at most MC rows.
+        unsafe { run(span.len(), a.as_ptr(), lda, rows.len(), b, next, span.start > 0, to) };
+        if span.end < k {
+            return;
+        }
+        for group in row_groups(&rows).rev() {
+            let first = (group.start - rows.start) * NR;
+            self.finish_rows(lhs, weights, group, panels.clone(), output, |i, j| {
+                sums[j * MC * NR + first + i * MR * NR..].first_chunk().expect("sums of MC rows")
+            });
+        }
+    }
+
+    /// Puts the sums of at most `LHS_PANELS` LHS panels by some RHS panels on their way out; `sums(i, j)` are those of LHS
+    /// panel i by RHS panel j. From the last rows to the first, as all rows are.
+    fn finish_rows<'s>(
+        &self,
+        lhs: &Lhs<'_>,
+        weights: &WeightsI8<'_>,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        output: &mut Output<'_, '_, '_>,
+        sums: impl Fn(usize, usize) -> &'s AccI8,
+    ) {
+        let offset = self.table.gemm_i8.offset;
+        for (i, first) in rows.clone().step_by(MR).enumerate().rev() {
+            let scales =
+                lhs.panel_scales(first).map(|row| RowScale { zero_point: row.zero_point + offset, ..row });
+            for (j, panel) in panels.clone().enumerate() {
+                let by = DequantizeBy {
+                    lhs: &scales,
+                    rhs_sums: weights.panel_sums(panel),
+                    rhs_scales: weights.panel_scales(panel),
+                    bias: output.bias(panel),
+                };
+                output.finish_i8(first..rows.end.min(first + MR), panel, sums(i, j), &by);
+            }
+        }
+        output.activate_block(rows, panels);
+    }
+}
+
+/// `rows` in groups of at most `LHS_PANELS` LHS panels.
+fn row_groups(rows: &Range<usize>) -> impl ExactSizeIterator<Item = Range<usize>> + DoubleEndedIterator {
+    let end = rows.end;
+    rows.clone().step_by(LHS_PANELS * MR).map(move |first| first..end.min(first + LHS_PANELS * MR))
+}
+
+/// Steps `span` of two RHS panels; of one, it twice.
+fn panel_pair<'w>(
+    weights: &WeightsI8<'w>,
+    panels: &Range<usize>,
+    span: &Range<usize>,
+) -> [&'w [i8]; MAX_PANELS] {
+    let k = padded_k(weights.k);
+    core::array::from_fn(|i| {
+        let panel = (panels.start + i).min(panels.end - 1);
+        &weights.codes[(panel * k + span.start) * NR..(panel * k + span.end) * NR]
+    })
 }
 
 /// `acc[i · MAX_PANELS + j]` = LHS panel i · RHS panel j over `k` steps.
 ///
 /// # Safety
-/// `kernel` is of the table. `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`. Each of `a` holds `k` steps
-/// of an LHS panel in its form; each of `b` holds `k` steps of an RHS panel, or what `kernel.repack` made of one.
+/// `kernel` is of the table and multiplies tiles. `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`. Each of
+/// `a` holds `k` steps of an LHS panel in its form; each of `b` holds `k` steps of an RHS panel, or what `kernel.repack`
+/// made of one.
 unsafe fn multiply(
     kernel: &MicroKernelI8,
     k: usize,
@@ -159,21 +228,25 @@ unsafe fn multiply(
     b: &[&[i8]],
     acc: &mut [AccI8; LHS_PANELS * MAX_PANELS],
 ) {
-    if let (Some(run_2x2), [a0, a1], [b0, b1]) = (kernel.run_2x2, a, b) {
-        // SAFETY: the table holds only kernels whose features its `Isa` proves; the rest is as the caller promises.
-        unsafe { run_2x2(k, [a0.as_ptr(), a1.as_ptr()], [b0.as_ptr(), b1.as_ptr()], acc) };
-        return;
-    }
+    let tile = match (kernel.run, a, b) {
+        (RunI8::Tiles2x2(_, run), [a0, a1], [b0, b1]) => {
+            // SAFETY: the table holds only kernels whose features its `Isa` proves; the rest is as the caller promises.
+            return unsafe { run(k, [a0.as_ptr(), a1.as_ptr()], [b0.as_ptr(), b1.as_ptr()], acc) };
+        }
+        (RunI8::Tiles2x2(tile, _) | RunI8::Tile(tile), ..) => tile,
+        (RunI8::Rows(_), ..) => unreachable!("multiplies rows"),
+    };
     for (i, a) in a.iter().enumerate() {
         for (j, b) in b.iter().enumerate() {
             // SAFETY: as above.
-            unsafe { (kernel.run)(k, a.as_ptr(), b.as_ptr(), &mut acc[i * MAX_PANELS + j]) };
+            unsafe { tile(k, a.as_ptr(), b.as_ptr(), &mut acc[i * MAX_PANELS + j]) };
         }
     }
 }
 
-/// `k` in spans of about the same size, at most `KC_I8`.
+/// `k` in spans of about the same size, at most `KC_I8`, all but the last a multiple of 64: what tile registers multiply at
+/// once.
 pub(super) fn spans(k: usize) -> impl Iterator<Item = Range<usize>> {
-    let step = k.div_ceil(k.div_ceil(KC_I8)).next_multiple_of(K_ALIGN);
+    let step = k.div_ceil(k.div_ceil(KC_I8)).next_multiple_of(64);
     (0..k).step_by(step).map(move |first| first..k.min(first + step))
 }

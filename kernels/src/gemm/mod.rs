@@ -68,7 +68,7 @@ impl Remainders {
 impl Kernels {
     /// The columns of a block of a wide output; see [`matrix`](crate::matrix). As many as are computed at once.
     pub fn block_cols(&self) -> usize {
-        if self.table.gemm_i8.run_2x2.is_some() { MAX_PANELS * NR } else { NR }
+        self.table.gemm_i8.panels() * NR
     }
 
     /// Computes output channels `16·panels.start .. 16·panels.end` (as many as exist) into the columns of `out`.

@@ -33,14 +33,17 @@ pub enum LhsCodes {
     S8K16,
     /// code + 128 as u8 in groups of four: `vpdpbusd`, whose left operand is unsigned.
     U8K4,
+    /// i8, rows one after the other: tile registers, which hold 64 `k` of more rows than a panel has.
+    S8Rows,
     /// Of every 16 `k`, what `U8K4` holds, then what `S8K4` holds: AVX2's micro-kernel reads now the one, now the other.
     BothK4,
 }
 
 impl LhsCodes {
-    /// Consecutive `k` of one row.
+    /// Consecutive `k` of one row that are read at once.
     pub const fn group(self) -> usize {
         match self {
+            LhsCodes::S8Rows => 64,
             LhsCodes::S8K8 => 8,
             LhsCodes::S8K16 => 16,
             _ => 4,
@@ -52,6 +55,35 @@ impl LhsCodes {
         match self {
             LhsCodes::BothK4 => 2,
             _ => 1,
+        }
+    }
+
+    /// Bytes of a row of `k` codes. Where rows lie one after the other, what is read past `k` is the row's own, and one more
+    /// cache line keeps rows from being a multiple of 4 KB apart.
+    pub(crate) const fn row_bytes(self, k: usize) -> usize {
+        match self {
+            LhsCodes::S8Rows => match k.checked_next_multiple_of(self.group()) {
+                Some(k) => k.checked_add(64).expect("k with its padding fits usize"),
+                None => panic!("k with its padding fits usize"),
+            },
+            _ => product(padded_k(k), self.bytes(), 1),
+        }
+    }
+
+    /// Where step `k` of a panel begins.
+    pub(crate) const fn step(self, k: usize) -> usize {
+        match self {
+            LhsCodes::S8Rows => k,
+            _ => k * MR * self.bytes(),
+        }
+    }
+
+    /// Bytes from the first to the last code of `width` steps of a panel, whose rows lie `stride` apart if they lie one
+    /// after the other.
+    pub(crate) const fn reach(self, width: usize, stride: usize) -> usize {
+        match self {
+            LhsCodes::S8Rows => (MR - 1) * stride + width,
+            _ => self.step(width),
         }
     }
 }
@@ -79,7 +111,7 @@ impl LhsFormat {
         match self {
             LhsFormat::F32 => product(rows, float_stride(k), 4),
             LhsFormat::F16 => product(rows, float_stride(k), 2),
-            LhsFormat::I8(codes) => product(whole_panels(rows), padded_k(k), codes.bytes()),
+            LhsFormat::I8(codes) => product(whole_panels(rows), codes.row_bytes(k), 1),
         }
     }
 
@@ -190,9 +222,15 @@ impl<'a> Lhs<'a> {
 
     /// Steps `span` of the int8 panel that starts at row `first`.
     pub(crate) fn panel_codes(&self, codes: LhsCodes, first: usize, span: Range<usize>) -> &'a [u8] {
-        let step = MR * codes.bytes();
-        let panel = first * padded_k(self.k) * codes.bytes();
-        &self.bytes[panel + span.start * step..panel + span.end * step]
+        let panel = &self.bytes[first * codes.row_bytes(self.k)..];
+        &panel[codes.step(span.start)..codes.step(span.end)]
+    }
+
+    /// Steps `span` of `rows`, which lie one after the other: from the first of them to the end of the last row. And their
+    /// distance.
+    pub(crate) fn row_codes(&self, rows: Range<usize>, span: Range<usize>) -> (&'a [u8], usize) {
+        let stride = LhsCodes::S8Rows.row_bytes(self.k);
+        (&self.bytes[rows.start * stride + span.start..rows.end * stride], stride)
     }
 
     /// The scales of that panel's rows, the missing ones zero.

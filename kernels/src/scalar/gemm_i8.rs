@@ -1,20 +1,19 @@
 //! int8 micro-kernel: `acc[r][c] = Σₖ a[r][k] · b[c][k]` in i32.
 
 use crate::pack::{K_GROUP, LhsCodes, MR, NR};
-use crate::table::{AccI8, MicroKernelI8};
+use crate::table::{AccI8, MicroKernelI8, RunI8};
 
 pub(crate) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_scalar",
     lhs: LhsCodes::S8K4,
     offset: 0,
-    run,
-    run_2x2: None,
+    run: RunI8::Tile(run),
     order: None,
     repack: None,
 };
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says.
+/// As [`RunI8::Tile`] says.
 unsafe fn run(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     // SAFETY: both of the caller's panels hold `k` steps.
     let (a, b) = unsafe {

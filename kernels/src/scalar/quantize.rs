@@ -15,7 +15,7 @@ fn code(x: f32, by: &QuantizeBy) -> i8 {
     (round(x * by.inverse) + by.zero_point as f32).clamp(-127.0, 127.0) as i8
 }
 
-/// Steps of an LHS panel: `[width/group][row][group]`.
+/// Steps of an LHS panel: `[width/group][row][group]`, or `[row][stride]`.
 ///
 /// # Safety
 /// As [`QuantizePanel`](crate::table::QuantizePanel) says.
@@ -26,6 +26,7 @@ pub(crate) unsafe fn quantize_panel(
     rows: usize,
     by: &[QuantizeBy; MR],
     out: &mut [u8],
+    stride: usize,
 ) {
     // SAFETY: `x` has `rows` rows of `width`.
     let x = unsafe { core::slice::from_raw_parts(x, rows * width) };
@@ -35,6 +36,7 @@ pub(crate) unsafe fn quantize_panel(
             let to = (i / group * MR + row) * group + i % group;
             let code = code(x, by);
             match form {
+                LhsCodes::S8Rows => out[row * stride + i] = code as u8,
                 LhsCodes::S8K4 | LhsCodes::S8K8 | LhsCodes::S8K16 => out[to] = code as u8,
                 LhsCodes::U8K4 => out[to] = code as u8 ^ 0x80,
                 LhsCodes::BothK4 => {

@@ -3,7 +3,7 @@
 use super::Failures;
 use crate::pack::{LhsCodes, MR, NR};
 use crate::scalar;
-use crate::table::{AccI8, KC_I8, MicroKernelI8, ORDER_BYTES, QuantizeBy, REPACKED_BYTES};
+use crate::table::{AccI8, KC_I8, MicroKernelI8, ORDER_BYTES, QuantizeBy, REPACKED_BYTES, RunI8, RunI8Rows};
 use crate::testing::{Rng, each_isa};
 use half::f16;
 use std::format;
@@ -40,14 +40,21 @@ impl Fill {
     }
 }
 
+/// Distance of rows of `k` that lie one after the other.
+fn stride(k: usize) -> usize {
+    k.next_multiple_of(64) + 16
+}
+
 /// An LHS panel in `format`, from row-major codes.
 fn panel_bytes(format: LhsCodes, codes: &[i8], k: usize) -> Vec<u8> {
     let group = format.group();
-    let mut tile = vec![0; MR * k * format.bytes()];
+    let len = if format == LhsCodes::S8Rows { (MR - 1) * stride(k) + k } else { MR * k * format.bytes() };
+    let mut tile = vec![0; len];
     for (at, &code) in codes.iter().enumerate() {
         let (row, i) = (at / k, at % k);
         let to = (i / group * MR + row) * group + i % group;
         match format {
+            LhsCodes::S8Rows => tile[row * stride(k) + i] = code as u8,
             LhsCodes::S8K4 | LhsCodes::S8K8 | LhsCodes::S8K16 => tile[to] = code as u8,
             LhsCodes::U8K4 => tile[to] = (i32::from(code) + 128) as u8,
             // 16 k of six rows one way, then the other.
@@ -85,6 +92,11 @@ type FindOrder = unsafe fn(k: usize, b: *const i8, order: &mut [u8]);
 /// The sums of two LHS panels by two RHS panels of `k` steps: one tile at a time, in each order where the kernel knows
 /// several, and all at once where it can.
 fn sums(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]> {
+    let (run, run_2x2) = match kernel.run {
+        RunI8::Tile(run) => (run, None),
+        RunI8::Tiles2x2(run, run_2x2) => (run, Some(run_2x2)),
+        RunI8::Rows(run) => return vec![sums_of_rows(run, k, a, b, false), sums_of_rows(run, k, a, b, true)],
+    };
     let a: Vec<_> = a.chunks(MR * k).map(|a| led(1, panel_bytes(kernel.lhs, a, k))).collect();
     let b: Vec<_> = b.chunks(NR * k).map(|b| led(1, panel(b, k))).collect();
     let [a0, a1] = [&a[0][1..], &a[1][1..]].map(<[u8]>::as_ptr);
@@ -103,10 +115,10 @@ fn sums(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]>
                     find(k, b, &mut order);
                 }
                 match kernel.repack {
-                    None => (kernel.run)(k, a, b, acc),
+                    None => run(k, a, b, acc),
                     Some(repack) => {
                         repack(k, b, &order, repacked.as_mut_ptr().cast());
-                        (kernel.run)(k, a, repacked.as_ptr().cast(), acc);
+                        run(k, a, repacked.as_ptr().cast(), acc);
                     }
                 }
             }
@@ -117,13 +129,36 @@ fn sums(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]>
         Some(order) => vec![by_tiles(Some(order.find)), by_tiles(Some(order.find_soon))],
         None => vec![by_tiles(None)],
     };
-    if let Some(run_2x2) = kernel.run_2x2 {
+    if let Some(run_2x2) = run_2x2 {
         let mut acc = fresh;
         // SAFETY: as above.
         unsafe { run_2x2(k, [a0, a1], [b0, b1], &mut acc) };
         results.push(acc);
     }
     results
+}
+
+/// The same of all rows at once, added to what is there or not.
+fn sums_of_rows(run: RunI8Rows, k: usize, a: &[i8], b: &[i8], add: bool) -> [AccI8; 4] {
+    const THERE: i32 = 1_000_000;
+    // What lies between the rows takes no part.
+    let mut rows = vec![0x55u8; 1 + 2 * MR * stride(k)];
+    for (row, a) in rows[1..].chunks_exact_mut(stride(k)).zip(a.chunks_exact(k)) {
+        row.iter_mut().zip(a).for_each(|(row, &code)| *row = code as u8);
+    }
+    let b: Vec<_> = b.chunks(NR * k).map(|b| led(1, panel(b, k))).collect();
+    let mut sums = [[THERE; 2 * MR * NR]; 2];
+    let [first, second] = &mut sums;
+    // SAFETY: so many rows with so much between them, panels of `k` steps, and sums of each row; `each_isa` makes only tables
+    // that this CPU runs.
+    unsafe {
+        let (b, sums) = ([b[0][1..].as_ptr(), b[1][1..].as_ptr()], [first.as_mut_ptr(), second.as_mut_ptr()]);
+        run(k, rows[1..].as_ptr(), stride(k), 2 * MR, b, b, add, sums);
+    }
+    core::array::from_fn(|at| {
+        let from = &sums[at % 2][at / 2 * MR * NR..][..MR * NR];
+        core::array::from_fn(|i| if add { from[i] - THERE } else { from[i] })
+    })
 }
 
 /// The first (row, channel) whose sum is wrong, with both sums.
@@ -199,8 +234,14 @@ fn panels_are_quantized_to_the_bit() {
                 }
             }
             let codes: Vec<i8> = (0..rows * k).map(|at| code(x[at], &by[at / k])).collect();
-            for format in [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::S8K16, LhsCodes::U8K4, LhsCodes::BothK4]
-            {
+            for format in [
+                LhsCodes::S8K4,
+                LhsCodes::S8K8,
+                LhsCodes::S8K16,
+                LhsCodes::U8K4,
+                LhsCodes::S8Rows,
+                LhsCodes::BothK4,
+            ] {
                 let right = panel_bytes(format, &codes, k);
                 // Codes of missing rows are arbitrary: compared are those of the others.
                 let present = panel_bytes(format, &vec![1; rows * k], k);
@@ -211,11 +252,13 @@ fn panels_are_quantized_to_the_bit() {
                 };
                 let mut reference = vec![0xaa; right.len()];
                 // SAFETY: `x` has `rows` rows of `k`, the LHS panel room for `k` steps.
-                unsafe { scalar::quantize_panel(format, x.as_ptr(), k, rows, &by, &mut reference) };
+                unsafe {
+                    scalar::quantize_panel(format, x.as_ptr(), k, rows, &by, &mut reference, stride(k))
+                };
                 failures.check(same(&reference), || format!("scalar {format:?} {rows}x{k}"));
                 for kernels in each_isa() {
                     let mut out = vec![0xaa; right.len()];
-                    kernels.quantize_panel(format, &x, k, &by, &mut out);
+                    kernels.quantize_panel(format, &x, k, &by, &mut out, stride(k));
                     failures.check(same(&out), || format!("{} {format:?} {rows}x{k}", kernels.isa()));
                 }
             }

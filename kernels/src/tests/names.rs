@@ -1,10 +1,11 @@
 //! The names of micro-kernels follow the grammar in the crate's documentation.
 
 use crate::pack::MR;
+use crate::table::RunI8;
 use crate::testing::each_isa;
 
-const ISAS: [&str; 9] =
-    ["scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm", "fp16"];
+const ISAS: [&str; 10] =
+    ["scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm", "fp16"];
 
 /// MR, NR and KR of a name.
 fn parse(name: &str) -> Option<(usize, usize, Option<usize>)> {
@@ -28,8 +29,12 @@ fn names_follow_the_grammar_and_tell_the_truth() {
     for kernels in each_isa() {
         let table = &kernels.table;
         let int8 = &table.gemm_i8;
-        let panels = if int8.run_2x2.is_some() { 2 } else { 1 };
-        let right = (panels * MR, panels * 16, Some(int8.lhs.group()));
+        let rows = match int8.run {
+            RunI8::Tile(_) => MR,
+            RunI8::Tiles2x2(..) => 2 * MR,
+            RunI8::Rows(_) => 32,
+        };
+        let right = (rows, int8.panels() * 16, Some(int8.lhs.group()));
         assert_eq!(parse(int8.name), Some(right), "{}", int8.name);
         let floats = [(table.gemm_f32.name, table.gemm_f32.mr, table.gemm_f32.panels())];
         let halves = table.gemm_f16.as_ref().map(|kernel| (kernel.name, kernel.mr, kernel.panels()));

@@ -95,8 +95,15 @@ fn operands_of_a_gemm_that_do_not_fit() {
         gemm(&kernels, right, 16, 0..3, 40);
         gemm(&kernels, right, 16, 2..3, 8);
         gemm(&kernels, right, 16, 2..2, 0);
-        let formats = [LhsCodes::S8K4, LhsCodes::S8K8, LhsCodes::S8K16, LhsCodes::U8K4, LhsCodes::BothK4]
-            .map(LhsFormat::I8);
+        let formats = [
+            LhsCodes::S8K4,
+            LhsCodes::S8K8,
+            LhsCodes::S8K16,
+            LhsCodes::U8K4,
+            LhsCodes::S8Rows,
+            LhsCodes::BothK4,
+        ]
+        .map(LhsFormat::I8);
         for format in formats.into_iter().chain([LhsFormat::F32, LhsFormat::F16]).filter(|&f| f != right) {
             assert!(refused(|| gemm(&kernels, format, 16, 0..3, 40)), "{kernels:?} reads {format:?}");
         }

@@ -1,10 +1,14 @@
-//! x86-64: AVX2 with FMA and F16C; `vpdpbusd` and AVX-512 where they exist.
+//! x86-64: AVX2 with FMA and F16C; `vpdpbusd`, AVX-512 and AMX where they exist.
 
+mod amx;
 mod avx2;
 mod avx512;
 mod peak;
 mod unroll;
 mod vnni;
+
+#[cfg(feature = "std")]
+pub(crate) use amx::has_amx;
 
 use crate::isa::{Feature, Isa};
 use crate::table::Table;
@@ -22,6 +26,9 @@ pub(crate) fn select(isa: Isa, mut table: Table) -> Table {
     } else if isa.has(Feature::AvxVnni) {
         table.gemm_i8 = vnni::GEMM_I8_AVX;
         table.peak_i8 = peak::DPBUSD_256;
+    }
+    if isa.has(Feature::Amx) {
+        table = amx::select(table);
     }
     table
 }

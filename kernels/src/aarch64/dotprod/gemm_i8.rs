@@ -2,15 +2,14 @@
 //! two groups of four `k`. In assembly, because no compiler keeps 31 registers busy without spilling.
 
 use crate::pack::{K_ALIGN, LhsCodes, MR, NR};
-use crate::table::{AccI8, MicroKernelI8};
+use crate::table::{AccI8, MicroKernelI8, RunI8};
 use core::arch::asm;
 
 pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_dotprod",
     lhs: LhsCodes::S8K4,
     offset: 0,
-    run,
-    run_2x2: None,
+    run: RunI8::Tile(run),
     order: None,
     repack: None,
 };
@@ -56,7 +55,7 @@ macro_rules! two_groups {
 }
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says; the CPU has dotprod.
+/// As [`RunI8::Tile`] says; the CPU has dotprod.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn run(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     const { assert!(MR == 6 && NR == 16) }

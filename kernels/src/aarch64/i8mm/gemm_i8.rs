@@ -3,7 +3,7 @@
 
 use super::super::asm::smmla;
 use crate::pack::{K_ALIGN, K_GROUP, LhsCodes, MR, NR};
-use crate::table::{AccI8, MicroKernelI8};
+use crate::table::{AccI8, MicroKernelI8, RunI8};
 use core::arch::aarch64::*;
 use core::sync::atomic::{Ordering, compiler_fence};
 
@@ -11,8 +11,7 @@ pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c8_i8mm",
     lhs: LhsCodes::S8K8,
     offset: 0,
-    run,
-    run_2x2: None,
+    run: RunI8::Tile(run),
     order: None,
     repack: Some(join_groups),
 };
@@ -42,7 +41,7 @@ unsafe fn join_groups(k: usize, b: *const i8, _order: &[u8], joined: *mut i8) {
 }
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says, the panel being one of [`join_groups`]; the CPU has i8mm.
+/// As [`RunI8::Tile`] says, the panel being one of [`join_groups`]; the CPU has i8mm.
 #[target_feature(enable = "neon,i8mm")]
 unsafe fn run(k: usize, a: *const u8, b: *const i8, out: &mut AccI8) {
     let mut acc: Acc = [[vdupq_n_s32(0); MR / 2]; NR / 2];

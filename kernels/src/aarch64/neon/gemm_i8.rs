@@ -6,15 +6,14 @@
 //! operands, and an in-order core (Cortex-A53) waits for no result.
 
 use crate::pack::{K_GROUP, LhsCodes, MR, NR};
-use crate::table::{AccI8, MicroKernelI8};
+use crate::table::{AccI8, MicroKernelI8, RunI8};
 use core::arch::aarch64::*;
 
 pub(in super::super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c16_neon",
     lhs: LhsCodes::S8K16,
     offset: 0,
-    run,
-    run_2x2: None,
+    run: RunI8::Tile(run),
     order: None,
     repack: Some(repack),
 };
@@ -27,7 +26,7 @@ const ROWS: usize = 3;
 const COLS: usize = 4;
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says, `b` being what `repack` made; the CPU has NEON.
+/// As [`RunI8::Tile`] says, `b` being what `repack` made; the CPU has NEON.
 #[target_feature(enable = "neon")]
 unsafe fn run(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     for first_col in (0..NR).step_by(COLS) {

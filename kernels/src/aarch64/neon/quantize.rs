@@ -17,6 +17,7 @@ pub(in super::super) unsafe fn quantize_panel(
     rows: usize,
     by: &[QuantizeBy; MR],
     out: &mut [u8],
+    stride: usize,
 ) {
     // SAFETY: as the caller promises, in each.
     unsafe {
@@ -25,7 +26,9 @@ pub(in super::super) unsafe fn quantize_panel(
             LhsCodes::S8K8 => quantize_by(x, width, rows, by, out, |codes, out| write_k8(codes, out)),
             LhsCodes::S8K16 => quantize_by(x, width, rows, by, out, |codes, out| write_k16(codes, out)),
             // No AArch64 kernel reads the others.
-            LhsCodes::U8K4 | LhsCodes::BothK4 => scalar::quantize_panel(form, x, width, rows, by, out),
+            LhsCodes::U8K4 | LhsCodes::S8Rows | LhsCodes::BothK4 => {
+                scalar::quantize_panel(form, x, width, rows, by, out, stride)
+            }
         }
     }
 }

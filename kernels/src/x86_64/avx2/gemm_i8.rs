@@ -4,15 +4,14 @@
 use super::order_i8;
 use super::repack_i8::{LANES, Panel, Partials, repack};
 use crate::pack::{LhsCodes, MR};
-use crate::table::{AccI8, MicroKernelI8, OrderI8};
+use crate::table::{AccI8, MicroKernelI8, OrderI8, RunI8};
 use core::arch::x86_64::*;
 
 pub(super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_avx2_maddubs",
     lhs: LhsCodes::BothK4,
     offset: 0,
-    run,
-    run_2x2: None,
+    run: RunI8::Tile(run),
     order: Some(OrderI8 { bytes: order_i8::bytes, find: order_i8::find, find_soon: order_i8::find_soon }),
     repack: Some(repack),
 };
@@ -20,7 +19,7 @@ pub(super) const GEMM_I8: MicroKernelI8 = MicroKernelI8 {
 type Sums = [__m256i; MR];
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says, `b` being what `repack` made; the CPU has AVX2.
+/// As [`RunI8::Tile`] says, `b` being what `repack` made; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
 unsafe fn run(_k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     // SAFETY: as the caller promises; `repack` read the same span that the LHS panel holds.

@@ -10,18 +10,19 @@ use core::arch::x86_64::*;
 /// # Safety
 /// As [`QuantizePanel`](crate::table::QuantizePanel) says; the CPU has AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn quantize_panel(
+pub(in super::super) unsafe fn quantize_panel(
     form: LhsCodes,
     x: *const f32,
     width: usize,
     rows: usize,
     by: &[QuantizeBy; MR],
     out: &mut [u8],
+    stride: usize,
 ) {
     if !matches!(form, LhsCodes::U8K4 | LhsCodes::BothK4) {
-        // No x86-64 kernel reads another.
+        // No kernel for AVX2 or VNNI reads another.
         // SAFETY: as the caller promises.
-        return unsafe { scalar::quantize_panel(form, x, width, rows, by, out) };
+        return unsafe { scalar::quantize_panel(form, x, width, rows, by, out, stride) };
     }
     for (i, out) in out.chunks_exact_mut(SIGNED_OFFSET * form.bytes()).enumerate() {
         let codes = core::array::from_fn(|row| {

@@ -1,15 +1,14 @@
 //! int8 micro-kernels for both encodings of `vpdpbusd`.
 
 use crate::pack::{K_ALIGN, K_GROUP, LhsCodes, MR, NR};
-use crate::table::{AccI8, MicroKernelI8};
+use crate::table::{AccI8, MicroKernelI8, RunI8};
 use core::arch::x86_64::*;
 
 pub(crate) const GEMM_I8_AVX: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_6x16c4_avxvnni_dpbusd",
     lhs: LhsCodes::U8K4,
     offset: 128,
-    run: run_avx,
-    run_2x2: None,
+    run: RunI8::Tile(run_avx),
     order: None,
     repack: None,
 };
@@ -18,8 +17,7 @@ pub(crate) const GEMM_I8_AVX512: MicroKernelI8 = MicroKernelI8 {
     name: "i8_gemm_12x32c4_avx512vnni_dpbusd",
     lhs: LhsCodes::U8K4,
     offset: 128,
-    run: run_avx512,
-    run_2x2: Some(run_2x2),
+    run: RunI8::Tiles2x2(run_avx512, run_2x2),
     order: None,
     repack: None,
 };
@@ -28,7 +26,7 @@ pub(crate) const GEMM_I8_AVX512: MicroKernelI8 = MicroKernelI8 {
 const PANEL_STEP: usize = NR * K_GROUP;
 
 /// # Safety
-/// As [`MicroKernelI8::run`] says; the CPU has AVX2 and AVX-VNNI.
+/// As [`RunI8::Tile`] says; the CPU has AVX2 and AVX-VNNI.
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn run_avx(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     let mut sums = [[_mm256_setzero_si256(); 2]; MR];
@@ -57,7 +55,7 @@ unsafe fn run_avx(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
 /// two sets.
 ///
 /// # Safety
-/// As [`MicroKernelI8::run`] says; the CPU has AVX-512 F and VNNI.
+/// As [`RunI8::Tile`] says; the CPU has AVX-512 F and VNNI.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn run_avx512(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
     const GROUPS: usize = 2;
@@ -87,7 +85,7 @@ unsafe fn run_avx512(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
 /// 12 × 32: 24 accumulators, and 14 loads for 24 multiplications, so that the multipliers and not the loads decide.
 ///
 /// # Safety
-/// As [`MicroKernelI8::run_2x2`] says; the CPU has AVX-512 F and VNNI.
+/// As [`RunI8::Tiles2x2`] says; the CPU has AVX-512 F and VNNI.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn run_2x2(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]) {
     let mut sums = [[[_mm512_setzero_si512(); MR]; 2]; 2];
