@@ -43,8 +43,9 @@ pub(crate) type AccI8 = [i32; MR * NR];
 pub(crate) enum RunI8 {
     /// (`k`, LHS panel, RHS panel, sums).
     Tile(RunI8Tile),
-    /// One tile, or two LHS panels by two RHS panels at once, for a CPU whose registers hold so many sums. The sums of LHS
-    /// panel i by RHS panel j are `acc[2i + j]`.
+    /// One tile, or (`k`, two LHS panels, two RHS panels, `next`, `add`, sums) four at once, for a CPU whose registers hold so
+    /// many sums. The sums of LHS panel i by RHS panel j are `acc[2i + j]`; those that are there are added to if `add`. The
+    /// `k` bytes from each `next` on are only asked for early: any address will do.
     Tiles2x2(RunI8Tile, RunI8By2x2),
     /// (`k`, rows, their distance, how many, two RHS panels, those after them, `add`, sums): many rows at once, for a CPU whose tiles are
     /// higher than an LHS panel. The LHS is `LhsCodes::S8Rows`: rows one after the other, at least 1, of which bytes up to
@@ -57,7 +58,14 @@ pub(crate) enum RunI8 {
 /// See [`RunI8::Tile`].
 pub(crate) type RunI8Tile = unsafe fn(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8);
 /// See [`RunI8::Tiles2x2`].
-pub(crate) type RunI8By2x2 = unsafe fn(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]);
+pub(crate) type RunI8By2x2 = unsafe fn(
+    k: usize,
+    a: [*const u8; 2],
+    b: [*const i8; 2],
+    next: [*const u8; 2],
+    add: bool,
+    acc: &mut [AccI8; 4],
+);
 /// See [`RunI8::Rows`].
 pub(crate) type RunI8Rows = unsafe fn(
     k: usize,
@@ -65,7 +73,7 @@ pub(crate) type RunI8Rows = unsafe fn(
     lda: usize,
     rows: usize,
     b: [*const i8; 2],
-    next: [*const i8; 2],
+    next: [*const u8; 2],
     add: bool,
     sums: [*mut i32; 2],
 );

@@ -109,22 +109,9 @@ impl Kernels {
             if span.end == k {
                 output.prefetch(rows.clone(), panels.clone());
             }
-            // The micro-kernel overwrites what it is given. The first span's sums can be written straight into the scratch;
-            // those of later spans are added to them.
-            if span.start == 0 {
-                // SAFETY: `kernel` is of this table; `spans` made the span; the panels on both sides were cut to it above.
-                unsafe { multiply(kernel, span.len(), &a[..count], &b[..panels.len()], sums) };
-            } else {
-                let mut more = [[0; MR * NR]; LHS_PANELS * MAX_PANELS];
-                // SAFETY: as above.
-                unsafe { multiply(kernel, span.len(), &a[..count], &b[..panels.len()], &mut more) };
-                sums.as_flattened_mut()
-                    .iter_mut()
-                    .zip(more.as_flattened())
-                    .for_each(|(sum, more)| *sum += more);
-            }
-            // Asked for here and not next to the output's lines above, so that fewer cache lines are under way at once.
-            ahead.iter_mut().for_each(Ahead::part);
+            let add = span.start > 0;
+            // SAFETY: `kernel` is of this table; `spans` made the span; the panels on both sides were cut to it above.
+            unsafe { multiply(kernel, span.len(), &a[..count], &b[..panels.len()], &mut ahead, add, sums) };
             if span.end == k {
                 self.finish_rows(lhs, weights, rows, panels.clone(), output, |i, j| {
                     &sums[i * MAX_PANELS + j]
@@ -149,7 +136,7 @@ impl Kernels {
         let k = padded_k(lhs.k);
         let next = [0, 1].map(|i| {
             let first = ((next.0.start + i) * k + next.1.start) * NR;
-            weights.codes.as_ptr().wrapping_add(first)
+            weights.codes.as_ptr().wrapping_add(first).cast()
         });
         let (first, second) = sums.split_at_mut(MC * NR);
         let to = [first.as_mut_ptr(), second.as_mut_ptr()];
@@ -215,7 +202,7 @@ fn panel_pair<'w>(
     })
 }
 
-/// `acc[i · MAX_PANELS + j]` = LHS panel i · RHS panel j over `k` steps.
+/// `acc[i · MAX_PANELS + j]` = LHS panel i · RHS panel j over `k` steps, added to what is there if `add`.
 ///
 /// # Safety
 /// `kernel` is of the table and multiplies tiles. `k` is a multiple of `K_ALIGN`, more than 0 and at most `KC_I8`. Each of
@@ -226,22 +213,37 @@ unsafe fn multiply(
     k: usize,
     a: &[&[u8]],
     b: &[&[i8]],
+    ahead: &mut [Ahead<'_>; MAX_PANELS],
+    add: bool,
     acc: &mut [AccI8; LHS_PANELS * MAX_PANELS],
 ) {
     let tile = match (kernel.run, a, b) {
         (RunI8::Tiles2x2(_, run), [a0, a1], [b0, b1]) => {
+            let (a, b) = ([a0.as_ptr(), a1.as_ptr()], [b0.as_ptr(), b1.as_ptr()]);
+            let next = ahead.each_mut().map(|ahead| ahead.part_but(k));
             // SAFETY: the table holds only kernels whose features its `Isa` proves; the rest is as the caller promises.
-            return unsafe { run(k, [a0.as_ptr(), a1.as_ptr()], [b0.as_ptr(), b1.as_ptr()], acc) };
+            return unsafe { run(k, a, b, next, add, acc) };
         }
         (RunI8::Tiles2x2(tile, _) | RunI8::Tile(tile), ..) => tile,
         (RunI8::Rows(_), ..) => unreachable!("multiplies rows"),
     };
     for (i, a) in a.iter().enumerate() {
         for (j, b) in b.iter().enumerate() {
+            let acc = &mut acc[i * MAX_PANELS + j];
             // SAFETY: as above.
-            unsafe { tile(k, a.as_ptr(), b.as_ptr(), &mut acc[i * MAX_PANELS + j]) };
+            let tile = |acc: &mut AccI8| unsafe { tile(k, a.as_ptr(), b.as_ptr(), acc) };
+            if add {
+                // The micro-kernel overwrites what it is given.
+                let mut more = [0; MR * NR];
+                tile(&mut more);
+                acc.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            } else {
+                tile(acc);
+            }
         }
     }
+    // Asked for here and not next to the output's lines, so that fewer cache lines are under way at once.
+    ahead.iter_mut().for_each(Ahead::part);
 }
 
 /// `k` in spans of about the same size, at most `KC_I8`, all but the last a multiple of 64: what tile registers multiply at

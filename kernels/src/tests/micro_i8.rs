@@ -87,6 +87,9 @@ fn led<T: Default + Clone>(lead: usize, data: Vec<T>) -> Vec<T> {
     [vec![T::default(); lead], data].concat()
 }
 
+/// A sum that is there already.
+const THERE: i32 = 1_000_000;
+
 type FindOrder = unsafe fn(k: usize, b: *const i8, order: &mut [u8]);
 
 /// The sums of two LHS panels by two RHS panels of `k` steps: one tile at a time, in each order where the kernel knows
@@ -132,15 +135,18 @@ fn sums(kernel: &MicroKernelI8, k: usize, a: &[i8], b: &[i8]) -> Vec<[AccI8; 4]>
     if let Some(run_2x2) = run_2x2 {
         let mut acc = fresh;
         // SAFETY: as above.
-        unsafe { run_2x2(k, [a0, a1], [b0, b1], &mut acc) };
+        unsafe { run_2x2(k, [a0, a1], [b0, b1], [a0, a1], false, &mut acc) };
         results.push(acc);
+        let mut acc = [[THERE; MR * NR]; 4];
+        // SAFETY: as above.
+        unsafe { run_2x2(k, [a0, a1], [b0, b1], [a0, a1], true, &mut acc) };
+        results.push(acc.map(|acc| acc.map(|sum| sum - THERE)));
     }
     results
 }
 
 /// The same of all rows at once, added to what is there or not.
 fn sums_of_rows(run: RunI8Rows, k: usize, a: &[i8], b: &[i8], add: bool) -> [AccI8; 4] {
-    const THERE: i32 = 1_000_000;
     // What lies between the rows takes no part.
     let mut rows = vec![0x55u8; 1 + 2 * MR * stride(k)];
     for (row, a) in rows[1..].chunks_exact_mut(stride(k)).zip(a.chunks_exact(k)) {
@@ -153,7 +159,7 @@ fn sums_of_rows(run: RunI8Rows, k: usize, a: &[i8], b: &[i8], add: bool) -> [Acc
     // that this CPU runs.
     unsafe {
         let (b, sums) = ([b[0][1..].as_ptr(), b[1][1..].as_ptr()], [first.as_mut_ptr(), second.as_mut_ptr()]);
-        run(k, rows[1..].as_ptr(), stride(k), 2 * MR, b, b, add, sums);
+        run(k, rows[1..].as_ptr(), stride(k), 2 * MR, b, b.map(<*const i8>::cast), add, sums);
     }
     core::array::from_fn(|at| {
         let from = &sums[at % 2][at / 2 * MR * NR..][..MR * NR];

@@ -81,7 +81,7 @@ unsafe fn run(
     lda: usize,
     rows: usize,
     b: [*const i8; 2],
-    next: [*const i8; 2],
+    next: [*const u8; 2],
     add: bool,
     sums: [*mut i32; 2],
 ) {
@@ -138,7 +138,7 @@ unsafe fn multiply(
     a: [*const u8; 2],
     lda: usize,
     b: [*const i8; 2],
-    next: [*const i8; 2],
+    next: [*const u8; 2],
     add: bool,
     c: [[*mut i32; 2]; 2],
 ) {

@@ -87,9 +87,28 @@ unsafe fn run_avx512(k: usize, a: *const u8, b: *const i8, acc: &mut AccI8) {
 /// # Safety
 /// As [`RunI8::Tiles2x2`] says; the CPU has AVX-512 F and VNNI.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn run_2x2(k: usize, a: [*const u8; 2], b: [*const i8; 2], acc: &mut [AccI8; 4]) {
+unsafe fn run_2x2(
+    k: usize,
+    a: [*const u8; 2],
+    b: [*const i8; 2],
+    next: [*const u8; 2],
+    add: bool,
+    acc: &mut [AccI8; 4],
+) {
     let mut sums = [[[_mm512_setzero_si512(); MR]; 2]; 2];
+    if add {
+        for (acc, sums) in acc.iter().zip(sums.as_flattened_mut()) {
+            for (acc, sum) in acc.as_chunks::<NR>().0.iter().zip(sums) {
+                // SAFETY: the chunk holds the 16 elements that are loaded.
+                *sum = unsafe { _mm512_loadu_si512(acc.as_ptr().cast()) };
+            }
+        }
+    }
     for step in 0..k / K_GROUP {
+        // A line is asked for again and again: that is cheaper than to count.
+        for next in next {
+            _mm_prefetch::<_MM_HINT_T1>(next.wrapping_add(step * K_GROUP).cast());
+        }
         // SAFETY: each LHS panel holds MR and each RHS panel NR groups of four bytes for each of the k/4 groups.
         let b = b.map(|b| unsafe { _mm512_loadu_si512(b.add(step * PANEL_STEP).cast()) });
         for (sums, a) in sums.iter_mut().zip(a) {
