@@ -125,6 +125,18 @@ impl<'a> Mat<'a> {
         );
         &self.values[index(self.rows, self.block, rows.start, col)..][..rows.len() * self.block]
     }
+
+    /// The same of `count` blocks, or as many as there are: to the last row of the last one. And their distance.
+    ///
+    /// # Panics
+    /// If the first one lies outside, or `count` is 0.
+    pub(crate) fn blocks_rows(&self, rows: Range<usize>, col: usize, count: usize) -> (&'a [f32], usize) {
+        let len = self.block_rows(rows.clone(), col).len();
+        let blocks = count.min((self.cols - col) / self.block);
+        let stride = self.rows * self.block;
+        let first = index(self.rows, self.block, rows.start, col);
+        (&self.values[first..][..(blocks - 1) * stride + len], stride)
+    }
 }
 
 impl Mat<'_> {

@@ -17,6 +17,9 @@ use half::f16;
 /// apart: 254, from −127 to 127.
 const STEPS: f32 = 253.0;
 
+/// Blocks of columns through which the range of a row is followed at once.
+const RANGE_BLOCKS: usize = 8;
+
 /// How a row of this range is quantized.
 fn scale_of(range: &RowRange) -> (RowScale, QuantizeBy) {
     let low = range.low.iter().fold(0.0, |low: f32, x| low.min(*x));
@@ -85,10 +88,13 @@ impl Kernels {
         let (width, block) = (padded_k(lhs.k), x.block());
         let end = from + rows.len();
         let mut ranges = [RowRange::default(); MR];
-        for col in (0..width).step_by(block) {
-            self.range_rows(x.block_rows(from..end, col), block, &mut ranges);
-            // The blocks are far apart: ask for the next panel's part of this one.
-            x.prefetch(end..x.rows().min(end + MR), col);
+        for first in (0..width).step_by(block * RANGE_BLOCKS) {
+            let (blocks, stride) = x.blocks_rows(from..end, first, RANGE_BLOCKS);
+            self.range_rows(blocks, block, stride, &mut ranges[..rows.len()]);
+            // The blocks are far apart: ask for the next panel's part of these.
+            for col in (first..width).step_by(block).take(RANGE_BLOCKS) {
+                x.prefetch(end..x.rows().min(end + MR), col);
+            }
         }
         let mut by = [QuantizeBy::default(); MR];
         for ((range, by), to) in ranges.iter().zip(&mut by).zip(&mut lhs.scales[rows.clone()]) {
@@ -109,16 +115,16 @@ impl Kernels {
     /// If the row is no multiple of [`K_ALIGN`](crate::pack::K_ALIGN) long.
     pub fn rounding_remainder(&self, row: &mut [f32]) {
         let mut ranges = [RowRange::default(); MR];
-        self.range_rows(row, row.len(), &mut ranges);
+        self.range_rows(row, row.len(), row.len(), &mut ranges[..1]);
         let (RowScale { scale, .. }, QuantizeBy { inverse, .. }) = scale_of(&ranges[0]);
         row.iter_mut().for_each(|x| *x -= scalar::round(*x * inverse) * scale);
     }
 
-    /// Widens `ranges[r]` by row r of `x`; rows of `width`, at most `MR` of them.
-    pub(crate) fn range_rows(&self, x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
-        assert!(width.is_multiple_of(NR) && x.len() <= MR * width);
-        // SAFETY: as in `layer_norm`; whole rows of whole vectors.
-        unsafe { (self.table.range_rows)(x, width, ranges) }
+    /// Widens `ranges[r]` by row r of `x`: of each block of rows of `width`, which begin `stride` apart.
+    pub(crate) fn range_rows(&self, x: &[f32], width: usize, stride: usize, ranges: &mut [RowRange]) {
+        assert!(width.is_multiple_of(NR) && stride > 0 && ranges.len() * width <= stride);
+        // SAFETY: as in `layer_norm`; rows of whole vectors.
+        unsafe { (self.table.range_rows)(x, width, stride, ranges) }
     }
 
     /// The codes of at most `MR` rows of `width`, as `width` steps of an LHS panel in `out`, whose rows lie `stride` apart if

@@ -251,8 +251,8 @@ pub(crate) struct Table {
     pub(crate) scan_i8: MicroKernelScan,
     pub(crate) dequantize_tile: DequantizeTile,
     pub(crate) quantize_panel: QuantizePanel,
-    /// Widens `ranges[r]` by row r of `x`; at most `MR` rows of `width`, a multiple of 16.
-    pub(crate) range_rows: unsafe fn(x: &[f32], width: usize, ranges: &mut [RowRange; MR]),
+    /// Widens `ranges[r]` by row r of `x`: of each block of rows of `width`, a multiple of 16, which begin `stride` apart.
+    pub(crate) range_rows: unsafe fn(x: &[f32], width: usize, stride: usize, ranges: &mut [RowRange]),
     pub(crate) layer_norm: LayerNorm,
     /// `x[i] = exp((x[i] − max x) · scale)`; the sum of these.
     pub(crate) softmax: unsafe fn(x: &mut [f32], scale: f32) -> f32,

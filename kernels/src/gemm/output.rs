@@ -48,6 +48,9 @@ impl<'k> Output<'k, '_, '_> {
     /// Asks for the lines that `finish_i8` will write: with wide outputs they come from far away, and a whole tile's
     /// multiplication is time enough.
     pub(super) fn prefetch(&self, rows: Range<usize>, panels: Range<usize>) {
+        if self.epilogue != Epilogue::Add {
+            return;
+        }
         let rows = rows.start..rows.end.min(self.out.rows());
         self.out.prefetch(rows, self.cols(panels.start).start..self.cols(panels.end - 1).end);
     }

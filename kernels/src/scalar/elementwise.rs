@@ -1,15 +1,17 @@
 //! Element-wise f32 operations.
 
-use crate::pack::{MR, NR};
+use crate::pack::NR;
 use crate::table::{Activation, RowRange};
 
-pub(crate) fn range_rows(x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
-    for (x, RowRange { low, high, finite }) in x.chunks_exact(width).zip(ranges) {
-        for x in x.as_chunks::<NR>().0 {
-            for (i, x) in x.iter().enumerate() {
-                low[i] = low[i].min(*x);
-                high[i] = high[i].max(*x);
-                finite[i] += x * 0.0;
+pub(crate) fn range_rows(x: &[f32], width: usize, stride: usize, ranges: &mut [RowRange]) {
+    for block in x.chunks(stride) {
+        for (x, RowRange { low, high, finite }) in block.chunks_exact(width).zip(&mut *ranges) {
+            for x in x.as_chunks::<NR>().0 {
+                for (i, x) in x.iter().enumerate() {
+                    low[i] = low[i].min(*x);
+                    high[i] = high[i].max(*x);
+                    finite[i] += x * 0.0;
+                }
             }
         }
     }

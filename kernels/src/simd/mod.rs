@@ -21,7 +21,6 @@ use crate::table::{Table, Vectorized};
 macro_rules! entry_points {
     ($module:ident, $token:ty, $features:literal) => {
         mod $module {
-            use crate::pack::MR;
             use crate::simd::{activate, norm, softmax};
             use crate::table::{Activation, RowRange, Table, Vectorized};
 
@@ -32,8 +31,8 @@ macro_rules! entry_points {
             }
 
             #[target_feature(enable = $features)]
-            fn range_rows(x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
-                norm::range_rows(token(), x, width, ranges);
+            fn range_rows(x: &[f32], width: usize, stride: usize, ranges: &mut [RowRange]) {
+                norm::range_rows(token(), x, width, stride, ranges);
             }
 
             #[target_feature(enable = $features)]

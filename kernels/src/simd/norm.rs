@@ -2,7 +2,6 @@
 
 use super::reduce::{Sum, join, reduce};
 use super::unroll::{Ops, UNROLL};
-use crate::pack::MR;
 use crate::table::RowRange;
 use pulp::Simd;
 
@@ -74,34 +73,43 @@ fn scale<S: Simd, const N: usize>(
     ops.mul_add(ops.mul(deviation, ops.splat(inverse)), gamma, beta)
 }
 
-/// Widens the ranges of the rows.
+/// Widens the ranges of the rows, a row at a time: its range stays in registers from block to block.
 #[inline(always)]
-pub(crate) fn range_rows<S: Simd>(simd: S, x: &[f32], width: usize, ranges: &mut [RowRange; MR]) {
-    for (x, RowRange { low, high, finite }) in x.chunks_exact(width).zip(ranges) {
-        let (x, _) = S::as_simd_f32s(x);
+pub(crate) fn range_rows<S: Simd>(simd: S, x: &[f32], width: usize, stride: usize, ranges: &mut [RowRange]) {
+    for (row, RowRange { low, high, finite }) in ranges.iter_mut().enumerate() {
         let ends = [S::as_mut_simd_f32s(low).0, S::as_mut_simd_f32s(high).0, S::as_mut_simd_f32s(finite).0];
+        let x = x.get(row * width..).unwrap_or_default();
         // NR columns are so many vectors.
         match size_of::<S::f32s>() {
-            16 => widen::<S, 4>(simd, x, ends),
-            32 => widen::<S, 2>(simd, x, ends),
-            _ => widen::<S, 1>(simd, x, ends),
+            16 => widen::<S, 4>(simd, x, width, stride, ends),
+            32 => widen::<S, 2>(simd, x, width, stride, ends),
+            _ => widen::<S, 1>(simd, x, width, stride, ends),
         }
     }
 }
 
-/// Widens ranges of `N` vectors each, which stay in registers meanwhile, by the vectors of `x`.
+/// Widens ranges of `N` vectors each by the `width` elements at the start of every `stride` of `x`.
 #[inline(always)]
-fn widen<S: Simd, const N: usize>(simd: S, x: &[S::f32s], ends: [&mut [S::f32s]; 3]) {
+fn widen<S: Simd, const N: usize>(
+    simd: S,
+    x: &[f32],
+    width: usize,
+    stride: usize,
+    ends: [&mut [S::f32s]; 3],
+) {
     let zero = simd.splat_f32s(0.0);
     let [Some(low), Some(high), Some(finite)] = ends.map(|ends| ends.first_chunk_mut::<N>()) else {
         unreachable!("NR columns are N vectors");
     };
     let mut of = (*low, *high, *finite);
-    for x in x.as_chunks::<N>().0 {
-        for (i, x) in x.iter().enumerate() {
-            of.0[i] = simd.min_f32s(*x, of.0[i]);
-            of.1[i] = simd.max_f32s(*x, of.1[i]);
-            of.2[i] = simd.mul_add_f32s(*x, zero, of.2[i]);
+    for block in x.chunks(stride) {
+        let (x, _) = S::as_simd_f32s(&block[..width]);
+        for x in x.as_chunks::<N>().0 {
+            for (i, x) in x.iter().enumerate() {
+                of.0[i] = simd.min_f32s(*x, of.0[i]);
+                of.1[i] = simd.max_f32s(*x, of.1[i]);
+                of.2[i] = simd.mul_add_f32s(*x, zero, of.2[i]);
+            }
         }
     }
     (*low, *high, *finite) = of;

@@ -182,7 +182,7 @@ fn the_ends_of_a_range_are_found_wherever_they_are() {
                     for end in [-2.5, 2.5] {
                         x[at] = end;
                         let mut ranges = [RowRange::default(); MR];
-                        kernels.range_rows(&x, width, &mut ranges);
+                        kernels.range_rows(&x, width, x.len(), &mut ranges[..rows]);
                         for (x, range) in x.chunks_exact(width).zip(&ranges) {
                             let low = range.low.iter().fold(0f32, |low, x| low.min(*x));
                             let high = range.high.iter().fold(0f32, |high, x| high.max(*x));
@@ -205,7 +205,7 @@ fn the_ends_of_a_range_are_found_wherever_they_are() {
                     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                         x[at] = bad;
                         let mut ranges = [RowRange::default(); MR];
-                        kernels.range_rows(&x, width, &mut ranges);
+                        kernels.range_rows(&x, width, x.len(), &mut ranges[..rows]);
                         assert!(
                             ranges[rows - 1].finite[col % NR].is_nan(),
                             "{kernels:?} hides {bad} at {at}"
@@ -214,6 +214,26 @@ fn the_ends_of_a_range_are_found_wherever_they_are() {
                     x[at] = 0.0;
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn ranges_follow_rows_through_blocks_and_see_nothing_between() {
+    let mut rng = Rng::new(5);
+    for kernels in each_isa() {
+        for (width, blocks, rows) in [(16, 2, 1), (16, 9, 6), (32, 3, 5), (48, 1, 4)] {
+            let stride = rows * width + 5;
+            let mut x = std::vec![f32::NAN; (blocks - 1) * stride + rows * width];
+            let mut apart = [RowRange::default(); MR];
+            for block in x.chunks_mut(stride) {
+                block[..rows * width].copy_from_slice(&rng.floats(rows * width, 1.0));
+                kernels.range_rows(&block[..rows * width], width, rows * width, &mut apart[..rows]);
+            }
+            let mut ranges = [RowRange::default(); MR];
+            kernels.range_rows(&x, width, stride, &mut ranges[..rows]);
+            assert_eq!(ranges, apart, "{kernels:?}, {blocks} blocks of {rows}x{width}");
+            assert!(ranges[rows - 1].low.iter().all(|&low| (-1.0..=0.0).contains(&low)), "{kernels:?}");
         }
     }
 }
