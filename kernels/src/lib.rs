@@ -25,7 +25,7 @@
 //! | micro-kernel | the innermost loop over `k`, for one output tile; sums stay in registers |
 //! | LHS, RHS | the left operand (activations, [`pack::Lhs`]) and the right one (weights, [`Weights`]) |
 //! | MR, NR | rows and columns of an output tile; int8 has [`pack::MR`], floats what their micro-kernel has; all have [`pack::NR`] |
-//! | KR | consecutive `k` of one row or channel that lie together: 4, or 8 for SMMLA |
+//! | KR | consecutive `k` of one row that are read at once: 4, 8 for SMMLA, 16 for NEON, 64 for AMX |
 //! | LHS panel, RHS panel | MR rows, or NR channels, of all `k`, packed |
 //! | tile | MR × NR of the output |
 //! | span, KC, MC | a range of `k`, its largest length, and the most rows whose sums wait between two spans |
@@ -44,7 +44,7 @@
 //!
 //! TYPE is the type of the weights (`i8`, `f16`, `f32`). MRxNR is the largest tile that it computes at once, which may be
 //! several panels wide or high. `cKR`, for int8 only, is KR of its LHS. ISA is `scalar`, `avx2`, `avxvnni`, `avx512`,
-//! `avx512vnni`, `neon`, `dotprod`, `i8mm` or `fp16`. INSTRUCTION, on x86-64, is the one that multiplies.
+//! `avx512vnni`, `amx`, `neon`, `dotprod`, `i8mm` or `fp16`. INSTRUCTION, on x86-64, is the one that multiplies.
 
 #![no_std]
 
