@@ -22,6 +22,7 @@ pub(crate) fn soon<T>(address: *const T) {
 
 /// Memory that will be read after what is read now, brought into L2 bit by bit: weights come from far away, and x86-64
 /// CPUs guess what comes next only within a page. On AArch64 it is left to the CPU: there the instructions are what counts.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "nothing is asked for there"))]
 pub(crate) struct Ahead<'a> {
     rest: &'a [u8],
     /// Bytes of a part.
@@ -42,16 +43,20 @@ impl<'a> Ahead<'a> {
 
     /// Asks for the next part, but leaves its first `first` bytes, from the address that is returned on, to the caller: who
     /// asks for many lines at once waits for them.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "nothing is asked for there"))]
     pub(crate) fn part_but(&mut self, first: usize) -> *const u8 {
-        let (now, rest) = self.rest.split_at(self.part.min(self.rest.len()));
+        let address = self.rest.as_ptr();
         #[cfg(target_arch = "x86_64")]
-        for line in now.chunks(LINE).skip(first.div_ceil(LINE)) {
+        {
             use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            // SAFETY: every x86-64 CPU has the instruction.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+            let (now, rest) = self.rest.split_at(self.part.min(self.rest.len()));
+            for line in now.chunks(LINE).skip(first.div_ceil(LINE)) {
+                // SAFETY: every x86-64 CPU has the instruction.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+            }
+            self.rest = rest;
         }
-        self.rest = rest;
-        now.as_ptr()
+        address
     }
 }
 

@@ -46,12 +46,14 @@ pub(crate) enum RunI8 {
     /// One tile, or (`k`, two LHS panels, two RHS panels, `next`, `add`, sums) four at once, for a CPU whose registers hold so
     /// many sums. The sums of LHS panel i by RHS panel j are `acc[2i + j]`; those that are there are added to if `add`. The
     /// `k` bytes from each `next` on are only asked for early: any address will do.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other CPU has one"))]
     Tiles2x2(RunI8Tile, RunI8By2x2),
     /// (`k`, rows, their distance, how many, two RHS panels, those after them, `add`, sums): many rows at once, for a CPU whose tiles are
     /// higher than an LHS panel. The LHS is `LhsCodes::S8Rows`: rows one after the other, at least 1, of which bytes up to
     /// the next multiple of 64 past `k` may be read. `sums[j]` are the sums of RHS panel j, rows of `NR`; those that are
     /// there are added to if `add`. The two RHS panels may be the same, their sums may not. Those after them are only asked for
     /// early: any address will do.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no other CPU has one"))]
     Rows(RunI8Rows),
 }
 
