@@ -116,6 +116,7 @@ fn a_good_file_opens_and_verifies() {
         table.row_into(16, &mut row);
         assert_eq!(row[63], file.tensor("vision.position").unwrap().get(16, 63));
         assert_eq!((table.n(), table.k()), (17, 64));
+        assert_eq!(file.tensor("vision.block.0.norm1.weight").unwrap().bytes_len(), 64 * 4);
     }
     let bytes = whole();
     let file = File::parse(&bytes).unwrap();

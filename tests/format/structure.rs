@@ -72,6 +72,28 @@ fn sections_may_not_overlap_leave_the_file_or_be_missing() {
 }
 
 #[test]
+fn errors_name_the_byte() {
+    let named = |bytes: &[u8], place: usize| {
+        let message = error_of(bytes);
+        assert!(message.contains(&format!("at byte {place}:")), "{message}, not {place}");
+    };
+    let mut bytes = vision();
+    let padding = section(&bytes, SectionKind::Strings).end + 3;
+    bytes[padding] = 1;
+    named(&bytes, padding);
+    let mut bytes = vision();
+    let text = section(&bytes, SectionKind::Provenance);
+    bytes[text.start + 5] = 0xff;
+    reseal(&mut bytes);
+    named(&bytes, text.start + 5);
+    for i in 0..3 {
+        let mut bytes = vision();
+        edit_header(&mut bytes, |h| h.table[i].offset += 64);
+        named(&bytes, core::mem::offset_of!(Header, table) + i * size_of::<SectionEntry>());
+    }
+}
+
+#[test]
 fn tensors_must_be_what_the_configuration_demands() {
     let (qkv, norm) = ("vision.block.1.qkv.weight", "vision.final_norm.bias");
     type Named = (&'static str, fn(&mut TensorEntry), &'static str);
@@ -113,7 +135,7 @@ fn tensors_must_be_what_the_configuration_demands() {
 
 #[test]
 fn the_configuration_must_make_sense() {
-    let cases: [Case<Config>; 41] = [
+    let cases: [Case<Config>; 42] = [
         (|c| c.text.vocab = 4_000_000_000, "text.vocab"),
         (|c| c.text.context = u32::MAX, "text.context"),
         (|c| c.text.eos = c.text.vocab, "text.eos"),
@@ -129,6 +151,10 @@ fn the_configuration_must_make_sense() {
         (|c| c.vision.tower.pooling = Pooling::Last as u32, "vision.tower.pooling"),
         (|c| c.vision.patch = 0, "vision.patch"),
         (|c| c.vision.patch = 65, "vision.patch"),
+        (
+            |c| (c.vision.height, c.vision.width, c.vision.patch) = (8192, 8192, 32),
+            "fewer than 65536 patches",
+        ),
         (|c| (c.vision.grid_rows, c.vision.grid_cols) = (65536, 65536), "vision.grid_cols"),
         (|c| c.preprocess.std[1] = 0.0, "preprocess.std"),
         (|c| c.preprocess.mean[2] = f32::INFINITY, "preprocess.mean"),

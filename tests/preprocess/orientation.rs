@@ -267,6 +267,8 @@ fn places_in_a_png() {
             assert_turned(&png(&chunks, behind), &plain, expected, &format!("{what}, behind {behind}"));
         }
     }
+    let behind = [&plain[..], &png(&[(b"eXIf", exif(6))], false)[33..]].concat();
+    assert_turned(&behind, &plain, 1, "behind the end");
     // Text that inflates to more than a megabyte is not read.
     let mut bomb = packet.clone();
     bomb.resize(3 << 20, b' ');
