@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::Limits;
 use crate::printable::excerpt;
-use crate::runtime::{MAX_THREADS, RuntimeOptions, default_threads};
+use crate::runtime::{MAX_THREADS, RuntimeOptions, all_cortex_a55, default_threads};
 use ocelli_kernels::Isa;
 use std::path::PathBuf;
 use std::string::String;
@@ -23,6 +23,13 @@ pub const ISA: Knob = Knob {
     meaning: "instruction sets to use, joined by +: scalar, avx2, avxvnni, avx512vnni, amx, neon, dotprod, i8mm, fp16; \
               a leading + adds to the default, which is all that the CPU has but fp16: half-precision arithmetic \
               (+fp16) needs half the instructions for fp16 weights and rounds activations too",
+};
+
+/// The core that kernels are for.
+pub const CORE: Knob = Knob {
+    name: "OCELLI_CORE",
+    meaning: "cortex-a55: kernels for that core, any: for all others; the results are the same (default: cortex-a55 where \
+              all CPUs that this process may use are such)",
 };
 
 /// Threads to use.
@@ -66,7 +73,7 @@ pub const SYSFS: Knob = Knob {
 };
 
 /// All of them.
-pub const ALL: [Knob; 7] = [MODEL, ISA, THREADS, VERIFY, MAX_COST, MAX_PIXELS, SYSFS];
+pub const ALL: [Knob; 8] = [MODEL, ISA, CORE, THREADS, VERIFY, MAX_COST, MAX_PIXELS, SYSFS];
 
 impl Knob {
     /// The variable's value, if it is set and not empty.
@@ -139,12 +146,25 @@ pub fn verify() -> Result<bool> {
     }
 }
 
-/// Threads and instruction sets as [`THREADS`] and [`ISA`] say.
+/// Whether kernels are for the Cortex-A55: as [`CORE`] says, or where all CPUs are such.
+///
+/// # Errors
+/// Neither of the two words.
+pub fn cortex_a55() -> Result<bool> {
+    match CORE.get()?.as_deref() {
+        None => Ok(all_cortex_a55()),
+        Some("cortex-a55") => Ok(true),
+        Some("any") => Ok(false),
+        Some(value) => Err(CORE.refuse(value, "cortex-a55 or any")),
+    }
+}
+
+/// Threads, instruction sets and the core as [`THREADS`], [`ISA`] and [`CORE`] say.
 ///
 /// # Errors
 /// One of them has an unusable value.
 pub fn runtime_options() -> Result<RuntimeOptions> {
-    Ok(RuntimeOptions::default().threads(threads()?).isa(isa()?))
+    Ok(RuntimeOptions::default().threads(threads()?).isa(isa()?).cortex_a55(cortex_a55()?))
 }
 
 /// The largest picture, in pixels, that [`MAX_PIXELS`] allows, if it is set.

@@ -26,6 +26,16 @@ impl Kernels {
         Kernels { isa, table }
     }
 
+    /// The same with loads and multiplications as a Cortex-A55 starts them together: the same results to the bit. Other cores
+    /// run them too, but slower.
+    #[must_use]
+    pub fn for_cortex_a55(self) -> Kernels {
+        #[cfg(target_arch = "aarch64")]
+        return Kernels { table: crate::aarch64::for_cortex_a55(self.isa, self.table), ..self };
+        #[cfg(not(target_arch = "aarch64"))]
+        self
+    }
+
     /// The instruction set that these kernels use.
     pub fn isa(&self) -> Isa {
         self.isa

@@ -38,13 +38,14 @@
 //! # Names of micro-kernels
 //!
 //! ```text
-//! TYPE_gemm_MRxNR[cKR]_ISA[_INSTRUCTION]       i8_gemm_6x16c4_avxvnni_dpbusd, f32_gemm_12x32_avx512_fma
+//! TYPE_gemm_MRxNR[cKR]_ISA[_INSTRUCTION]       i8_gemm_6x16c4_avxvnni_dpbusd, i8_gemm_6x16c4_dotprod_a55
 //! i8_scan_ROWSxQUERIES_ISA                     i8_scan_4x2_neon
 //! ```
 //!
 //! TYPE is the type of the weights (`i8`, `f16`, `f32`). MRxNR is the largest tile that it computes at once, which may be
 //! several panels wide or high. `cKR`, for int8 only, is KR of its LHS. ISA is `scalar`, `avx2`, `avxvnni`, `avx512`,
-//! `avx512vnni`, `amx`, `neon`, `dotprod`, `i8mm` or `fp16`. INSTRUCTION, on x86-64, is the one that multiplies.
+//! `avx512vnni`, `amx`, `neon`, `dotprod`, `i8mm` or `fp16`. INSTRUCTION, on x86-64, is the one that multiplies; on AArch64 it is the
+//! core that the order of instructions is for, if there is one.
 
 #![no_std]
 

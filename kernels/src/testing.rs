@@ -36,11 +36,18 @@ impl Rng {
 }
 
 /// Kernels for every combination of features worth testing on this machine: scalar, each feature alone with its base,
-/// and all together.
+/// and all together; and what each has for a Cortex-A55.
 pub(crate) fn each_isa() -> Vec<Kernels> {
     let mut isas = std::vec![Isa::SCALAR];
     isas.extend(Feature::ALL.iter().filter_map(|f| Isa::select(f.name()).ok()));
     isas.extend([Isa::detect(), Isa::available()]);
     isas.dedup();
-    isas.into_iter().map(Kernels::new).collect()
+    let mut all: Vec<Kernels> = isas.into_iter().map(Kernels::new).collect();
+    for kernels in all.clone() {
+        let other = kernels.for_cortex_a55();
+        if other.table.gemm_i8.name != kernels.table.gemm_i8.name {
+            all.push(other);
+        }
+    }
+    all
 }

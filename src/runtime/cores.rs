@@ -50,6 +50,15 @@ pub fn cpus() -> Vec<Cpu> {
     cpu::read(Path::new("/"), &affinity().0)
 }
 
+/// Whether all CPUs that the calling thread may run on are Cortex-A55, as far as the system tells.
+pub fn all_cortex_a55() -> bool {
+    all_a55(&cpus())
+}
+
+fn all_a55(cpus: &[Cpu]) -> bool {
+    !cpus.is_empty() && cpus.iter().all(|cpu| cpu.is_a55)
+}
+
 /// One thread for each CPU that this process may use (cpuset, cgroup), little ones too: each does what it can.
 pub fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
@@ -105,6 +114,15 @@ mod tests {
             assert_eq!(choose(cpus.clone(), None, 8), [4, 5, 6, 7, 0, 1, 2, 3]);
             assert!(choose(cpus, Some(0), 8).is_empty(), "one CPU too few");
         }
+    }
+
+    #[test]
+    fn only_where_all_cores_are_cortex_a55_they_choose_kernels() {
+        let machine = rk3588(true, true);
+        assert!(
+            all_a55(&machine.read(0..4)) && !all_a55(&machine.read(0..8)) && !all_a55(&machine.read(4..8))
+        );
+        assert!(!all_a55(&[]) && !all_a55(&Machine::new().read(0..2)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What Linux tells of a CPU: which core it is, and how fast compared with the others.
 //!
-//! The core decides where threads run, never which kernels: those follow from the CPU's features
-//! alone. All cores of a big.LITTLE board have the same features, so its threads share one packing of the activations
+//! The core decides where threads run, and hardly which kernels: those follow from the CPU's features, and where all cores are
+//! Cortex-A55, one multiplies with its loads in another order, with the same bits. All cores of a big.LITTLE board have the same features, so its threads share one packing of the activations
 //! and give the same bits wherever they run, and the tiles keep the multipliers of an A53 as busy as those of an A76.
 
 use core::fmt;
@@ -66,6 +66,14 @@ impl Core {
     }
 }
 
+impl Core {
+    /// Kryo 3xx and 4xx Silver were made from it.
+    fn is_a55(self) -> bool {
+        let Core { implementer, part } = self;
+        [(ARM, 0xd05), (QUALCOMM, 0x803), (QUALCOMM, 0x805)].contains(&(implementer, part))
+    }
+}
+
 impl fmt::Display for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match CORES.get(self.rank()) {
@@ -95,6 +103,8 @@ pub struct Cpu {
     /// The name of its core, where the system tells.
     pub name: Option<String>,
     pub(super) speed: Speed,
+    /// Whether it is a Cortex-A55, or a core made from it.
+    pub(super) is_a55: bool,
 }
 
 /// What the system under `root` (`/` but in tests) tells of the CPUs `numbers`.
@@ -120,7 +130,7 @@ pub(super) fn read(root: &Path, numbers: &[usize]) -> Vec<Cpu> {
             Some(core) => Speed { capacity, rank: core.rank(), khz: decimal("cpufreq/cpuinfo_max_freq") },
             None => Speed { capacity, ..Speed::default() },
         };
-        Cpu { number, name, speed }
+        Cpu { number, name, speed, is_a55: core.is_some_and(Core::is_a55) }
     };
     numbers.iter().map(read).collect()
 }

@@ -18,7 +18,7 @@ mod sync;
 mod team;
 
 pub(crate) use arena::Arena;
-pub use cores::{cpus, default_threads};
+pub use cores::{all_cortex_a55, cpus, default_threads};
 pub use cpu::{Cpu, describe};
 pub use peaks::Peaks;
 pub use plan::{Buffer, Plan};

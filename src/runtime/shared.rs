@@ -15,12 +15,15 @@ pub struct RuntimeOptions {
     pub threads: usize,
     /// Instruction sets to use.
     pub isa: Isa,
+    /// Whether kernels are for the Cortex-A55, where there are such: the same results, faster on that core and slower on
+    /// others.
+    pub cortex_a55: bool,
 }
 
 impl Default for RuntimeOptions {
-    /// One thread with all instruction sets of this CPU.
+    /// One thread with all instruction sets of this CPU, for the Cortex-A55 where all CPUs are such.
     fn default() -> RuntimeOptions {
-        RuntimeOptions { threads: 1, isa: Isa::detect() }
+        RuntimeOptions { threads: 1, isa: Isa::detect(), cortex_a55: super::all_cortex_a55() }
     }
 }
 
@@ -35,6 +38,12 @@ impl RuntimeOptions {
     #[must_use]
     pub fn isa(self, isa: Isa) -> RuntimeOptions {
         RuntimeOptions { isa, ..self }
+    }
+
+    /// The same with kernels for the Cortex-A55, or without.
+    #[must_use]
+    pub fn cortex_a55(self, cortex_a55: bool) -> RuntimeOptions {
+        RuntimeOptions { cortex_a55, ..self }
     }
 }
 
@@ -56,8 +65,9 @@ impl Runtime {
     /// # Errors
     /// An impossible number of threads, or the system makes no more of them.
     pub fn new(options: &RuntimeOptions) -> Result<Runtime> {
+        let kernels = Kernels::new(options.isa);
         Ok(Runtime(Arc::new(Shared {
-            kernels: Kernels::new(options.isa),
+            kernels: if options.cortex_a55 { kernels.for_cortex_a55() } else { kernels },
             threads: options.threads,
             team: Mutex::new(Team::new(options.threads)?),
             holder: AtomicUsize::new(0),

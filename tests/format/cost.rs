@@ -104,6 +104,19 @@ fn errors_have_a_source() {
     assert!(inside.source().is_some_and(|io| io.is::<std::io::Error>()), "{inside}");
 }
 
+#[test]
+fn the_shortest_side_keeps_its_ratio_to_the_crop() {
+    let mut config = image_model([64, 1, 1, 64, 16, 224]);
+    for (shortest, sides) in
+        [(256, [(224, 256), (448, 512), (300, 343), (1, 1)]), (0, [(224, 0), (448, 0), (1, 0), (8192, 0)])]
+    {
+        config.preprocess.shortest = shortest;
+        for (side, expected) in sides {
+            assert_eq!(config.shortest(side, side / 2 + 1), expected, "{shortest} at {side}");
+        }
+    }
+}
+
 /// The estimate is at least what an encoder takes, and not far from it.
 #[test]
 fn the_memory_of_the_fixtures_is_as_estimated() {

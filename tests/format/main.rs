@@ -124,6 +124,7 @@ fn a_good_file_opens_and_verifies() {
     tokens.row_into(49407, &mut row);
     let tensor = file.tensor("text.token_embed").unwrap();
     assert!((0..16).all(|k| row[k] == tensor.get(49407, k)) && matches!(tokens, Table::I8 { .. }));
+    assert_eq!(tokens.row_bytes(), 16 + 4);
     assert!(file.bank().is_none());
 }
 

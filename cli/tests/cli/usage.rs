@@ -72,6 +72,7 @@ fn unusable_knobs_are_named() {
         ("OCELLI_THREADS", "33", "1 to 32"),
         ("OCELLI_THREADS", "many", "1 to 32"),
         ("OCELLI_VERIFY", "yes", "0 or 1"),
+        ("OCELLI_CORE", "cortex-a53", "cortex-a55 or any"),
     ];
     let lacking = Feature::ALL.into_iter().find(|&feature| !Isa::available().has(feature));
     knobs.extend(lacking.map(|feature| ("OCELLI_ISA", feature.name(), "this CPU has no ")));

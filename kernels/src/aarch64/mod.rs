@@ -36,3 +36,11 @@ pub(crate) fn select(isa: Isa, mut table: Table) -> Table {
     }
     table
 }
+
+/// Replaces what a Cortex-A55 does better in another way.
+pub(crate) fn for_cortex_a55(isa: Isa, mut table: Table) -> Table {
+    if isa.has(Feature::Dotprod) && !isa.has(Feature::I8mm) {
+        table.gemm_i8 = dotprod::GEMM_I8_A55;
+    }
+    table
+}

@@ -146,6 +146,9 @@ mod tests {
     #[test]
     fn the_end_is_found() {
         assert!(survey(&file(b"abc", b"\xff\xff\xd9")).complete);
+        // Markers without a length before any segment.
+        assert!(survey(b"\xff\xd8\xff\xd3\xff\x01\xff\xd9").complete);
+        assert!(!survey(b"\xff\xd8\xff\xd3\xff\x01").complete);
         for end in [&b""[..], b"\xff", b"\xff\xd0", b"\xff\xda", b"\xff\xda\0\x09ab"] {
             assert!(!survey(&file(b"abc", end)).complete, "{end:?}");
         }
