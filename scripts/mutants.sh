@@ -20,8 +20,8 @@
 # (cargo mutants --list --json --diff has a patch for each; most of these tests are in tests/, which cargo-mutants runs for a
 # mutant of another package with everything else only): 16 do not compile, 85 caught, 19 missed. Eleven of the missed got tests
 # (places that errors name, chunks behind a PNG's end, JPEG markers without a length, limits at their edge, sizes that are only
-# reported); four give the same result (a filter's weight where it is 0, a choice between equal ones); one (the patch stem)
-# is caught by a test that was not among those; three are estimates of memory and words of a message.
+# reported); three give the same result (a weight of 0, choices between equals); one (the patch stem)
+# is caught by a test that was not among those; four are estimates of memory and words of a message.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
