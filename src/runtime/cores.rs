@@ -52,7 +52,7 @@ pub fn cpus() -> Vec<Cpu> {
 
 /// Whether all CPUs that the calling thread may run on are Cortex-A55, as far as the system tells.
 pub fn all_cortex_a55() -> bool {
-    all_a55(&cpus())
+    cfg!(target_arch = "aarch64") && all_a55(&cpus())
 }
 
 fn all_a55(cpus: &[Cpu]) -> bool {
