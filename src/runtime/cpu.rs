@@ -1,8 +1,9 @@
 //! What Linux tells of a CPU: which core it is, and how fast compared with the others.
 //!
 //! The core decides where threads run, and hardly which kernels: those follow from the CPU's features, and where all cores are
-//! Cortex-A55, one multiplies with its loads in another order, with the same bits. All cores of a big.LITTLE board have the same features, so its threads share one packing of the activations
-//! and give the same bits wherever they run, and the tiles keep the multipliers of an A53 as busy as those of an A76.
+//! Cortex-A55, one multiplies with its loads in another order, with the same bits. All cores of a big.LITTLE board have the
+//! same features, so its threads share one packing of the activations and give the same bits wherever they run, and the tiles
+//! keep the multipliers of an A53 as busy as those of an A76.
 
 use core::fmt;
 use std::path::Path;

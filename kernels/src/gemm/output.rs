@@ -45,8 +45,8 @@ impl<'k> Output<'k, '_, '_> {
         first..self.out.cols().min(first + NR)
     }
 
-    /// Asks for the lines that `finish_i8` will write: with wide outputs they come from far away, and a whole tile's
-    /// multiplication is time enough.
+    /// Asks for the lines that `finish_i8` will add to: with wide outputs they come from far away, and a whole tile's
+    /// multiplication is time enough. Lines that are only written are not asked for: that was slower.
     pub(super) fn prefetch(&self, rows: Range<usize>, panels: Range<usize>) {
         if self.epilogue != Epilogue::Add {
             return;
