@@ -19,6 +19,7 @@ pub enum Op {
     Attention,
     AttentionRows,
     Out,
+    Merge,
     Fc1,
     Gate,
     HiddenRows,
@@ -28,7 +29,7 @@ pub enum Op {
 
 impl Op {
     /// Every operation, in the order of the data path.
-    pub const ALL: [Op; 15] = [
+    pub const ALL: [Op; 16] = [
         Op::Resize,
         Op::PatchRows,
         Op::PatchEmbed,
@@ -39,6 +40,7 @@ impl Op {
         Op::Attention,
         Op::AttentionRows,
         Op::Out,
+        Op::Merge,
         Op::Fc1,
         Op::Gate,
         Op::HiddenRows,
@@ -59,6 +61,7 @@ impl Op {
             Op::Attention => "attention",
             Op::AttentionRows => "quantize attention",
             Op::Out => "attention out",
+            Op::Merge => "merge tokens",
             Op::Fc1 => "fc1 + activation",
             Op::Gate => "gate",
             Op::HiddenRows => "quantize hidden",

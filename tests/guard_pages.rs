@@ -8,8 +8,8 @@
 use half::f16;
 use ocelli_kernels::pack::{pack_float, pack_i8, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Activation, Attention, Epilogue, Feature, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut,
-    Remainders, RowScale, Weights, WeightsFloat, WeightsI8,
+    Activation, Attention, Epilogue, Feature, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Operands,
+    Remainders, RowScale, Tokens, Weights, WeightsFloat, WeightsI8,
 };
 use std::ops::{Deref, DerefMut};
 
@@ -230,18 +230,26 @@ fn attention_stays_inside() {
         let (tokens, heads, head_dim) = (rng.size(120), rng.size(4), rng.size(80));
         let causal = round % 2 == 0;
         let queries = if causal { tokens } else { 1 + rng.size(200) % tokens };
-        let shape = Attention { tokens, queries, heads, head_dim, causal, alibi: round % 3 == 0 };
+        let shape = Attention {
+            tokens,
+            queries,
+            heads,
+            head_dim,
+            causal,
+            alibi: round % 3 == 0,
+            operands: Operands::I8,
+        };
         let qkv = rng.floats(tokens * 3 * heads * head_dim);
+        let key_bias = rng.floats(if round % 4 < 2 { tokens } else { 0 });
         for kernels in kernels() {
             same(&format!("{kernels:?}: {shape:?}"), |guard| {
-                let qkv = Memory::new(&qkv, guard);
+                let (qkv, key_bias) = (Memory::new(&qkv, guard), Memory::new(&key_bias, guard));
                 let mut scratch = Memory::new(&vec![0f32; shape.scratch_len()], guard);
                 let mut out = Memory::new(&vec![0f32; heads * queries * head_dim], guard);
                 let (cols, items) = (3 * heads * head_dim, 0..kernels.attention_items(&shape));
                 kernels.attention(
                     &shape,
-                    &Mat::new(&qkv, tokens, cols, cols),
-                    0,
+                    &Tokens { qkv: &Mat::new(&qkv, tokens, cols, cols), first: 0, key_bias: &key_bias },
                     items,
                     &mut out,
                     &mut scratch,

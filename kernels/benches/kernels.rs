@@ -8,8 +8,8 @@ use ocelli_kernels::gemm::macs;
 use ocelli_kernels::pack::MR;
 use ocelli_kernels::pack::{W7_MAX, W8_MAX, packed_len, padded_k, padded_n, panels};
 use ocelli_kernels::{
-    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Remainders, RowScale, Weights,
-    WeightsFloat, WeightsI8,
+    Attention, Epilogue, Gemm, GemmScratch, Isa, Kernels, LhsMut, Mat, MatMut, Operands, Remainders,
+    RowScale, Tokens, Weights, WeightsFloat, WeightsI8,
 };
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -217,14 +217,16 @@ impl Tier {
             head_dim: 64,
             causal: false,
             alibi: false,
+            operands: Operands::I8,
         };
         let qkv = Values(3).floats(TOKENS * 3 * WIDTH);
         let qkv = Mat::new(&qkv, TOKENS, 3 * WIDTH, kernels.block_cols());
+        let from = Tokens { qkv: &qkv, first: 0, key_bias: &[] };
         let mut out = vec![0f32; TOKENS * WIDTH];
         let mut scratch = vec![0f32; shape.scratch_len()];
         let items = 0..kernels.attention_items(&shape);
         self.measure(c, "attention", &format!("{TOKENS}x12x64"), shape.macs(), self.peak_f32, || {
-            kernels.attention(&shape, &qkv, 0, items.clone(), &mut out, &mut scratch);
+            kernels.attention(&shape, &from, items.clone(), &mut out, &mut scratch);
         });
     }
 

@@ -25,14 +25,16 @@ pub enum Feature {
     Dotprod = 1 << 4,
     /// AArch64: SMMLA (Cortex-A510, A710, Neoverse V1 and later).
     I8mm = 1 << 5,
-    /// AArch64: half-precision arithmetic (Cortex-A55, A76 and later). Only by request: it doubles the speed of f16
-    /// weights, and rounds their activations to half precision too.
+    /// AArch64: half-precision arithmetic (Cortex-A55, A76 and later) for attention behind int8 weights, which round far more.
+    Fp16Attention = 1 << 8,
+    /// AArch64: half-precision arithmetic for f16 weights too. Only by request: it doubles their speed, and rounds their
+    /// activations to half precision.
     Fp16 = 1 << 6,
 }
 
 impl Feature {
     /// Every feature, weakest first.
-    pub const ALL: [Feature; 8] = [
+    pub const ALL: [Feature; 9] = [
         Feature::Avx2,
         Feature::AvxVnni,
         Feature::Avx512Vnni,
@@ -40,6 +42,7 @@ impl Feature {
         Feature::Neon,
         Feature::Dotprod,
         Feature::I8mm,
+        Feature::Fp16Attention,
         Feature::Fp16,
     ];
 
@@ -53,6 +56,7 @@ impl Feature {
             Feature::Neon => "neon",
             Feature::Dotprod => "dotprod",
             Feature::I8mm => "i8mm",
+            Feature::Fp16Attention => "fp16attention",
             Feature::Fp16 => "fp16",
         }
     }
@@ -63,7 +67,8 @@ impl Feature {
             Feature::Avx2 | Feature::Neon => None,
             Feature::AvxVnni | Feature::Avx512Vnni => Some(Feature::Avx2),
             Feature::Amx => Some(Feature::Avx512Vnni),
-            Feature::Dotprod | Feature::I8mm | Feature::Fp16 => Some(Feature::Neon),
+            Feature::Dotprod | Feature::I8mm | Feature::Fp16Attention => Some(Feature::Neon),
+            Feature::Fp16 => Some(Feature::Fp16Attention),
         }
     }
 
@@ -113,7 +118,7 @@ impl Feature {
             Feature::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             Feature::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             Feature::I8mm => std::arch::is_aarch64_feature_detected!("i8mm"),
-            Feature::Fp16 => std::arch::is_aarch64_feature_detected!("fp16"),
+            Feature::Fp16Attention | Feature::Fp16 => std::arch::is_aarch64_feature_detected!("fp16"),
             _ => false,
         };
         // Without std there is nothing to ask: only what the build target promises.
@@ -122,7 +127,7 @@ impl Feature {
             Feature::Neon => cfg!(target_feature = "neon"),
             Feature::Dotprod => cfg!(target_feature = "dotprod"),
             Feature::I8mm => cfg!(target_feature = "i8mm"),
-            Feature::Fp16 => cfg!(target_feature = "fp16"),
+            Feature::Fp16Attention | Feature::Fp16 => cfg!(target_feature = "fp16"),
             Feature::Avx2 => {
                 cfg!(all(
                     target_feature = "avx2",

@@ -81,7 +81,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use attention::Attention;
+pub use attention::{Attention, Operands, Tokens};
 pub use gemm::{Epilogue, Gemm, GemmScratch, Remainders};
 pub use isa::{Feature, Isa, IsaError};
 pub use kernels::Kernels;

@@ -250,6 +250,8 @@ pub(crate) struct Table {
     pub(crate) gemm_f32: MicroKernelFloat<f32>,
     /// Half-precision arithmetic, where the CPU has it; without it f16 RHS panels are widened once.
     pub(crate) gemm_f16: Option<MicroKernelFloat<f16>>,
+    /// What multiplies attention behind int8 weights, where the CPU calculates in half precision; else `gemm_f32` does.
+    pub(crate) attention_f16: Option<MicroKernelFloat<f16>>,
     pub(crate) scan_i8: MicroKernelScan,
     pub(crate) dequantize_tile: DequantizeTile,
     pub(crate) quantize_panel: QuantizePanel,

@@ -1,7 +1,7 @@
 //! The memory of an encoder: which buffers there are, and how large. Each struct is laid out by one function, which
 //! both plans and carves ([`Place`]).
 
-use crate::nn::{RowBuffer, Shape, ThreadScratch};
+use crate::nn::{MergeBuffers, MergePlan, RowBuffer, Shape, ThreadScratch};
 use crate::preprocess::{FrameSpec, ResizeMemory, ResizePlan, Tables};
 use crate::runtime::Place;
 use ocelli_kernels::LhsFormat;
@@ -76,6 +76,8 @@ pub(crate) struct ImageSizes {
     pub(crate) rotary: usize,
     /// Elements of the levels of an image pyramid; 0 without one.
     pub(crate) levels: usize,
+    /// How tokens are merged, if they are.
+    pub(crate) merge: Option<MergePlan>,
     /// Length of an embedding.
     pub(crate) embed_dim: usize,
     /// Classes of the model's own classifier.
@@ -109,6 +111,8 @@ pub(crate) struct ImageBuffers<'a> {
     pub(crate) rotary: (&'a mut [f32], &'a mut [f32]),
     /// The levels of each image's pyramid.
     pub(crate) levels: &'a mut [f32],
+    /// Where tokens are merged; empty where they are not.
+    pub(crate) merge: MergeBuffers<'a>,
     /// One embedding per image.
     pub(crate) embeddings: &'a mut [f32],
     /// The mean embedding of an image's tiles.
@@ -133,6 +137,19 @@ impl ImageSizes {
             positions: place.take("positions", tokens * width),
             rotary: (place.take("rotary cosines", self.rotary), place.take("rotary sines", self.rotary)),
             levels: place.take("pyramid: normalised levels", images * self.levels),
+            merge: {
+                let rows = self.merge.map_or(0, |_| images * tokens);
+                let even = self.merge.map_or(0, |plan| plan.even());
+                let work = self.merge.map_or(0, |plan| plan.work_len(self.tower.shape.head_dim));
+                MergeBuffers {
+                    sizes: place.take("merging: patches of each token", rows),
+                    logs: place.take("merging: their logarithms", rows),
+                    work: place.take("merging: keys and their products", work),
+                    nearest: place.take("merging: nearest tokens", even),
+                    alike: place.take("merging: how near they are", even),
+                    order: place.take("merging: their order", even),
+                }
+            },
             embeddings: place.take("embeddings", images * self.embed_dim),
             mean: place.take("mean of tiles", self.embed_dim),
             logits: place.take("class logits", self.classes),

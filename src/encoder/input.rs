@@ -7,7 +7,7 @@ use super::parts::Parts;
 use crate::error::{Error, Result};
 use crate::format::Pooling;
 use crate::nn::rope::Rotations;
-use crate::nn::{Forward, Observer, Shape, Stage, Tap};
+use crate::nn::{Forward, Merger, Observer, Shape, Stage, Tap};
 use crate::preprocess::NormalizationTable;
 use crate::vision::{EncoderBuffers, ImageInput, Layer, Task, encode, position};
 
@@ -67,7 +67,10 @@ impl Parts<'_> {
         let config = &self.config.vision;
         let patch = config.patch as usize;
         let pooling = Pooling::from_stored(config.tower.pooling).unwrap_or(Pooling::Class);
-        let ImageBuffers { frames, levels, positions, rotary: (cos, sin), tower, .. } = self.buffers;
+        let ImageBuffers { frames, levels, positions, rotary: (cos, sin), mut merge, tower, .. } =
+            self.buffers;
+        // Patches have to stay apart to be asked for.
+        let plan = self.sizes.merge.filter(|_| layer != Layer::Patch);
         let TowerBuffers { x, work, pooled, rows, orders, scratch } = tower;
         let mut observer = watch.observer;
         let mut forward = Forward {
@@ -92,7 +95,8 @@ impl Parts<'_> {
             let task = Task { positions, rotations: Rotations::new(config, cos, sin), pooling, layer };
             let buffers = EncoderBuffers { x: &mut *x, work: &mut *work, pooled: &mut *pooled, out };
             let observer: Option<Observer<'_>> = if observed { Some(&mut relay) } else { None };
-            encode(&mut forward, weights, &shape, &input, &task, buffers, observer);
+            let merger = plan.map(|plan| Merger::new(plan, merge.reborrow()));
+            encode(&mut forward, weights, &shape, &input, &task, buffers, merger, observer);
         };
         let (height, width) = (sizes.spec.height as usize, sizes.spec.width as usize);
         match input {

@@ -2,7 +2,7 @@
 
 use super::unfit;
 use crate::error::{Error, Result};
-use crate::format::{Config, Cost, Limits};
+use crate::format::{Config, Cost, Limits, Merging};
 
 /// What an [`ImageEncoder`](super::ImageEncoder) is made for.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,9 @@ pub struct ImageOptions {
     /// Height and width of the image that the model sees, instead of those in the file: positions are interpolated as
     /// the model's family does it, when the encoder is made.
     pub image_size: Option<(u32, u32)>,
+    /// How tokens are merged, instead of as the file says: [`Merging::NONE`] for not at all. Where patches are asked for
+    /// ([`Layer::Patch`](crate::vision::Layer)), none are merged in any case.
+    pub merging: Option<Merging>,
     /// The most that a model may cost.
     pub limits: Limits,
 }
@@ -20,7 +23,7 @@ pub struct ImageOptions {
 impl Default for ImageOptions {
     /// One image at a time, of the model's own size.
     fn default() -> ImageOptions {
-        ImageOptions { batch: 1, image_size: None, limits: Limits::default() }
+        ImageOptions { batch: 1, image_size: None, merging: None, limits: Limits::default() }
     }
 }
 
@@ -35,6 +38,12 @@ impl ImageOptions {
     #[must_use]
     pub fn image_size(self, image_size: Option<(u32, u32)>) -> ImageOptions {
         ImageOptions { image_size, ..self }
+    }
+
+    /// The same with tokens merged in this way; `None` for as the file says.
+    #[must_use]
+    pub fn merging(self, merging: Option<Merging>) -> ImageOptions {
+        ImageOptions { merging, ..self }
     }
 
     /// The same with other limits.

@@ -4,11 +4,11 @@ use super::buffers::{FrameSizes, ImageSizes, TowerSizes};
 use super::options::ImageOptions;
 use crate::error::{Error, Result};
 use crate::format::{
-    Act, Config, Interpolation, Position, PreprocessConfig, TEXT_ROWS, TEXTS_AT_ONCE, TowerConfig,
+    Act, Config, Interpolation, Merging, Position, PreprocessConfig, TEXT_ROWS, TEXTS_AT_ONCE, TowerConfig,
     VisionConfig, feature,
 };
 use crate::model::{Block, Linear, Projection, TextWeights, VisionWeights};
-use crate::nn::{Shape, activation, rope};
+use crate::nn::{MergePlan, Shape, activation, rope};
 use crate::preprocess::{FrameSpec, MAX_SIDE, ResizePlan, naflex};
 use crate::runtime::Runtime;
 use crate::vision::head_shape;
@@ -47,10 +47,15 @@ pub(super) fn of_images(
         }
         let head = head_shape(head, &shape);
         sizes.work = sizes.work.max(head.work_len());
-        sizes.scratch = sizes.scratch.max(head.attention(1).scratch_len());
+        sizes.scratch = sizes.scratch.max(head.attention_scratch());
     }
     operands.add(1, weights.classifier.as_ref());
+    let merge = merge_plan(vision, options, rows * columns)?;
+    if let Some(plan) = &merge {
+        operands.list.push((plan.even(), LhsFormat::F32, shape.head_dim));
+    }
     Ok(ImageSizes {
+        merge,
         tower: TowerSizes { operands: operands.list, ..sizes },
         frames,
         rotary: rope::table_len(vision, rows * columns),
@@ -67,7 +72,7 @@ pub(super) fn of_text(config: &Config, weights: &TextWeights<'_>, runtime: &Runt
     let shape = shape(&config.text.tower, TEXTS_AT_ONCE, tokens, config.text.causal != 0)?;
     let mut operands = Operands { kernels: runtime.kernels(), list: Vec::new() };
     operands.add_tower(&shape, &weights.blocks, &weights.projection);
-    let scratch = Shape { tokens: longest, ..shape }.attention(longest).scratch_len();
+    let scratch = Shape { tokens: longest, ..shape }.attention_scratch();
     Ok(TowerSizes { operands: operands.list, scratch, ..TowerSizes::of(shape, runtime) })
 }
 
@@ -77,7 +82,7 @@ impl TowerSizes {
         TowerSizes {
             shape,
             work: shape.work_len(),
-            scratch: shape.attention(shape.tokens).scratch_len(),
+            scratch: shape.attention_scratch(),
             operands: Vec::new(),
             orders: 0,
             threads: runtime.threads(),
@@ -107,6 +112,23 @@ impl Operands<'_> {
         }
         projection.layers().for_each(|linear| self.add(2 * shape.images, Some(linear)));
     }
+}
+
+/// How the tokens of images of `patches` patches are merged, if they are.
+fn merge_plan(vision: &VisionConfig, options: &ImageOptions, patches: usize) -> Result<Option<MergePlan>> {
+    let merging = options.merging.unwrap_or(Merging::of(&vision.tower));
+    if merging.is_none() {
+        return Ok(None);
+    }
+    if let Some(remedy) = vision.no_merging() {
+        return Err(Error::ModelLacks { part: "merging of tokens", remedy });
+    }
+    Ok(Some(MergePlan {
+        merging,
+        patches: (patches, vision.patches()),
+        prefix: vision.prefix_tokens as usize,
+        depth: vision.tower.depth as usize,
+    }))
 }
 
 fn is_pyramid(vision: &VisionConfig) -> bool {

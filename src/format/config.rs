@@ -36,8 +36,14 @@ pub struct TowerConfig {
     pub features: u32,
     /// Channels between the two layers of a projection that is an MLP with GELU; 0 where it is one layer.
     pub project_hidden: u32,
+    /// Of the image tower, how tokens are merged: [`Merging::most`](super::Merging).
+    pub merge_most: u32,
+    /// [`Merging::first`](super::Merging).
+    pub merge_first: u32,
+    /// [`Merging::power`](super::Merging).
+    pub merge_power: u32,
     /// Zero, for later versions.
-    pub reserved: [u32; 6],
+    pub reserved: [u32; 3],
 }
 
 /// Most levels of an image pyramid.

@@ -50,6 +50,7 @@ mod cost;
 pub mod feature;
 mod file;
 mod header;
+mod merging;
 pub mod parts;
 pub mod schema;
 mod size;
@@ -74,6 +75,7 @@ pub use file::File;
 pub use header::{
     ALIGN, ENDIAN, Header, MAGIC, MAX_METADATA, MAX_SECTIONS, SIGNED, SectionEntry, SectionKind, VERSION,
 };
+pub use merging::Merging;
 pub use schema::{Kind, TensorSpec, for_each_tensor};
 pub use sniff::{SNIFFED, sniff};
 pub use stored::*;

@@ -3,6 +3,7 @@
 
 use super::config::*;
 use super::feature;
+use super::merging::Merging;
 use super::parts::{self, TowerParts};
 use super::stored::*;
 use crate::{Error, Result};
@@ -44,6 +45,13 @@ macro_rules! check_tower {
         named!($prefix, tower, features).known(used, "no bias without its layer")?;
         let most = if tower.has(feature::PROJECT) { 16384 } else { 0 };
         named!($prefix, tower, project_hidden).within(0..=most, "at most 16384, 0 without a projection")?;
+        named!($prefix, tower, merge_power).within(0..=Merging::MAX_POWER, "0..=3")?;
+        let merges = tower.merge_most > 0;
+        let last = if merges { tower.depth.saturating_sub(2) } else { 0 };
+        named!($prefix, tower, merge_first)
+            .within(0..=last, "a block before the last one, 0 if none merges")?;
+        named!($prefix, tower, merge_power)
+            .known(merges || tower.merge_power == 0, "0 if no block merges")?;
         zero(concat!($prefix, "reserved"), &tower.reserved)
     }};
 }
@@ -178,6 +186,14 @@ impl VisionConfig {
             named!("vision.tower.", self.tower, features)
                 .known(whole, "a patch stem for images of one size only")?;
         }
+        let most = match self.no_merging() {
+            None if self.tower.depth > 1 => rows * cols / 2,
+            _ => 0,
+        };
+        named!("vision.tower.", self.tower, merge_most).within(
+            0..=most,
+            "at most half of the patches; 0 with rotary positions, a norm after attention, images of several sizes or one block",
+        )?;
         self.validate_position((rows, cols))?;
         self.validate_rope()
     }
@@ -287,6 +303,7 @@ impl VisionConfig {
 impl TextConfig {
     fn validate(&self, config: &Config) -> Result<()> {
         check_tower!("text.tower.", config, &self.tower, &parts::TEXT)?;
+        named!("text.tower.", self.tower, merge_most).within(0..=0, "0: texts are not merged")?;
         let pooling = matches!(
             Pooling::from_stored(self.tower.pooling),
             Some(Pooling::Class | Pooling::MeanAll | Pooling::FirstEos | Pooling::ArgMax | Pooling::Last)

@@ -3,11 +3,12 @@
 
 use super::forward::Forward;
 use super::gate::gate;
+use super::merge::Merger;
 use super::rope::Rotations;
 use crate::format::Act;
 use crate::model::Block;
 use crate::profile::Op;
-use ocelli_kernels::{Activation, Attention, Epilogue, Mat};
+use ocelli_kernels::{Activation, Attention, Epilogue, Mat, Operands};
 
 /// The shape of one pass through the blocks.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +55,16 @@ impl Shape {
         if self.gated { 2 * self.mlp_width } else { self.mlp_width }
     }
 
+    /// f32 elements of working memory that attention needs on each thread.
+    pub(crate) const fn attention_scratch(&self) -> usize {
+        self.attention(1, Operands::F32).scratch_len()
+    }
+
     /// The attention in which the first `queries` tokens of each image attend.
-    pub(crate) const fn attention(&self, queries: usize) -> Attention {
+    /// `operands`: of the weights that make queries, keys and values.
+    pub(crate) const fn attention(&self, queries: usize, operands: Operands) -> Attention {
         let Shape { tokens, heads, head_dim, causal, alibi, .. } = *self;
-        Attention { tokens, queries, heads, head_dim, causal, alibi }
+        Attention { tokens, queries, heads, head_dim, causal, alibi, operands }
     }
 }
 
@@ -75,6 +82,9 @@ pub(crate) const fn activation(act: Act) -> Activation {
 /// Runs one block on the residual stream `x`: [images, tokens, width]. `rotations` turn queries and keys, if positions
 /// are rotary.
 ///
+/// `merge` is the place in the tower at which tokens are merged, if they are: `x` becomes [images, tokens, width] with those
+/// that are left. Returns how many each image has then.
+///
 /// Only the first `queries` tokens of each image go through attention's output and the MLP. If that is not all of them
 /// (the last block, when only the class token is read), `x` becomes [images, queries, width].
 pub(crate) fn block(
@@ -83,9 +93,10 @@ pub(crate) fn block(
     shape: &Shape,
     rotations: Option<&Rotations<'_>>,
     queries: usize,
+    merge: Option<(&mut Merger<'_>, usize)>,
     x: &mut [f32],
     work: &mut [f32],
-) {
+) -> usize {
     let Shape { images, tokens, width, heads, head_dim, mlp_width, gated, act, eps, post_norm, .. } = *shape;
     let kernels = forward.kernels;
     let inner = heads * head_dim;
@@ -102,13 +113,19 @@ pub(crate) fn block(
         });
     }
     // Rotations and gates need whole rows; otherwise wide layers lie in blocks.
-    let block = if rotations.is_some() { 3 * inner } else { forward.block_cols(3 * inner) };
-    forward.multiply_blocks(Op::Qkv, &weights.qkv, Epilogue::Store, qkv, block);
+    let block_of_qkv = if rotations.is_some() { 3 * inner } else { forward.block_cols(3 * inner) };
+    forward.multiply_blocks(Op::Qkv, &weights.qkv, Epilogue::Store, qkv, block_of_qkv);
     if let Some(rotations) = rotations {
         rotations.apply(forward, shape, qkv);
     }
-    let values = Mat::new(qkv, images * tokens, 3 * inner, block);
-    forward.attend(&shape.attention(queries), images, &values, attended);
+    let values = Mat::new(qkv, images * tokens, 3 * inner, block_of_qkv);
+    forward.attend(
+        &shape.attention(queries, Operands::of(&weights.qkv.weights)),
+        images,
+        &values,
+        merge.as_ref().map_or(&[], |(merger, _)| merger.key_bias(images * tokens)),
+        attended,
+    );
     let attended = &*attended;
     if queries < tokens {
         for image in 1..images {
@@ -143,6 +160,15 @@ pub(crate) fn block(
     if post_norm {
         forward.norm_rows(&weights.norm1, eps, x);
     }
+    let queries = match merge {
+        // Behind a norm of what was attended, the keys are gone.
+        Some((merger, block)) if queries == tokens && weights.attention_norm.is_none() => {
+            let keys = Mat::new(qkv, images * tokens, 3 * inner, block_of_qkv);
+            merger.merge(forward, shape, block, &keys, x)
+        }
+        _ => queries,
+    };
+    let x = &mut x[..images * queries * width];
 
     // x += fc2(mlp_norm(act(fc1(norm2 x)))); the activation of a gated MLP is in its gate
     let hidden = &mut work[..images * queries * shape.hidden()];
@@ -176,4 +202,5 @@ pub(crate) fn block(
     if post_norm {
         forward.norm_rows(&weights.norm2, eps, x);
     }
+    queries
 }

@@ -11,7 +11,7 @@ use core::ops::Range;
 use ocelli_kernels::pack::{K_ALIGN, MR, padded_k};
 use ocelli_kernels::{
     Activation, Attention, Epilogue, Gemm, GemmScratch, Kernels, LhsFormat, LhsMut, Mat, MatMut, Remainders,
-    RowScale, Weights, gemm,
+    RowScale, Tokens, Weights, gemm,
 };
 
 /// Working memory of one thread.
@@ -283,8 +283,16 @@ impl Forward<'_> {
     }
 
     /// Attention of `images` images (or texts) of the same shape. `qkv`: images·tokens rows of
-    /// 3·heads·head_dim; `out`: [images, heads, queries, head_dim].
-    pub(crate) fn attend(&mut self, shape: &Attention, images: usize, qkv: &Mat<'_>, out: &mut [f32]) {
+    /// 3·heads·head_dim; `key_bias`: as many numbers, added to the scores of each, or none; `out`: [images, heads, queries,
+    /// head_dim].
+    pub(crate) fn attend(
+        &mut self,
+        shape: &Attention,
+        images: usize,
+        qkv: &Mat<'_>,
+        key_bias: &[f32],
+        out: &mut [f32],
+    ) {
         let Forward { kernels, team, profile, scratch, .. } = self;
         let items = kernels.attention_items(shape);
         let image_rows = shape.heads * shape.queries;
@@ -308,8 +316,10 @@ impl Forward<'_> {
                     let image = item / items;
                     let end = part.end.min((image + 1) * items);
                     let (out, others) = values.split_at_mut(len(item..end));
-                    let (items, token) = (item - image * items..end - image * items, image * shape.tokens);
-                    kernels.attention(shape, qkv, token, items, out, scratch.attention);
+                    let (items, first) = (item - image * items..end - image * items, image * shape.tokens);
+                    let key_bias = key_bias.get(first..first + shape.tokens).unwrap_or_default();
+                    let tokens = Tokens { qkv, first, key_bias };
+                    kernels.attention(shape, &tokens, items, out, scratch.attention);
                     (values, item) = (others, end);
                 }
             });

@@ -80,7 +80,7 @@ pub(crate) fn encode(
         if first_alone && i + 1 == weights.blocks.len() {
             queries = 1;
         }
-        block(forward, of_block, shape, None, queries, x, work);
+        block(forward, of_block, shape, None, queries, None, x, work);
         show(&mut observer, Stage::Block(i), &x[..texts * queries * width]);
     }
     let pooled = &mut pooled[..texts * width];
@@ -95,7 +95,7 @@ pub(crate) fn encode(
         if let Some(norm) = &weights.final_norm {
             forward.norm_rows(norm, eps, x);
         }
-        mean(shape, 0, x, pooled);
+        mean(shape, 0, &[], x, pooled);
     }
     forward.remainders = Remainders { count: texts, row: 0 };
     forward.pooler(weights.projection.pooler.as_ref(), pooled, work);

@@ -6,7 +6,7 @@ use super::pool::pool;
 use crate::format::Pooling;
 use crate::model::VisionWeights;
 use crate::nn::rope::Rotations;
-use crate::nn::{Forward, Observer, Shape, Stage, block, show};
+use crate::nn::{Forward, Merger, Observer, Shape, Stage, block, show};
 use ocelli_kernels::Remainders;
 
 /// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
@@ -28,6 +28,8 @@ pub(crate) struct Task<'a> {
 
 /// Encodes `input` into `buffers.out`, for each image what `task.layer` says, not normalised.
 ///
+/// With a `merger` tokens are merged on the way; every layer but that of the patches can be had then.
+///
 /// With an observer every token is carried through the last block too, so that every stage can be shown.
 pub(crate) fn encode(
     forward: &mut Forward<'_>,
@@ -36,6 +38,7 @@ pub(crate) fn encode(
     input: &ImageInput<'_>,
     task: &Task<'_>,
     buffers: EncoderBuffers<'_>,
+    mut merger: Option<Merger<'_>>,
     mut observer: Option<Observer<'_>>,
 ) {
     let EncoderBuffers { x, work, pooled, out } = buffers;
@@ -61,10 +64,12 @@ pub(crate) fn encode(
     }
     let mut queries = tokens;
     for (i, of_block) in weights.blocks.iter().enumerate() {
+        let shape = Shape { tokens: queries, ..*shape };
         if i + 1 == weights.blocks.len() && class_alone && !observed {
             queries = 1;
         }
-        block(forward, of_block, shape, task.rotations.as_ref(), queries, x, work);
+        let merge = merger.as_mut().map(|merger| (merger, i));
+        queries = block(forward, of_block, &shape, task.rotations.as_ref(), queries, merge, x, work);
         show(&mut observer, Stage::Block(i), &x[..images * queries * width]);
     }
     let x = &mut x[..images * queries * width];
@@ -90,7 +95,7 @@ pub(crate) fn encode(
         Layer::Pooled | Layer::Projected => {
             let pooled = &mut pooled[..images * width];
             let shape = Shape { tokens: queries, ..*shape };
-            pool(forward, weights, &shape, task.pooling, x, work, pooled);
+            pool(forward, weights, &shape, task.pooling, merger.as_ref(), x, work, pooled);
             show(&mut observer, Stage::Pooled, pooled);
             match task.layer {
                 Layer::Projected => {

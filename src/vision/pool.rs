@@ -3,25 +3,29 @@
 use super::pool_head::{head_shape, pool_by_attention};
 use crate::format::Pooling;
 use crate::model::VisionWeights;
-use crate::nn::{Forward, Shape, mean};
+use crate::nn::{Forward, Merger, Shape, mean};
 
-/// One vector per image, `pooled`: [images, width], from its normed tokens, `x`: [images, tokens, width].
+/// One vector per image, `pooled`: [images, width], from its normed tokens, `x`: [images, tokens, width]. A merged token counts
+/// as the patches that it stands for.
 pub(crate) fn pool(
     forward: &mut Forward<'_>,
     weights: &VisionWeights<'_>,
     shape: &Shape,
     pooling: Pooling,
+    merger: Option<&Merger<'_>>,
     x: &[f32],
     work: &mut [f32],
     pooled: &mut [f32],
 ) {
-    let Shape { tokens, width, eps, .. } = *shape;
+    let Shape { images, tokens, width, eps, .. } = *shape;
+    let sizes = || merger.map_or(&[][..], |merger| merger.sizes(images * tokens));
     match pooling {
-        Pooling::MeanPatches => mean(shape, weights.prefix_tokens(width), x, pooled),
-        Pooling::MeanAll => mean(shape, 0, x, pooled),
+        Pooling::MeanPatches => mean(shape, weights.prefix_tokens(width), sizes(), x, pooled),
+        Pooling::MeanAll => mean(shape, 0, sizes(), x, pooled),
         Pooling::AttentionHead => {
             let head = weights.head.as_ref().expect("a file has the head that its pooling names");
-            pool_by_attention(forward, head, &head_shape(head, shape), x, work, pooled);
+            let key_bias = merger.map_or(&[][..], |merger| merger.key_bias(images * tokens));
+            pool_by_attention(forward, head, &head_shape(head, shape), key_bias, x, work, pooled);
         }
         _ => {
             for (x, pooled) in x.chunks_exact(tokens * width).zip(pooled.chunks_exact_mut(width)) {

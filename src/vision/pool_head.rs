@@ -9,7 +9,7 @@
 use crate::model::AttentionHead;
 use crate::nn::{Forward, Shape};
 use crate::profile::Op;
-use ocelli_kernels::{Epilogue, Mat, Remainders};
+use ocelli_kernels::{Epilogue, Mat, Operands, Remainders};
 
 /// The shape of a pass through `head`, which may have other heads and another MLP than the blocks of `shape`.
 pub(crate) fn head_shape(head: &AttentionHead<'_>, shape: &Shape) -> Shape {
@@ -19,12 +19,13 @@ pub(crate) fn head_shape(head: &AttentionHead<'_>, shape: &Shape) -> Shape {
 
 /// Pools the normed tokens `x`, [images, tokens, width], into `pooled`, [images, width].
 ///
-/// `shape` is the head's own ([`head_shape`]). `work` holds [images, tokens, 3·heads·head_dim] and a row of heads for
+/// `shape` is the head's own ([`head_shape`]); `key_bias` is added to the scores of each token, [images, tokens] or empty. `work` holds [images, tokens, 3·heads·head_dim] and a row of heads for
 /// each image, or the hidden layer of each.
 pub(crate) fn pool_by_attention(
     forward: &mut Forward<'_>,
     head: &AttentionHead<'_>,
     shape: &Shape,
+    key_bias: &[f32],
     x: &[f32],
     work: &mut [f32],
     pooled: &mut [f32],
@@ -46,7 +47,7 @@ pub(crate) fn pool_by_attention(
     }
     let attended = &mut rest[..images * inner];
     let qkv = Mat::new(qkv, rows, 3 * inner, 3 * inner);
-    forward.attend(&shape.attention(1), images, &qkv, attended);
+    forward.attend(&shape.attention(1, Operands::of(&head.kv.weights)), images, &qkv, key_bias, attended);
     let pooled = &mut pooled[..images * width];
     // One query per image: its heads lie one after the other already, and the embedding is made of it.
     forward.remainders = Remainders { count: images, row: 0 };

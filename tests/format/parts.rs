@@ -19,7 +19,10 @@ pub(crate) fn everything() -> Config {
         pooling: Pooling::AttentionHead as u32,
         features: 0,
         project_hidden: 6,
-        reserved: [0; 6],
+        merge_most: 0,
+        merge_first: 0,
+        merge_power: 0,
+        reserved: [0; 3],
     };
     config.vision.tower = TowerConfig { features: VISION.features(), ..tower };
     let features = TEXT.features() & !feature::ALIBI;

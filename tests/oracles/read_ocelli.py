@@ -22,7 +22,8 @@ SECTIONS = {1: "CONFIG", 2: "TENSORS", 3: "STRINGS", 4: "TOKENIZER", 5: "PROVENA
 
 TOWER = [
     ("width", "I"), ("depth", "I"), ("heads", "I"), ("head_dim", "I"), ("mlp_width", "I"), ("act", "I"),
-    ("norm_eps", "f"), ("pooling", "I"), ("features", "I"), ("project_hidden", "I"), ("reserved", "6I"),
+    ("norm_eps", "f"), ("pooling", "I"), ("features", "I"), ("project_hidden", "I"), ("merge_most", "I"), ("merge_first", "I"),
+    ("merge_power", "I"), ("reserved", "3I"),
 ]
 CONFIG = (
     [("vision.tower." + name, code) for name, code in TOWER]

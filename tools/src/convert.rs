@@ -4,12 +4,13 @@ use crate::encoders::text_encoder;
 use crate::error::{Error, Result};
 use crate::families::{ModelOptions, OTHER_TOWER, Origin, Recognised, identify, recognise};
 use crate::progress::{Progress, Silent};
-use crate::quant::{self, AccuracyReport, Canonical, Labels, Precision, QuantizeOptions, Recipe, Source};
+use crate::quant::{
+    self, AccuracyReport, Canonical, Labels, MergeTokens, Precision, QuantizeOptions, Recipe, Source,
+};
 use crate::read::{check, read_rows};
 use crate::source::{Checkpoint, SourceFile, SourceRepository, Tensors, hash, hex};
 use ocelli::excerpt;
-use ocelli::format::LabelBank;
-use ocelli::format::{TensorSpec, for_each_tensor};
+use ocelli::format::{Config, LabelBank, Merging, TensorSpec, for_each_tensor};
 use ocelli::text::templates;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -32,6 +33,8 @@ pub struct ConvertOptions {
     pub labels: Option<LabelSet>,
     /// Where the checkpoint was downloaded from, for the packed file's provenance.
     pub repository: Option<SourceRepository>,
+    /// How tokens of images are merged, where nothing is measured; what is measured says it itself.
+    pub merging: Merging,
     /// What the packed model must keep of the f32 one; `None` to measure nothing. `auto` needs it.
     pub quantize: Option<QuantizeOptions>,
 }
@@ -46,6 +49,7 @@ impl ConvertOptions {
             model: ModelOptions::default(),
             labels: None,
             repository: None,
+            merging: Merging::NONE,
             quantize: (precision == Precision::Auto).then(QuantizeOptions::default),
         }
     }
@@ -147,8 +151,10 @@ pub fn convert_with(options: &ConvertOptions, progress: &dyn Progress) -> Result
     };
     let Opened { demands, origins, ignored, files, id, .. } = &opened;
     let source = opened.source();
-    let canonical = opened.canonical(&source, &options.output);
-    let (recipe, accuracy) = recipe(&canonical, options, bank.as_ref(), progress)?;
+    let mut canonical = opened.canonical(&source, &options.output);
+    let (recipe, accuracy, merging) = recipe(&canonical, options, bank.as_ref(), progress)?;
+    let config = with_merging(canonical.config, merging)?;
+    canonical.config = &config;
     let provenance = Provenance {
         converter: concat!("ocelli-pack ", env!("CARGO_PKG_VERSION")),
         precision: options.precision,
@@ -267,15 +273,52 @@ fn recipe(
     options: &ConvertOptions,
     bank: Option<&LabelBank>,
     progress: &dyn Progress,
-) -> Result<(Recipe, Option<AccuracyReport>)> {
+) -> Result<(Recipe, Option<AccuracyReport>, Merging)> {
     let Some(quantize) = &options.quantize else {
-        return Ok((Recipe::plain(&canonical.demands, options.precision), None));
+        return Ok((Recipe::plain(&canonical.demands, options.precision), None, options.merging));
     };
     let set = options.labels.clone().unwrap_or_default();
     let templates = templates(&set.templates)?;
     let labels = Labels { labels: &set.labels, templates: &templates, bank };
-    let (recipe, accuracy) = quant::plan(canonical, options.precision, quantize, labels, progress)?;
-    Ok((recipe, Some(accuracy)))
+    // What cannot be merged is said before hours of measuring.
+    if let Some(MergeTokens::Fixed(merging)) = quantize.merge {
+        with_merging(canonical.config, merging)?;
+    } else if quantize.merge.is_some() {
+        if quantize.pictures.is_none() || quantize.target.is_none() {
+            return Err(Error::options(
+                "--merge-tokens auto needs --calibrate DIR, photos like those to come, and --target-cosine X",
+            ));
+        }
+        with_merging(canonical.config, Merging { most: 1, ..Merging::NONE })?;
+    }
+    let (recipe, accuracy, merging) = quant::plan(canonical, options.precision, quantize, labels, progress)?;
+    Ok((recipe, Some(accuracy), merging))
+}
+
+/// `config` with tokens merged as `merging` says.
+fn with_merging(config: &Config, merging: Merging) -> Result<Config> {
+    let mut config = *config;
+    let vision = &mut config.vision;
+    if merging.is_none() {
+        return Ok(config);
+    }
+    let problem = if vision.tower.depth < 2 {
+        Some("it has no image tower of two blocks or more".into())
+    } else if let Some(why) = vision.no_merging() {
+        Some(why.to_owned())
+    } else if merging.most as usize > vision.patches() / 2 {
+        Some(format!("at most half of its {} patches at once, not {}", vision.patches(), merging.most))
+    } else if merging.first + 2 > vision.tower.depth {
+        Some(format!("its last block that may merge is {}, not {}", vision.tower.depth - 2, merging.first))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Err(Error::options(format!("--merge-tokens: this model cannot do that: {problem}")));
+    }
+    let tower = &mut vision.tower;
+    (tower.merge_most, tower.merge_first, tower.merge_power) = (merging.most, merging.first, merging.power);
+    Ok(config)
 }
 
 /// Gives the classes of a supervised classifier the names that were asked for.

@@ -31,6 +31,9 @@ pub(crate) fn select(isa: Isa, mut table: Table) -> Table {
         table.gemm_i8 = i8mm::GEMM_I8;
         table.peak_i8 = peak::SMMLA;
     }
+    if isa.has(Feature::Fp16Attention) {
+        table.attention_f16 = Some(fp16::GEMM_F16);
+    }
     if isa.has(Feature::Fp16) {
         table.gemm_f16 = Some(fp16::GEMM_F16);
     }

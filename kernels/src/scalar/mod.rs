@@ -19,6 +19,7 @@ pub(crate) const TABLE: Table = Table {
     gemm_i8: gemm_i8::GEMM_I8,
     gemm_f32: gemm_f32::GEMM_F32,
     gemm_f16: None,
+    attention_f16: None,
     scan_i8: scan::SCAN_I8,
     dequantize_tile: dequantize::dequantize_tile,
     quantize_panel,

@@ -1,7 +1,7 @@
 //! What the safe functions refuse: sizes whose products wrap, operands that do not fit together, shapes with nothing in
 //! them. Nothing may be read or written on the way.
 
-use crate::attention::Attention;
+use crate::attention::{Attention, Operands, Tokens};
 use crate::gemm::{Epilogue, Gemm, GemmScratch, channels, group_panels, macs};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
@@ -139,22 +139,35 @@ fn attention_of_absurd_shapes() {
         (half, half, 1, 8),
     ];
     for kernels in each_isa() {
-        let run = |(tokens, queries, heads, head_dim), items, first, scratch: usize| {
-            let shape = Attention { tokens, queries, heads, head_dim, causal: false, alibi: false };
+        let biases = [0.0; 4];
+        let biased = |(tokens, queries, heads, head_dim), items, first, scratch: usize, biased: usize| {
+            let shape = Attention {
+                tokens,
+                queries,
+                heads,
+                head_dim,
+                causal: false,
+                alibi: false,
+                operands: Operands::I8,
+            };
             let qkv = [0.0; 2 * 24];
             // Also what wraps to a matrix without columns.
             let cols = [0, 24][usize::from(heads * head_dim == 8)];
             let mut out = vec![0.0; 16];
             kernels.attention(
                 &shape,
-                &Mat::new(&qkv, 2, cols, cols),
-                first,
+                &Tokens { qkv: &Mat::new(&qkv, 2, cols, cols), first, key_bias: &biases[..biased] },
                 items,
                 &mut out,
                 &mut vec![0.0; scratch],
             );
         };
+        let run = |shape, items, first, scratch| biased(shape, items, first, scratch, 0);
         run((2, 2, 1, 8), 0..1, 0, 1000);
+        biased((2, 2, 1, 8), 0..1, 0, 1000, 2);
+        for count in [1, 3] {
+            assert!(refused(|| biased((2, 2, 1, 8), 0..1, 0, 1000, count)), "{count} biases");
+        }
         for shape in shapes {
             let wraps = |run: &dyn Fn()| refused(run);
             assert!(wraps(&|| run(shape, 0..1, 0, 1000)), "{shape:?}");

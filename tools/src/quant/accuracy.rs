@@ -2,6 +2,7 @@
 
 use super::calibration::Kind;
 use super::measure::{Cosine, Cosines, Tower};
+use super::merge::Merged;
 use super::repair::Repair;
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +73,9 @@ pub struct AccuracyReport {
     pub int8_macs: f64,
     /// Time that the matrices are predicted to take next to all of them in int8.
     pub predicted_time: f64,
+    /// How tokens of images are merged, if they are. The cosine of pictures is measured with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merging: Option<Merged>,
     /// What was tried.
     pub steps: Vec<Step>,
     /// Every matrix.
@@ -124,6 +128,9 @@ impl AccuracyReport {
             "int8 MACs",
             format!("{:.1} %, predicted time {:.3} of all int8", self.int8_macs * 100.0, self.predicted_time),
         );
+        if let Some(merged) = &self.merging {
+            line(&mut out, "tokens merged", merged.describe());
+        }
         if let Some(target) = self.target_cosine {
             let verdict = if self.holds { "holds" } else { "is NOT reached" };
             line(&mut out, "target", format!("mean cosine {target}: {verdict}"));

@@ -5,15 +5,16 @@ use super::calibration::{Calibration, split};
 use super::canonical::{Canonical, Draft};
 use super::evaluator::Evaluator;
 use super::measure::{CosineSet, Embeddings, Predictions, Tower, kernel_error, round};
+use super::merge::{MergeTokens, Merged, search};
 use super::observe::observe;
-use super::options::{Labels, QuantizeOptions};
+use super::options::{DEFAULT_TARGET, Labels, QuantizeOptions};
 use super::precision::Precision;
 use super::raise::raise;
 use super::recipe::Recipe;
 use super::repair::{Repair, Repairer, below_target, relative_cost};
 use crate::error::Result;
 use crate::progress::Progress;
-use ocelli::format::Dtype;
+use ocelli::format::{Dtype, Merging};
 use ocelli::{Model, knobs};
 use ocelli_kernels::Kernels;
 use rayon::prelude::*;
@@ -29,7 +30,7 @@ pub fn plan(
     options: &QuantizeOptions,
     labels: Labels<'_>,
     progress: &dyn Progress,
-) -> Result<(Recipe, AccuracyReport)> {
+) -> Result<(Recipe, AccuracyReport, Merging)> {
     progress.describe("f32 model");
     let exact = canonical.draft(Recipe::plain(&canonical.demands, Precision::Fp32), None)?.model;
     let calibration = Calibration::new(
@@ -56,13 +57,24 @@ pub fn plan(
         progress.describe(repair.name());
         steps.extend(attempt(&mut evaluator, &mut recipe, &mut reached, repair, options)?);
     }
+    evaluator.latest = canonical.draft(recipe.clone(), Some(&evaluator.latest))?;
+    let merging = match options.merge {
+        None => Merging::NONE,
+        Some(MergeTokens::Fixed(merging)) => merging,
+        Some(MergeTokens::Auto) => {
+            progress.describe("merging of tokens");
+            let target = options.target.unwrap_or(DEFAULT_TARGET);
+            search(&evaluator.latest.model, &exact, &evaluator.calibration, target, progress)?
+        }
+    };
     progress.describe("final measurement");
-    let report = report(&mut evaluator, &exact, &recipe, options, labels, steps)?;
+    let report = report(&evaluator, &exact, &recipe, options, labels, (steps, merging))?;
     if let Some(target) = options.target.filter(|_| !report.holds && !options.allow_below_target) {
-        let worst = reached.cosines().worst_mean();
+        let worst = [report.image_cosine, report.text_cosine].into_iter().flatten();
+        let worst = worst.map(|cosine| cosine.mean).fold(1.0, f64::min);
         return Err(below_target(canonical.output, worst, target, &options.repairs));
     }
-    Ok((recipe, report))
+    Ok((recipe, report, merging))
 }
 
 /// Tries a repair on both towers, measures, and keeps it in each tower that got better.
@@ -114,18 +126,22 @@ fn attempt(
     Ok(Some(Step { repair: Some(repair), changed, cosine: found.cosines(), kept }))
 }
 
-/// Measures the model of `recipe` as it will be packed.
+/// Measures the latest draft, the model of `recipe`, as it will be packed, its tokens merged.
 fn report(
-    evaluator: &mut Evaluator<'_, '_>,
+    evaluator: &Evaluator<'_, '_>,
     exact: &Arc<Model>,
     recipe: &Recipe,
     options: &QuantizeOptions,
     labels: Labels<'_>,
-    steps: Vec<Step>,
+    (steps, merging): (Vec<Step>, Merging),
 ) -> Result<AccuracyReport> {
-    evaluator.latest = evaluator.repairer.canonical.draft(recipe.clone(), Some(&evaluator.latest))?;
-    let Evaluator { repairer, calibration, reference, latest: Draft { model, .. }, .. } = &*evaluator;
-    let found = Embeddings::of(model, calibration, usize::MAX, usize::MAX)?;
+    let Evaluator { repairer, calibration, reference, latest: Draft { model, .. }, .. } = evaluator;
+    let mut found = Embeddings::of(model, calibration, usize::MAX, usize::MAX)?;
+    let without = found.against(reference).cosines().image.map(|cosine| cosine.mean);
+    if !merging.is_none() {
+        let judged = split(&calibration.frames).1;
+        found.images = Embeddings::of_images(model, &judged, Some(merging))?;
+    }
     let cosines = found.against(reference).cosines();
     let (fitted_images, judged_images) = counts(&calibration.frames);
     let (fitted_texts, judged_texts) = counts(&calibration.texts);
@@ -165,6 +181,7 @@ fn report(
         kernel_error: round(kernel_error(model, calibration)?),
         int8_macs: round(share(Dtype::I8)),
         predicted_time: round(time),
+        merging: Merged::of(model, &merging, without),
         steps,
         layers,
     })

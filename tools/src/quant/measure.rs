@@ -1,9 +1,9 @@
 //! A quantized model against the f32 one: embeddings of the pictures and texts that no repair was fitted to.
 
-use super::calibration::{Calibration, NOUNS, split};
-use crate::encoders::{image_encoder, text_encoder};
+use super::calibration::{Calibration, Frame, NOUNS, split};
+use crate::encoders::{image_encoder, merging_encoder, text_encoder};
 use crate::error::Result;
-use ocelli::format::LabelBank;
+use ocelli::format::{LabelBank, Merging};
 use ocelli::score::{Scored, normalize, score};
 use ocelli::vision::Layer;
 use ocelli::{ImageEncoder, ImageOptions, Input, Model, Runtime, TextEncoder, Watch, knobs};
@@ -75,14 +75,9 @@ impl Embeddings {
     ) -> Result<Embeddings> {
         let mut all = Embeddings { dim: 1, images: Vec::new(), texts: Vec::new() };
         if model.file().has_vision() && images > 0 {
-            let mut encoder = image_encoder(model)?;
-            all.dim = encoder.embed_dim();
-            let mut out = vec![0.0; all.dim];
-            for frame in split(&calibration.frames).1.into_iter().take(images) {
-                frame.show(&mut encoder)?;
-                encoder.encode(Input::Frames(1), Layer::Projected, &mut out)?;
-                all.images.extend(&out);
-            }
+            let judged = split(&calibration.frames).1;
+            all.dim = model.config().score.embed_dim as usize;
+            all.images = Embeddings::of_images(model, &judged[..images.min(judged.len())], None)?;
         }
         if model.file().has_text() && texts > 0 {
             let mut encoder = text_encoder(model)?;
@@ -92,6 +87,26 @@ impl Embeddings {
                 encoder.encode_ids(ids, &mut out, Watch::default())?;
                 all.texts.extend(&out);
             }
+        }
+        Ok(all)
+    }
+
+    /// Of pictures, [images, dim], with tokens merged as `merging` says, if it says something.
+    ///
+    /// # Errors
+    /// What the runtime refuses.
+    pub(super) fn of_images(
+        model: &Arc<Model>,
+        frames: &[&Frame],
+        merging: Option<Merging>,
+    ) -> Result<Vec<f32>> {
+        let mut encoder = merging_encoder(model, merging)?;
+        let mut out = vec![0.0; encoder.embed_dim()];
+        let mut all = Vec::new();
+        for frame in frames {
+            frame.show(&mut encoder)?;
+            encoder.encode(Input::Frames(1), Layer::Projected, &mut out)?;
+            all.extend(&out);
         }
         Ok(all)
     }

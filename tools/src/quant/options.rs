@@ -1,6 +1,7 @@
 //! What is asked of a quantized model.
 
 use super::calibration::DEFAULT_IMAGES;
+use super::merge::MergeTokens;
 use super::repair::Repair;
 use ocelli::format::LabelBank;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub struct QuantizeOptions {
     pub time_budget: Option<f64>,
     /// Repairs that may be made, in their order.
     pub repairs: Vec<Repair>,
+    /// How tokens of images are merged, if they are: with `Auto`, as far as the target allows.
+    pub merge: Option<MergeTokens>,
     /// Write the model even if it misses the target.
     pub allow_below_target: bool,
 }
@@ -31,6 +34,7 @@ impl Default for QuantizeOptions {
             target: Some(DEFAULT_TARGET),
             time_budget: None,
             repairs: Repair::ALL.to_vec(),
+            merge: None,
             allow_below_target: false,
         }
     }
