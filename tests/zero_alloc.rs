@@ -3,7 +3,7 @@
 //! A program of its own without the test harness, because it counts every allocation of the process, and the harness
 //! allocates after a minute, to say that a test takes long.
 
-use ocelli::format::{LabelBank, Limits, bank};
+use ocelli::format::{LabelBank, Limits, Merging, bank};
 use ocelli::preprocess::decode::{self, decode_file};
 use ocelli::preprocess::{Packed, PixelView, Tiles};
 use ocelli::score::Scored;
@@ -97,7 +97,10 @@ fn embedding_allocates_nothing() {
         "open-clip-mobileclip",
     ];
     let parts = parts.into_iter().chain(ocelli_tests::VISION);
-    for (fixture, precision) in whole.chain(parts.map(|fixture| (fixture, Precision::Int8))) {
+    let cases = whole.chain(parts.map(|fixture| (fixture, Precision::Int8)));
+    // Tokens are merged where they can be, too.
+    let merged = ["clip-hf", "siglip-hf", "simplevit"].map(|fixture| (fixture, Precision::Int8, true));
+    for (fixture, precision, merges) in cases.map(|(fixture, p)| (fixture, p, false)).chain(merged) {
         let model = Model::open(packed(directory.path(), fixture, precision)).unwrap();
         for isa in [Isa::SCALAR, Isa::detect()] {
             for threads in [1, 4] {
@@ -105,7 +108,8 @@ fn embedding_allocates_nothing() {
                 let fixed = ["siglip2-naflex", "retinavit"].contains(&fixture);
                 let image_size = (!fixed).then_some((112, 84));
                 let (runtime, options) = (ocelli_tests::runtime(isa, threads), ImageOptions::default());
-                let options = options.batch(3).image_size(image_size);
+                let merging = merges.then_some(Merging { most: 3, first: 0, power: 0 });
+                let options = options.batch(3).image_size(image_size).merging(merging);
                 let encoder = || ImageEncoder::new(&model, &runtime, &options).unwrap();
                 let (mut images, dim) = (encoder(), encoder().embed_dim());
                 let mut texts = TextEncoder::new(&model, &runtime, &Limits::default()).ok();
@@ -144,7 +148,7 @@ fn embedding_allocates_nothing() {
                         own.classify_tiles_into(&views[1], tiles, &mut classes, &mut |_, _| ()).unwrap();
                     }
                 });
-                assert_eq!(count, 0, "{fixture} {precision:?} {isa} on {threads} threads");
+                assert_eq!(count, 0, "{fixture} {precision:?} {isa} on {threads} threads, merging {merges}");
                 assert!(out.iter().all(|value| value.is_finite()));
             }
         }

@@ -57,7 +57,11 @@ impl ImageOptions {
         if self.batch == 0 {
             return Err(unfit("a batch has at least one image", 1, 0));
         }
-        let cost = Cost::of_images(config, self.image_size, self.batch, threads).ok_or_else(no_vision)?;
+        let mut config = *config;
+        if let Some(merging) = self.merging {
+            config.vision.tower.set_merging(merging);
+        }
+        let cost = Cost::of_images(&config, self.image_size, self.batch, threads).ok_or_else(no_vision)?;
         cost.check(&self.limits)
     }
 }

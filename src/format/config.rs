@@ -168,6 +168,11 @@ impl TowerConfig {
         self.features & bits == bits
     }
 
+    /// Merges tokens as `merging` says.
+    pub const fn set_merging(&mut self, merging: super::Merging) {
+        (self.merge_most, self.merge_first, self.merge_power) = (merging.most, merging.first, merging.power);
+    }
+
     /// Channels that attention works on, all heads together.
     pub const fn attention_width(&self) -> usize {
         self.heads as usize * self.head_dim as usize

@@ -3,6 +3,7 @@
 
 use super::config::{Config, TowerConfig};
 use super::feature;
+use super::merging::Merging;
 use super::parts::{HEAD_KV, HEAD_QUERY, PATCH_EMBED, PATCH_STEM1, PATCH_STEM2, TEXT, TowerParts, VISION};
 use super::schema::Kind;
 use super::stored::{Filter, Position, ResizeMode};
@@ -137,6 +138,7 @@ impl Cost {
         // The patches' values, and a tile of them on each thread.
         let rows = product(&[images, patches]).saturating_add(product(&[16, threads as u64]));
         let operand = product(&[rows, patch_values + 16, F32]);
+        let (merging, merging_macs) = merging(tower, patches, product(&[images, tokens]));
         // The finest level is read four times for each of the others.
         let levels = product(&[4, pyramid.first().map_or(0, |&side| u64::from(side).pow(2)), 3]);
         let levels = levels.saturating_mul(pyramid.len().saturating_sub(1) as u64);
@@ -144,13 +146,14 @@ impl Cost {
             tokens,
             blocks: tower.depth.into(),
             heads: tower.heads.into(),
-            macs: sum([tower_macs(&VISION, config, tower, tokens, patches), levels]),
+            macs: sum([tower_macs(&VISION, config, tower, tokens, patches), levels, merging_macs]),
             position_macs: position_macs(config, (height / patch, width / patch), naflex, patches),
             arena_bytes: sum([
                 frames,
                 tables,
                 operand,
                 tower_bytes,
+                merging,
                 product(&[images + 1, config.score.embed_dim.into(), F32]),
                 product(&[config.score.classes.into(), F32]),
             ]),
@@ -237,6 +240,17 @@ fn tower_macs(parts: &TowerParts, config: &Config, tower: &TowerConfig, tokens: 
         Ok(())
     });
     macs
+}
+
+/// Bytes and multiply-accumulates that merging takes, of images of `patches` patches and `tokens` tokens in all: the products
+/// of half of the patches' keys with the others'.
+fn merging(tower: &TowerConfig, patches: u64, tokens: u64) -> (u64, u64) {
+    if Merging::of(tower).is_none() {
+        return (0, 0);
+    }
+    let (half, key) = (patches.div_ceil(2) + 16, padded_k(tower.head_dim as usize) as u64);
+    let values = sum([product(&[2, tokens]), product(&[half, 4, key]), product(&[half, half]), 3 * half]);
+    (product(&[values, F32]), product(&[tower.depth.into(), half, half, key]))
 }
 
 /// Residual stream, working memory and GEMM operands of `rows` tokens in all, and attention's scratch memory for an

@@ -2,6 +2,7 @@
 
 use super::parts::everything;
 use super::*;
+use ocelli::{ImageEncoder, ImageOptions};
 use std::error::Error as _;
 
 /// An image tower: width, depth, heads, MLP width, patch, side.
@@ -129,10 +130,17 @@ fn the_memory_of_the_fixtures_is_as_estimated() {
         options.model.vision_only = true;
         convert(&options).unwrap();
         let model = ocelli::Model::open(&options.output).unwrap();
-        for (batch, threads) in [(1, 1), (16, 3)] {
-            let encoder = ocelli_tests::batch_encoder(&model, ocelli::Isa::detect(), threads, batch, None);
+        // At a size of many patches, their products are most of the memory.
+        let (mut config, mut merged) = (*model.file().config(), Some((1, 1, Some((480, 480)))));
+        merged = merged.filter(|_| fixture == "siglip-hf");
+        for (batch, threads, size) in [(1, 1, None), (16, 3, None)].into_iter().chain(merged) {
+            let merging = size.map(|_| Merging { most: 2, first: 0, power: 0 });
+            config.vision.tower.set_merging(merging.unwrap_or_default());
+            let options = ImageOptions::default().batch(batch).image_size(size).merging(merging);
+            let runtime = ocelli_tests::runtime(ocelli::Isa::detect(), threads);
+            let encoder = ImageEncoder::new(&model, &runtime, &options).unwrap();
             let taken = encoder.plan().bytes() as f64;
-            let estimated = Cost::of_images(model.file().config(), None, batch, threads).unwrap().arena_bytes;
+            let estimated = Cost::of_images(&config, size, batch, threads).unwrap().arena_bytes;
             let ratio = estimated as f64 / taken;
             assert!((1.0..1.5).contains(&ratio), "{fixture}, {batch} images: {estimated} of {taken} bytes");
         }

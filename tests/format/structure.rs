@@ -135,7 +135,7 @@ fn tensors_must_be_what_the_configuration_demands() {
 
 #[test]
 fn the_configuration_must_make_sense() {
-    let cases: [Case<Config>; 42] = [
+    let cases: [Case<Config>; 49] = [
         (|c| c.text.vocab = 4_000_000_000, "text.vocab"),
         (|c| c.text.context = u32::MAX, "text.context"),
         (|c| c.text.eos = c.text.vocab, "text.eos"),
@@ -149,6 +149,19 @@ fn the_configuration_must_make_sense() {
         (|c| c.vision.tower.norm_eps = f32::NAN, "vision.tower.norm_eps"),
         (|c| c.vision.tower.act = 77, "vision.tower.act"),
         (|c| c.vision.tower.pooling = Pooling::Last as u32, "vision.tower.pooling"),
+        (|c| c.vision.tower.merge_most = 9, "vision.tower.merge_most"),
+        (|c| (c.vision.tower.merge_most, c.vision.tower.merge_first) = (1, 2), "vision.tower.merge_first"),
+        (|c| c.vision.tower.merge_first = 1, "vision.tower.merge_first"),
+        (|c| (c.vision.tower.merge_most, c.vision.tower.merge_power) = (1, 4), "vision.tower.merge_power"),
+        (|c| c.vision.tower.merge_power = 1, "vision.tower.merge_power"),
+        (
+            |c| {
+                c.vision.tower.merge_most = 1;
+                (c.vision.rope, c.vision.rope_theta) = (Rope::Centred as u32, 100.0);
+            },
+            "0 with rotary positions",
+        ),
+        (|c| c.text.tower.merge_most = 1, "text.tower.merge_most"),
         (|c| c.vision.patch = 0, "vision.patch"),
         (|c| c.vision.patch = 65, "vision.patch"),
         (

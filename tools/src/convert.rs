@@ -316,8 +316,7 @@ fn with_merging(config: &Config, merging: Merging) -> Result<Config> {
     if let Some(problem) = problem {
         return Err(Error::options(format!("--merge-tokens: this model cannot do that: {problem}")));
     }
-    let tower = &mut vision.tower;
-    (tower.merge_most, tower.merge_first, tower.merge_power) = (merging.most, merging.first, merging.power);
+    vision.tower.set_merging(merging);
     Ok(config)
 }
 

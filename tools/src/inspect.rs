@@ -135,6 +135,11 @@ fn config_json(config: &Config) -> Value {
             "position_prefix": vision.position_prefix, "grid": [vision.grid_rows, vision.grid_cols],
             "interpolation": name_of!(Interpolation, vision.interpolation),
         })));
+        let merging = Merging::of(&vision.tower);
+        if !merging.is_none() {
+            let Merging { most, first, power } = merging;
+            part.insert("merge_tokens".into(), json!({"most": most, "first": first, "power": power}));
+        }
         if let Some(rope) = Rope::from_stored(vision.rope) {
             let scaled_to = [vision.rope_rows, vision.rope_cols];
             part.insert(

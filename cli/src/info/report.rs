@@ -5,8 +5,8 @@ use crate::args::Opened;
 use crate::console::Console;
 use crate::named::Named;
 use ocelli::format::{
-    Act, Canonical, Config, Cost, Dtype, File, Filter, Layout, Pooling, Resampler, ResizeMode, Scoring,
-    Tensor, TowerConfig,
+    Act, Canonical, Config, Cost, Dtype, File, Filter, Layout, Merging, Pooling, Resampler, ResizeMode,
+    Scoring, Tensor, TowerConfig,
 };
 use ocelli::runtime::{self, Buffer, Plan};
 use ocelli::{Error, ImageEncoder, ImageOptions, Isa, Result, Runtime, TextEncoder, knobs};
@@ -66,6 +66,9 @@ struct Vision {
     image: String,
     patch: u32,
     prefix_tokens: u32,
+    /// Tokens that go into each block and what is left behind the last, if some are merged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_tokens: Option<Vec<usize>>,
 }
 
 #[derive(Serialize)]
@@ -224,6 +227,11 @@ fn architecture(file: File<'_>) -> Architecture {
             image: format!("{}x{}", vision.height, vision.width),
             patch: vision.patch,
             prefix_tokens: vision.prefix_tokens,
+            merged_tokens: {
+                let (merging, patches) = (Merging::of(&vision.tower), vision.patches());
+                let (depth, prefix) = (vision.tower.depth as usize, vision.prefix_tokens as usize);
+                (!merging.is_none()).then(|| merging.tokens(depth, (patches, patches), prefix).collect())
+            },
         }),
         text: file.has_text().then(|| Text {
             tower: tower(&text.tower),

@@ -59,7 +59,7 @@ fn with_checkpoint<T>(
 
 fn planned(canonical: &Canonical<'_>, options: &QuantizeOptions) -> crate::Result<(Recipe, AccuracyReport)> {
     let labels = Labels { templates: &["a photo of a {}"], ..Labels::default() };
-    plan(canonical, Precision::Auto, options, labels, &Silent)
+    plan(canonical, Precision::Auto, options, labels, &Silent).map(|(recipe, report, _)| (recipe, report))
 }
 
 fn options() -> QuantizeOptions {
