@@ -7,6 +7,7 @@ use crate::args::ModelArgs;
 use crate::console::{Console, Failure, ms_since, round_ms};
 use crate::files::write_file;
 use crate::sensors;
+use ocelli::format::Merging;
 use ocelli::vision::Layer;
 use ocelli::{Error, ImageEncoder, ImageOptions, Input, Model, Result, knobs};
 use report::{Interval, Report};
@@ -38,6 +39,10 @@ pub(crate) struct Args {
     /// the first batch, repeated where they are too few) is timed [default: one image of a fixed pattern]
     #[arg(long, value_name = "FILE")]
     pixels: Option<PathBuf>,
+    /// Merge tokens in another way than the model's file says, to see what that saves (`ocelli-pack convert --help` says how);
+    /// 0 for not at all
+    #[arg(long, value_name = "MOST:FIRST:POWER")]
+    merge_tokens: Option<Merging>,
     /// Write the embeddings of all pixels here, N x dim little-endian f32, not normalised
     #[arg(long, value_name = "FILE")]
     embeddings_out: Option<PathBuf>,
@@ -57,7 +62,7 @@ pub(crate) fn run(args: &Args, console: &Console) -> Result<ExitCode, Failure> {
     let loading = Instant::now();
     let opened = args.model.open()?;
     let batch = usize::from(args.batch);
-    let options = ImageOptions::default().batch(batch).limits(knobs::limits()?);
+    let options = ImageOptions::default().batch(batch).merging(args.merge_tokens).limits(knobs::limits()?);
     let encoder = ImageEncoder::new(&opened.model, &opened.runtime, &options);
     let mut encoder = encoder.map_err(|error| opened.blame(error))?;
     let image_len = image_len(&opened.model);

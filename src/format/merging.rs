@@ -3,6 +3,7 @@
 use super::config::{Config, TowerConfig, VisionConfig};
 use super::feature;
 use super::stored::Pooling;
+use core::str::FromStr;
 use std::vec::Vec;
 
 /// Token merging (ToMe, arXiv 2210.09461): after the attention of each block from [`first`](Self::first) to the last but
@@ -67,6 +68,24 @@ impl Merging {
     }
 }
 
+impl FromStr for Merging {
+    type Err = &'static str;
+
+    /// `MOST`, `MOST:FIRST` or `MOST:FIRST:POWER`; what is left out is 0. `0` merges nothing.
+    fn from_str(text: &str) -> Result<Merging, &'static str> {
+        let mut numbers = [0u32; 3];
+        for (i, part) in text.split(':').enumerate() {
+            let number = numbers.get_mut(i).ok_or("at most three numbers, as in 16:3:1")?;
+            *number = part.parse().map_err(|_| "whole numbers from 0 on, as in 16, 16:3 or 16:3:1")?;
+        }
+        let [most, first, power] = numbers;
+        if power > Merging::MAX_POWER {
+            return Err("the third number, the power, is 0 to 3");
+        }
+        Ok(if most == 0 { Merging::NONE } else { Merging { most, first, power } })
+    }
+}
+
 impl VisionConfig {
     /// Why tokens of this tower cannot be merged; `None` if they can.
     pub fn no_merging(&self) -> Option<&'static str> {
@@ -118,6 +137,19 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn schedules_are_read_from_text() {
+        let read = |text: &str| text.parse::<Merging>();
+        assert_eq!(read("16:3:1"), Ok(Merging { most: 16, first: 3, power: 1 }));
+        assert_eq!(
+            (read("16"), read("0:3:1")),
+            (Ok(Merging { most: 16, first: 0, power: 0 }), Ok(Merging::NONE))
+        );
+        for wrong in ["", "a", "-1", "16:", "1:2:3:4", "1:2:4", "1.5"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn counts_rise_and_stay_below_half() {

@@ -19,7 +19,7 @@ fn fixture(name: &str) -> PathBuf {
 
 fn options(model: &Path, images: &Path) -> EvalOptions {
     let (model, images) = (model.into(), images.into());
-    EvalOptions { model, images, templates: Vec::new(), bank: None, against: None }
+    EvalOptions { model, images, templates: Vec::new(), bank: None, merging: None, against: None }
 }
 
 /// The fixture's own pictures and texts, pair by pair.

@@ -77,9 +77,9 @@ fn the_command_stores_a_schedule_and_says_what_is_wrong_with_one() {
     let with =
         |value: &str| pack(&["convert", checkpoint.to_str().unwrap(), "-o", path, "--merge-tokens", value]);
     for (value, code, words) in [
-        ("9:0:4", 2, "the power is 0 to 3"),
+        ("9:0:4", 2, "the power, is 0 to 3"),
         ("9:0:1:2", 2, "at most three numbers"),
-        ("all", 2, "no number"),
+        ("all", 2, "auto, or whole numbers"),
         ("13", 1, "at most half of its 25 patches"),
         ("auto", 1, "--calibrate DIR"),
     ] {

@@ -12,12 +12,12 @@ pub use metrics::{Bin, Difference, Matrix, difference, info_nce, recall, reliabi
 pub use report::html;
 pub use retrieval::{Retrieval, retrieval};
 
-use crate::encoders::{image_encoder, text_encoder};
+use crate::encoders::{merging_encoder, text_encoder};
 use crate::progress::{Progress, Silent};
 use crate::quant::{AccuracyReport, Cosine, cosines};
 use crate::{Error, Result, images};
 use ocelli::Model;
-use ocelli::format::LabelBank;
+use ocelli::format::{LabelBank, Merging};
 use ocelli::score::{Scored, score};
 use ocelli::text::templates;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub struct EvalOptions {
     pub templates: Vec<String>,
     /// A label bank to score with, instead of embedding the labels: needs no text tower.
     pub bank: Option<PathBuf>,
+    /// How tokens of the model's images are merged, instead of as its file says; of the other model's as its own says.
+    pub merging: Option<Merging>,
     /// Another model to compare with.
     pub against: Option<PathBuf>,
 }
@@ -54,9 +56,9 @@ pub fn evaluate_with(options: &EvalOptions, progress: &dyn Progress) -> Result<E
     let data = dataset::read(&options.images)?;
     let models = if options.against.is_some() { 2 } else { 1 };
     progress.begin("images", (models * data.pictures.len()) as u64);
-    let (mut result, embeddings) = one(&options.model, &data, options, progress)?;
+    let (mut result, embeddings) = one(&options.model, &data, options, options.merging, progress)?;
     if let Some(path) = &options.against {
-        let (other, others) = one(path, &data, options, progress)?;
+        let (other, others) = one(path, &data, options, None, progress)?;
         if others.len() != embeddings.len() {
             return Err(Error::file(
                 path,
@@ -86,12 +88,13 @@ fn one(
     path: &Path,
     data: &Dataset,
     options: &EvalOptions,
+    merging: Option<Merging>,
     progress: &dyn Progress,
 ) -> Result<(Evaluation, Vec<f32>)> {
     let model = Model::open(path)?;
     let mut embeddings = Vec::new();
     {
-        let mut encoder = image_encoder(&model)?;
+        let mut encoder = merging_encoder(&model, merging)?;
         let mut out = vec![0.0; encoder.embed_dim()];
         for picture in &data.pictures {
             let image = images::decode(picture)?;

@@ -23,7 +23,7 @@ pub enum MergeTokens {
 }
 
 impl MergeTokens {
-    /// `auto`, or `MOST`, `MOST:FIRST` or `MOST:FIRST:POWER`, as [`Merging`] has them.
+    /// `auto`, or what [`Merging`] reads.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -31,19 +31,7 @@ impl MergeTokens {
         if text == "auto" {
             return Ok(MergeTokens::Auto);
         }
-        let mut numbers = [0u32; 3];
-        let parts: Vec<&str> = text.split(':').collect();
-        if parts.len() > numbers.len() {
-            return Err("at most three numbers, as in 16:3:1".into());
-        }
-        for (number, part) in numbers.iter_mut().zip(&parts) {
-            *number = part.parse().map_err(|_| format!("{part:?} is no number, and {text:?} not auto"))?;
-        }
-        let [most, first, power] = numbers;
-        if power > Merging::MAX_POWER {
-            return Err(format!("the power is 0 to {}", Merging::MAX_POWER));
-        }
-        Ok(MergeTokens::Fixed(Merging { most, first, power }))
+        text.parse().map(MergeTokens::Fixed).map_err(|problem| format!("auto, or {problem}"))
     }
 }
 

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use ocelli::format::Merging;
 use ocelli_tools::families::ModelOptions;
 use ocelli_tools::quant::{
     DEFAULT_IMAGES, DEFAULT_TARGET, MergeTokens, QuantizeOptions, Repair, parse_repairs,
@@ -115,6 +116,10 @@ pub(crate) enum Command {
         /// Score with the labels of this bank, made by `ocelli labels` of the same checkpoint: needs no text tower
         #[arg(long, value_name = "FILE", conflicts_with = "template")]
         bank: Option<PathBuf>,
+        /// Merge tokens of this model in another way than its file says, to see what that costs: as `convert` has it, without
+        /// auto; 0 for not at all
+        #[arg(long, value_name = "MOST:FIRST:POWER")]
+        merge_tokens: Option<Merging>,
         /// Compare with this model: cosines, agreement, difference in accuracy with its 95 % interval
         #[arg(long, value_name = "OTHER.ocelli")]
         against: Option<PathBuf>,

@@ -68,8 +68,9 @@ fn run(command: Command, quiet: bool) -> Result<Vec<u8>> {
             let report = inspect::inspect(&file)?;
             if json { to_json(&report)? } else { inspect::render(&report) }
         }
-        Command::Eval { model, images, template, bank, against, report, json } => {
-            let options = EvalOptions { model, images, templates: template, bank, against };
+        Command::Eval { model, images, template, bank, merge_tokens, against, report, json } => {
+            let options =
+                EvalOptions { model, images, templates: template, bank, merging: merge_tokens, against };
             let result = evaluate_with(&options, &bar)?;
             if let Some(path) = report {
                 write_page(&path, &eval::html(&result))?;
