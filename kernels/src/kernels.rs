@@ -58,11 +58,6 @@ impl Kernels {
         }
     }
 
-    /// The name of the micro-kernel that attention multiplies with.
-    pub fn attention_name(&self) -> &'static str {
-        self.table.gemm_f32.name
-    }
-
     /// The format in which the GEMM by `weights` reads its left operand.
     pub fn lhs_format(&self, weights: &Weights<'_>) -> LhsFormat {
         match weights {

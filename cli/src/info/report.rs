@@ -350,6 +350,14 @@ fn kernels(file: File<'_>, runtime: &Runtime) -> Named<String> {
             }
         }
     }
-    chosen.push(("attention".to_owned(), kernels.attention_name().into()));
+    // One line for each kind of weights that make queries, keys and values.
+    for tensor in file.tensors().filter(|tensor| tensor.name().ends_with("qkv.weight")) {
+        if let Ok(weights) = tensor.weights() {
+            let line = format!("attention, {}", tensor.dtype().name());
+            if chosen.iter().all(|(known, _)| *known != line) {
+                chosen.push((line, kernels.attention_name(&weights).into()));
+            }
+        }
+    }
     Named(chosen)
 }

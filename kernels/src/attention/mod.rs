@@ -185,6 +185,12 @@ impl Kernels {
         }
     }
 
+    /// The name of the micro-kernel that multiplies queries, keys and values that `weights` make, by the grammar in the
+    /// crate's documentation.
+    pub fn attention_name(&self, weights: &Weights<'_>) -> &'static str {
+        self.half_products(Operands::of(weights)).map_or(self.table.gemm_f32.name, |kernel| kernel.name)
+    }
+
     /// Query rows of an item: as many as each micro-kernel of attention multiplies at once.
     fn attention_step(&self) -> usize {
         self.table.gemm_f32.mr
