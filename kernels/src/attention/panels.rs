@@ -29,12 +29,21 @@ pub(super) fn pack_keys<T: Operand>(
             for (i, row) in row.chunks(COLUMNS).enumerate() {
                 let values = T::convert(kernels, row, &mut converted);
                 let panel = &mut panels[(token / NR * k + channel + i * COLUMNS) * NR..][..row.len() * NR];
-                for (value, to) in values.iter().zip(panel.as_chunks_mut::<NR>().0) {
-                    to[token % NR] = *value;
+                let panel = panel.as_chunks_mut::<NR>().0;
+                match (values.as_array::<NR>(), panel.as_mut_array::<NR>()) {
+                    // A fixed length compiles to loads and stores alone.
+                    (Some(values), Some(panel)) => scatter(values, panel, token % NR),
+                    _ => scatter(values, panel, token % NR),
                 }
             }
         }
     }
+}
+
+/// Writes each value into lane `lane` of its step.
+#[inline(always)]
+fn scatter<T: Copy>(values: &[T], steps: &mut [[T; NR]], lane: usize) {
+    values.iter().zip(steps).for_each(|(value, step)| step[lane] = *value);
 }
 
 /// V as panels `[head_dim/16][k][16]`, `k` being as many tokens as the scores have columns; padding is zero.
@@ -49,28 +58,17 @@ pub(super) fn pack_values<T: Operand>(
     let first = (2 * heads + head) * head_dim;
     let keys = padded_n(tokens);
     for (p, panel) in panels.chunks_exact_mut(keys * NR).enumerate() {
+        let lanes = NR.min(head_dim - p * NR);
+        let cols = first + p * NR..first + p * NR + lanes;
         let panel = panel.as_chunks_mut::<NR>().0;
-        if head_dim - p * NR < NR {
-            panel.fill([T::zeroed(); NR]);
-        } else {
-            panel[tokens..].fill([T::zeroed(); NR]);
-        }
-    }
-    let mut converted = [T::zeroed(); COLUMNS];
-    for (channel, _, rows) in from.qkv.col_pieces(rows, first..first + head_dim) {
-        for (token, row) in rows.enumerate() {
-            for (i, row) in row.chunks(COLUMNS).enumerate() {
-                let mut values = T::convert(kernels, row, &mut converted);
-                let mut channel = channel + i * COLUMNS;
-                while !values.is_empty() {
-                    let (now, rest) = values.split_at(values.len().min(NR - channel % NR));
-                    let to = &mut panels[(channel / NR * keys + token) * NR..][..NR];
-                    match now.as_array::<NR>() {
-                        // A fixed length compiles to a few vector instructions.
-                        Some(now) => to.copy_from_slice(now),
-                        None => to[channel % NR..][..now.len()].copy_from_slice(now),
-                    }
-                    (values, channel) = (rest, channel + now.len());
+        let empty = if lanes < NR { 0 } else { tokens };
+        panel[empty..].fill([T::zeroed(); NR]);
+        for (lane, len, rows) in from.qkv.col_pieces(rows.clone(), cols) {
+            for (row, to) in rows.zip(&mut *panel) {
+                match row.as_array::<NR>() {
+                    // A fixed length compiles to a few vector instructions.
+                    Some(row) => T::store(kernels, row, to),
+                    None => T::store(kernels, row, &mut to[lane..lane + len]),
                 }
             }
         }

@@ -44,6 +44,9 @@ pub(super) trait Operand: Element {
     /// `values`, in `room` if they have to be converted.
     fn convert<'v>(kernels: &Kernels, values: &'v [f32], room: &'v mut [Self]) -> &'v [Self];
 
+    /// Writes `values` to as many of them.
+    fn store(kernels: &Kernels, values: &[f32], to: &mut [Self]);
+
     /// `k` as the micro-kernel wants it.
     fn steps(k: usize) -> usize {
         k.next_multiple_of(Self::K_MULTIPLE)
@@ -61,6 +64,11 @@ impl Operand for f32 {
 
     fn convert<'v>(_: &Kernels, values: &'v [f32], _: &'v mut [f32]) -> &'v [f32] {
         values
+    }
+
+    #[inline(always)]
+    fn store(_: &Kernels, values: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(values);
     }
 }
 
@@ -89,6 +97,10 @@ impl Operand for f16 {
         let to = &mut room[..values.len()];
         kernels.narrow_f16(values, to);
         to
+    }
+
+    fn store(kernels: &Kernels, values: &[f32], to: &mut [f16]) {
+        kernels.narrow_f16(values, to);
     }
 }
 
