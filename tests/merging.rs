@@ -1,6 +1,6 @@
 //! Token merging: against plain float64 (`oracles/merged_tokens.py`), and what it leaves as it was.
 
-use ocelli::format::Merging;
+use ocelli::format::{Cost, Limits, Merging};
 use ocelli::nn::Stage;
 use ocelli::vision::Layer;
 use ocelli::{Error, ImageEncoder, ImageOptions, Input, Model, Watch};
@@ -107,6 +107,22 @@ fn batches_threads_and_unwatched_passes_give_the_same_bits() {
         };
         assert_eq!(patches(Some(merging)), patches(None), "{fixture}: patches");
     }
+}
+
+#[test]
+fn what_merging_takes_counts_among_the_limits() {
+    let directory = tempfile::tempdir().unwrap();
+    let model = open(directory.path(), "siglip-hf", Precision::Fp32);
+    let size = Some((512, 512));
+    let cost = Cost::of_images(model.config(), size, 1, 1).unwrap();
+    let limits = Limits { arena_bytes: cost.arena_bytes, macs: cost.macs, ..Limits::default() };
+    let merging = |merging| {
+        let options = ImageOptions::default().image_size(size).limits(limits).merging(merging);
+        ImageEncoder::new(&model, &runtime(isas()[0], 1), &options)
+    };
+    merging(None).unwrap();
+    let error = merging(Some(Merging { most: 1, first: 0, power: 0 })).unwrap_err();
+    assert!(matches!(error, Error::TooCostly { .. }), "{error}");
 }
 
 #[test]

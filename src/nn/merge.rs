@@ -184,9 +184,7 @@ impl<'a> Merger<'a> {
         order.sort_unstable_by(|&a, &b| {
             alike[b as usize].total_cmp(&alike[a as usize]).then_with(|| a.cmp(&b))
         });
-        let chosen = &mut order[..count];
-        chosen.sort_unstable();
-        for &mut even in chosen {
+        for &even in &order[..count] {
             let (from, to) = (2 * even as usize, 2 * nearest[even as usize] as usize + 1);
             let share = sizes[from] / (sizes[from] + sizes[to]);
             let (low, high) = x.split_at_mut(from.max(to) * width);
