@@ -93,10 +93,10 @@ impl Parts<'_> {
         let mut run = |input: ImageInput<'_>, images, tokens: usize, positions: &[f32], out: &mut [f32]| {
             let shape = Shape { images, tokens, ..largest };
             let task = Task { positions, rotations: Rotations::new(config, cos, sin), pooling, layer };
-            let buffers = EncoderBuffers { x: &mut *x, work: &mut *work, pooled: &mut *pooled, out };
-            let observer: Option<Observer<'_>> = if observed { Some(&mut relay) } else { None };
             let merger = plan.map(|plan| Merger::new(plan, merge.reborrow()));
-            encode(&mut forward, weights, &shape, &input, &task, buffers, merger, observer);
+            let buffers = EncoderBuffers { x: &mut *x, work: &mut *work, pooled: &mut *pooled, out, merger };
+            let observer: Option<Observer<'_>> = if observed { Some(&mut relay) } else { None };
+            encode(&mut forward, weights, &shape, &input, &task, buffers, observer);
         };
         let (height, width) = (sizes.spec.height as usize, sizes.spec.width as usize);
         match input {

@@ -79,25 +79,29 @@ pub(crate) const fn activation(act: Act) -> Activation {
     }
 }
 
-/// Runs one block on the residual stream `x`: [images, tokens, width]. `rotations` turn queries and keys, if positions
-/// are rotary.
-///
-/// `merge` is the place in the tower at which tokens are merged, if they are: `x` becomes [images, tokens, width] with those
-/// that are left. Returns how many each image has then.
-///
-/// Only the first `queries` tokens of each image go through attention's output and the MLP. If that is not all of them
-/// (the last block, when only the class token is read), `x` becomes [images, queries, width].
+/// What becomes of the tokens in a block.
+pub(crate) struct Course<'b, 'm> {
+    /// Turn queries and keys, if positions are rotary.
+    pub(crate) rotations: Option<&'b Rotations<'b>>,
+    /// So many of each image's first tokens go through attention's output and the MLP: all, but in the last block when only the
+    /// class token is read.
+    pub(crate) queries: usize,
+    /// Merges tokens, in the block of this number, if they are merged.
+    pub(crate) merge: Option<(&'b mut Merger<'m>, usize)>,
+}
+
+/// Runs one block on the residual stream `x`: [images, tokens, width]. It ends with the tokens that are left, as many of each
+/// image as this returns.
 pub(crate) fn block(
     forward: &mut Forward<'_>,
     weights: &Block<'_>,
     shape: &Shape,
-    rotations: Option<&Rotations<'_>>,
-    queries: usize,
-    merge: Option<(&mut Merger<'_>, usize)>,
+    course: Course<'_, '_>,
     x: &mut [f32],
     work: &mut [f32],
 ) -> usize {
     let Shape { images, tokens, width, heads, head_dim, mlp_width, gated, act, eps, post_norm, .. } = *shape;
+    let Course { rotations, queries, merge } = course;
     let kernels = forward.kernels;
     let inner = heads * head_dim;
     let x = &mut x[..images * tokens * width];

@@ -9,7 +9,7 @@ mod orders;
 pub mod rope;
 mod stage;
 
-pub(crate) use block::{Shape, activation, block};
+pub(crate) use block::{Course, Shape, activation, block};
 pub(crate) use forward::{Forward, RowBuffer, ThreadScratch};
 pub(crate) use mean::mean;
 pub(crate) use merge::{MergeBuffers, MergePlan, Merger};

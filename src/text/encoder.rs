@@ -2,7 +2,7 @@
 
 use crate::format::{Pooling, TextConfig};
 use crate::model::TextWeights;
-use crate::nn::{Forward, Observer, Shape, Stage, block, mean, show};
+use crate::nn::{Course, Forward, Observer, Shape, Stage, block, mean, show};
 use crate::profile::{Op, Work};
 use ocelli_kernels::Remainders;
 
@@ -80,7 +80,7 @@ pub(crate) fn encode(
         if first_alone && i + 1 == weights.blocks.len() {
             queries = 1;
         }
-        block(forward, of_block, shape, None, queries, None, x, work);
+        block(forward, of_block, shape, Course { rotations: None, queries, merge: None }, x, work);
         show(&mut observer, Stage::Block(i), &x[..texts * queries * width]);
     }
     let pooled = &mut pooled[..texts * width];

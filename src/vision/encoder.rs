@@ -2,11 +2,11 @@
 
 use super::layer::Layer;
 use super::patch_embed::{ImageInput, patch_embed};
-use super::pool::pool;
+use super::pool::{Normed, pool};
 use crate::format::Pooling;
 use crate::model::VisionWeights;
 use crate::nn::rope::Rotations;
-use crate::nn::{Forward, Merger, Observer, Shape, Stage, block, show};
+use crate::nn::{Course, Forward, Merger, Observer, Shape, Stage, block, show};
 use ocelli_kernels::Remainders;
 
 /// The image tower's buffers: residual stream, working memory, pooled vectors, and the result.
@@ -15,6 +15,8 @@ pub(crate) struct EncoderBuffers<'a> {
     pub(crate) work: &'a mut [f32],
     pub(crate) pooled: &'a mut [f32],
     pub(crate) out: &'a mut [f32],
+    /// Merges tokens on the way, if they are to be: every layer but that of the patches can be had then.
+    pub(crate) merger: Option<Merger<'a>>,
 }
 
 /// What to compute, and from which tables.
@@ -28,8 +30,6 @@ pub(crate) struct Task<'a> {
 
 /// Encodes `input` into `buffers.out`, for each image what `task.layer` says, not normalised.
 ///
-/// With a `merger` tokens are merged on the way; every layer but that of the patches can be had then.
-///
 /// With an observer every token is carried through the last block too, so that every stage can be shown.
 pub(crate) fn encode(
     forward: &mut Forward<'_>,
@@ -38,10 +38,9 @@ pub(crate) fn encode(
     input: &ImageInput<'_>,
     task: &Task<'_>,
     buffers: EncoderBuffers<'_>,
-    mut merger: Option<Merger<'_>>,
     mut observer: Option<Observer<'_>>,
 ) {
-    let EncoderBuffers { x, work, pooled, out } = buffers;
+    let EncoderBuffers { x, work, pooled, out, mut merger } = buffers;
     let Shape { images, tokens, width, .. } = *shape;
     let observed = observer.is_some();
     let stream = images * tokens * width;
@@ -69,7 +68,8 @@ pub(crate) fn encode(
             queries = 1;
         }
         let merge = merger.as_mut().map(|merger| (merger, i));
-        queries = block(forward, of_block, &shape, task.rotations.as_ref(), queries, merge, x, work);
+        let course = Course { rotations: task.rotations.as_ref(), queries, merge };
+        queries = block(forward, of_block, &shape, course, x, work);
         show(&mut observer, Stage::Block(i), &x[..images * queries * width]);
     }
     let x = &mut x[..images * queries * width];
@@ -95,7 +95,14 @@ pub(crate) fn encode(
         Layer::Pooled | Layer::Projected => {
             let pooled = &mut pooled[..images * width];
             let shape = Shape { tokens: queries, ..*shape };
-            pool(forward, weights, &shape, task.pooling, merger.as_ref(), x, work, pooled);
+            let rows = images * queries;
+            let merger = merger.as_ref();
+            let tokens = Normed {
+                x,
+                sizes: merger.map_or(&[], |merger| merger.sizes(rows)),
+                key_bias: merger.map_or(&[], |merger| merger.key_bias(rows)),
+            };
+            pool(forward, weights, &shape, task.pooling, &tokens, work, pooled);
             show(&mut observer, Stage::Pooled, pooled);
             match task.layer {
                 Layer::Projected => {
