@@ -44,9 +44,9 @@ impl Merging {
             return 0;
         }
         let power = self.power.min(Self::MAX_POWER);
-        let of = |i: usize, times: usize| (i as u128).pow(power) * times as u128;
-        let (wanted, unit) =
-            (of(block - first + 1, self.most as usize * patches), of(depth - 1 - first, own));
+        let of = |i: usize, times: u128| (i as u128).pow(power) * times;
+        let wanted = of(block - first + 1, u128::from(self.most) * patches as u128);
+        let unit = of(depth - 1 - first, own as u128);
         let wanted = (wanted + unit / 2) / unit;
         usize::try_from(wanted).unwrap_or(usize::MAX).min(left / 2)
     }
