@@ -4,7 +4,6 @@ use super::config::{Config, TowerConfig, VisionConfig};
 use super::feature;
 use super::stored::Pooling;
 use core::str::FromStr;
-use std::vec::Vec;
 
 /// Token merging (ToMe, arXiv 2210.09461): after the attention of each block from [`first`](Self::first) to the last but
 /// one, the most alike tokens of patches become one, and the blocks after it have fewer to work on. How many rises from
@@ -117,18 +116,19 @@ impl Config {
         let mlp = width * (tower.fc1_width() as f64 + f64::from(tower.mlp_width));
         let (depth, patches) = (tower.depth as usize, vision.patches());
         let macs = |merging: &Merging| -> f64 {
-            let tokens: Vec<usize> =
-                merging.tokens(depth, (patches, patches), vision.prefix_tokens as usize).collect();
+            let prefix = vision.prefix_tokens as usize;
+            let before = merging.tokens(depth, (patches, patches), prefix);
+            let after = merging.tokens(depth, (patches, patches), prefix).skip(1);
             // The tokens that are merged have been through attention, not through the MLP; and in the last block nothing but
             // keys and values are computed of tokens that nobody reads.
-            let block = |(i, pair): (usize, &[usize])| {
-                let (before, after) = (pair[0] as f64, pair[1] as f64);
+            let block = |(i, (before, after)): (usize, (usize, usize))| {
+                let (before, after) = (before as f64, after as f64);
                 if i + 1 == depth && tower.pooling == Pooling::Class as u32 {
                     return before * 2.0 * width * inner;
                 }
                 before * (of_token - mlp) + float * 2.0 * before * before * inner + after * mlp
             };
-            tokens.windows(2).enumerate().map(block).sum()
+            before.zip(after).enumerate().map(block).sum()
         };
         macs(merging) / macs(&Merging::NONE)
     }
@@ -137,6 +137,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec::Vec;
 
     #[test]
     fn schedules_are_read_from_text() {
