@@ -148,8 +148,7 @@ fn attention_matches_the_naive_formula_and_its_shares_the_whole() {
 /// Whether `operands` are multiplied in half precision.
 fn half(kernels: &Kernels, operands: Operands) -> bool {
     match operands {
-        Operands::F32 => false,
-        Operands::F16 => kernels.isa().has(Feature::Fp16),
+        Operands::F32 | Operands::F16 => false,
         Operands::I8 => kernels.isa().has(Feature::Fp16Attention),
     }
 }
